@@ -1,0 +1,26 @@
+// The sanitizers ask the program for their options by these names. Environment variables (ASAN_OPTIONS=...) still win.
+
+extern "C" {
+
+const char* __asan_default_options();
+const char* __ubsan_default_options();
+const char* __tsan_default_options();
+const char* __tsan_default_suppressions();
+
+const char* __asan_default_options() {
+  return "strict_string_checks=1:detect_stack_use_after_return=1:check_initialization_order=1";
+}
+
+const char* __ubsan_default_options() { return "print_stacktrace=1"; }
+
+// The history must reach back to the earlier of two racing accesses, or the report lacks its stack.
+const char* __tsan_default_options() { return "halt_on_error=1:second_deadlock_stack=1:history_size=4"; }
+
+// Debian's RocksDB and glog are not instrumented: TSan sees their system calls and memcpy, but not the atomics that
+// order them. Memory they touch on their own is left out; what our code touches is still watched.
+const char* __tsan_default_suppressions() {
+  return "called_from_lib:librocksdb.so\n"
+         "called_from_lib:libglog.so\n";
+}
+
+}  // extern "C"
