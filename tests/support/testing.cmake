@@ -23,7 +23,6 @@ function(flotilla_test name)
     set(arg_TIMEOUT 60)
   endif()
   flotilla_binary(${name} SOURCES ${arg_SOURCES} LIBRARIES ${arg_LIBRARIES} GTest::gmock_main)
-  flotilla_set_sanitizer_defaults(${name})
   string(REPLACE ";" "\\;" labels "${arg_LABELS}") # gtest_discover_tests takes a list only when escaped
   gtest_discover_tests(
     ${name}
@@ -80,16 +79,8 @@ function(flotilla_fuzzer name)
     add_test(NAME ${name}.Corpus COMMAND ${name} ${corpus})
     set_tests_properties(${name}.Corpus PROPERTIES LABELS unit TIMEOUT 60)
   endif()
-  flotilla_set_sanitizer_defaults(${name})
 endfunction()
 
 if(FLOTILLA_FUZZ)
   add_custom_target(flotilla_fuzzers) # what the preset `fuzz` builds
 endif()
-
-# Compiled into the program, so that options and suppressions hold under ctest, by hand and in a debugger alike.
-function(flotilla_set_sanitizer_defaults name)
-  if(FLOTILLA_SANITIZE)
-    target_sources(${name} PRIVATE ${FLOTILLA_SUPPORT_DIR}/sanitizers/defaults.cc)
-  endif()
-endfunction()

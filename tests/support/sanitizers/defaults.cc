@@ -16,11 +16,13 @@ const char* __ubsan_default_options() { return "print_stacktrace=1"; }
 // The history must reach back to the earlier of two racing accesses, or the report lacks its stack.
 const char* __tsan_default_options() { return "halt_on_error=1:second_deadlock_stack=1:history_size=4"; }
 
-// Debian's RocksDB and glog are not instrumented: TSan sees their system calls and memcpy, but not the atomics that
-// order them. Memory they touch on their own is left out; what our code touches is still watched.
+// Debian's libraries are not instrumented: TSan sees their locks, system calls and memcpy, but not the atomics that order
+// them. The memory they touch on their own is left out (libstdc++: it runs std::string for RocksDB); what our code
+// touches is still watched. tsan.map is the other half of this.
 const char* __tsan_default_suppressions() {
   return "called_from_lib:librocksdb.so\n"
-         "called_from_lib:libglog.so\n";
+         "called_from_lib:libglog.so\n"
+         "called_from_lib:libstdc++.so\n";
 }
 
 }  // extern "C"
