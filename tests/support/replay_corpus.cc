@@ -1,5 +1,5 @@
-// Feeds a fuzzer's function every file of the given directories, once, in the order of their names: the fuzzer's regression
-// test where libFuzzer is not linked.
+// Feeds a fuzzer's function every file of the given directories, once, in the order of their names: the
+// fuzzer's regression test where libFuzzer is not linked.
 
 #include <cstdint>
 #include <cstdio>

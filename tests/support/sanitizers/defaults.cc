@@ -1,4 +1,5 @@
-// The sanitizers ask the program for their options by these names. Environment variables (ASAN_OPTIONS=...) still win.
+// The sanitizers ask the program for their options by these names. Environment variables (ASAN_OPTIONS=...)
+// still win.
 
 extern "C" {
 
@@ -16,9 +17,9 @@ const char* __ubsan_default_options() { return "print_stacktrace=1"; }
 // The history must reach back to the earlier of two racing accesses, or the report lacks its stack.
 const char* __tsan_default_options() { return "halt_on_error=1:second_deadlock_stack=1:history_size=4"; }
 
-// Debian's libraries are not instrumented: TSan sees their locks, system calls and memcpy, but not the atomics that order
-// them. The memory they touch on their own is left out (libstdc++: it runs std::string for RocksDB); what our code
-// touches is still watched. tsan.map is the other half of this.
+// Debian's libraries are not instrumented: TSan sees their locks, system calls and memcpy, but not the
+// atomics that order them. The memory they touch on their own is left out (libstdc++: it runs std::string for
+// RocksDB); what our code touches is still watched. tsan.map is the other half of this.
 const char* __tsan_default_suppressions() {
   return "called_from_lib:librocksdb.so\n"
          "called_from_lib:libglog.so\n"
