@@ -24,7 +24,8 @@ TXT
 }
 
 readonly SETS=(unit asan tsan sim crash fuzz mutants bench)
-readonly BUILD_PACKAGES=(cmake ninja-build g++ ccache librocksdb-dev libgoogle-glog-dev libgtest-dev libgmock-dev libbenchmark-dev)
+readonly BUILD_PACKAGES=(cmake ninja-build g++ ccache librocksdb-dev libgoogle-glog-dev libgtest-dev libgmock-dev
+  libbenchmark-dev)
 readonly FUZZ_PACKAGES=(clang-14 libclang-rt-14-dev llvm-14) # llvm-14: names instead of addresses in reports
 
 say() { printf '==> %s\n' "$*"; }
@@ -56,7 +57,10 @@ missing_packages() {
 apt_get() {
   local as_root=()
   if [ "$(id -u)" != 0 ]; then
-    command -v sudo >/dev/null || { echo "tests/run.sh: neither root nor sudo; ask somebody to install: ${absent[*]}" >&2; return 1; }
+    if ! command -v sudo >/dev/null; then
+      echo "tests/run.sh: neither root nor sudo; ask somebody to install: ${absent[*]}" >&2
+      return 1
+    fi
     as_root=(sudo)
   fi
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=600 "$@"
@@ -133,7 +137,8 @@ script_set() {
 run_logged() {
   local log=$1
   shift
-  JOBS=$jobs CMAKE_BUILD_PARALLEL_LEVEL=$jobs "$@" 2>&1 | tee "$log" | { grep --line-buffered -vE '^[0-9]+ passed, [0-9]+ failed' || true; }
+  JOBS=$jobs CMAKE_BUILD_PARALLEL_LEVEL=$jobs "$@" 2>&1 | tee "$log" |
+    { grep --line-buffered -vE '^[0-9]+ passed, [0-9]+ failed' || true; }
 }
 
 run_set() {
