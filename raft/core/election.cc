@@ -1,0 +1,246 @@
+// Who leads: terms, votes, the leader's check that it still has a quorum, and handing over.
+#include <glog/logging.h>
+
+#include <algorithm>
+
+#include "raft/core/quorum.h"
+#include "raft/core/raft_core.h"
+
+namespace flotilla::raft {
+
+// The vote changes exactly when the term does, here and where a vote is given; nowhere else.
+void RaftCore::SetTerm(Term term) {
+  CHECK_GT(term, hard_state_.term);
+  hard_state_.term = term;
+  hard_state_.voted_for = kNoReplica;
+  hard_state_dirty_ = true;
+  verified_ = commit_;
+}
+
+void RaftCore::ResetElectionTimer() {
+  const Tick timeout = options_.election_ticks + random_.Below(options_.election_ticks);
+  follower_.election_deadline = now_ + timeout;
+}
+
+void RaftCore::BecomeFollower(Term term, ReplicaId leader) {
+  CHECK_GE(term, hard_state_.term);
+  // The role goes before the term: nobody leads a term it was not elected in.
+  const bool was_follower = role_ == Role::kFollower;
+  if (role_ == Role::kLeader) StopLeading();
+  role_ = Role::kFollower;
+  campaign_ = {};
+  if (leader != leader_ || term != hard_state_.term) RefuseForwardedReads(kNever);
+  leader_ = leader;
+  if (term > hard_state_.term) SetTerm(term);
+  // A follower that merely learns of a term keeps its patience: only a leader or a vote it gives renews it.
+  if (!was_follower) ResetElectionTimer();
+}
+
+void RaftCore::StopLeading() {
+  for (const PendingRead& read : leading_.reads.Drain()) AnswerRead(read, false);
+  leading_ = {};
+  verified_ = commit_;
+}
+
+bool RaftCore::LeaderIsAlive() const {
+  if (role_ == Role::kLeader) return true;
+  return leader_.valid() && now_ < follower_.heard_at + options_.election_ticks;
+}
+
+void RaftCore::HeardFromLeader(Tick when) {
+  follower_.heard_at = std::max(follower_.heard_at, when);
+  const Tick timeout = options_.election_ticks + random_.Below(options_.election_ticks);
+  follower_.election_deadline = std::max(follower_.election_deadline, when + timeout);
+}
+
+void RaftCore::LeaderAlive(Tick when) {
+  if (!fault_.ok() || role_ != Role::kFollower || !leader_.valid() || when <= follower_.heard_at) return;
+  HeardFromLeader(when);
+}
+
+void RaftCore::ReplicaAlive(ReplicaId replica, Tick when) {
+  if (role_ != Role::kLeader) return;
+  if (Progress* progress = FindProgress(replica)) progress->last_active = std::max(progress->last_active, when);
+}
+
+// A voter may campaign; so may one that its newest configuration drops, as long as that one is not known to be committed: it may
+// be the only replica with a log that the others accept (thesis §4.2.2).
+bool RaftCore::MayCampaign() const {
+  if (options_.priority == 0) return false;
+  if (log_.configuration().IsVoter(options_.self)) return true;
+  return log_.configuration_index() > commit_ && log_.previous_configuration().IsVoter(options_.self);
+}
+
+void RaftCore::Campaign() {
+  if (!fault_.ok() || role_ == Role::kLeader) return;
+  if (MayCampaign()) {
+    StartPreVote();
+  } else {
+    if (role_ != Role::kFollower) BecomeFollower(term(), kNoReplica);
+    leader_ = LeaderIsAlive() ? leader_ : kNoReplica;
+    ResetElectionTimer();
+  }
+}
+
+void RaftCore::StartPreVote() {
+  RefuseForwardedReads(kNever);
+  role_ = Role::kPreCandidate;
+  leader_ = kNoReplica;
+  ResetElectionTimer();
+  campaign_ = {.transfer = false, .term = term() + 1, .deadline = follower_.election_deadline, .votes = {}};
+  ++counters_.elections_started;
+  for (const ReplicaId& id : log_.configuration().Replicas()) {
+    if (id == options_.self || !log_.configuration().IsVoter(id)) continue;
+    Send(id, VoteRequest{.pre_vote = true, .transfer = false, .campaign_term = campaign_.term, .last = log_.last_id()});
+  }
+  RecordVote(options_.self, true);
+}
+
+void RaftCore::StartCampaign(bool transfer) {
+  role_ = Role::kCandidate;
+  leader_ = kNoReplica;
+  SetTerm(term() + 1);
+  hard_state_.voted_for = options_.self;
+  ResetElectionTimer();
+  campaign_ = {.transfer = transfer, .term = term(), .deadline = follower_.election_deadline, .votes = {}};
+  // The requests wait for the term and the own vote to be durable; the own vote counts when Written() says so.
+  for (const ReplicaId& id : log_.configuration().Replicas()) {
+    if (id == options_.self || !log_.configuration().IsVoter(id)) continue;
+    SendWhenDurable(id, VoteRequest{.pre_vote = false, .transfer = transfer, .campaign_term = term(), .last = log_.last_id()});
+  }
+}
+
+void RaftCore::RecordVote(ReplicaId from, bool granted) {
+  const auto known = std::find_if(campaign_.votes.begin(), campaign_.votes.end(), [&](const auto& vote) { return vote.first == from; });
+  if (known != campaign_.votes.end()) return;  // a repeated message is one vote
+  campaign_.votes.emplace_back(from, granted);
+  const VoteOutcome outcome = TallyVotes(log_.configuration(), [&](ReplicaId id) -> std::optional<bool> {
+    for (const auto& [voter, yes] : campaign_.votes) {
+      if (voter == id) return yes;
+    }
+    return std::nullopt;
+  });
+  if (outcome == VoteOutcome::kLost) {
+    BecomeFollower(term(), kNoReplica);
+  } else if (outcome == VoteOutcome::kWon) {
+    if (role_ == Role::kPreCandidate) {
+      StartCampaign(false);
+    } else {
+      BecomeLeader();
+    }
+  }
+}
+
+void RaftCore::OnVoteRequest(const Message& message, const VoteRequest& request) {
+  const bool up_to_date = request.last >= log_.last_id();  // Raft §5.4.1
+  VoteReply reply{.pre_vote = request.pre_vote, .granted = false, .campaign_term = request.campaign_term};
+  if (request.pre_vote) {
+    // Thesis §9.6 and §4.2.3: nobody is encouraged to unseat a leader that we hear from.
+    reply.granted = request.campaign_term > term() && up_to_date && !LeaderIsAlive();
+    Send(message.from, reply);
+    return;
+  }
+  const bool free_to_vote = hard_state_.voted_for == message.from ||
+                            (!hard_state_.voted_for.valid() && !leader_.valid());
+  reply.granted = message.term == term() && request.campaign_term == term() && up_to_date && free_to_vote;
+  if (!reply.granted) {
+    Send(message.from, reply);
+    return;
+  }
+  if (hard_state_.voted_for != message.from) {
+    hard_state_.voted_for = message.from;
+    hard_state_dirty_ = true;
+  }
+  if (role_ == Role::kPreCandidate) BecomeFollower(term(), kNoReplica);
+  ResetElectionTimer();
+  SendWhenDurable(message.from, reply);
+}
+
+void RaftCore::OnVoteReply(const Message& message, const VoteReply& reply) {
+  const Role wanted = reply.pre_vote ? Role::kPreCandidate : Role::kCandidate;
+  if (role_ != wanted || reply.campaign_term != campaign_.term) {
+    ++counters_.messages_ignored;
+    return;
+  }
+  RecordVote(message.from, reply.granted);
+}
+
+void RaftCore::BecomeLeader() {
+  CHECK(role_ == Role::kCandidate);
+  role_ = Role::kLeader;
+  leader_ = options_.self;
+  campaign_ = {};
+  leading_ = {};
+  ++counters_.elections_won;
+  leading_.check_quorum_at = now_ + options_.election_ticks;
+  leading_.uncommitted_bytes = log_.TailBytesBetween(commit_, log_.last());
+  ConfigurationChanged();
+  // Raft §8: the leader learns what is committed by committing an entry of its own term.
+  leading_.first_of_term = AppendOwn(Proposal{.kind = EntryKind::kNoop});
+  if (options_.heartbeat_ticks > 0) leading_.heartbeat_at = now_ + options_.heartbeat_ticks;
+}
+
+// Raft §6 (end) and thesis §6.2: a leader that cannot reach a quorum stops pretending.
+void RaftCore::CheckQuorum() {
+  const bool active = IsQuorum(log_.configuration(), [&](ReplicaId id) {
+    if (id == options_.self) return true;
+    const Progress* progress = FindProgress(id);
+    return progress != nullptr && now_ < progress->last_active + options_.election_ticks;
+  });
+  if (active) {
+    leading_.check_quorum_at = now_ + options_.election_ticks;
+  } else {
+    BecomeFollower(term(), kNoReplica);
+  }
+}
+
+// --- handing over (thesis §3.10)
+
+Status RaftCore::TransferLeadership(ReplicaId target) {
+  if (!fault_.ok()) return fault_;
+  if (role_ != Role::kLeader) return NotLeaderStatus();
+  if (leading_.transfer) {
+    return Status(Reason::kConfigurationPending,
+                  "leadership is being handed to replica " + ToString(leading_.transfer->target) + " already");
+  }
+  if (target == options_.self) return Status();
+  const std::vector<ReplicaId>& voters = log_.configuration().voters;
+  if (!target.valid()) {
+    LogIndex furthest{0};
+    for (const ReplicaId& id : voters) {
+      const Progress* progress = FindProgress(id);
+      if (progress == nullptr || now_ >= progress->last_active + options_.election_ticks) continue;
+      if (target.valid() && progress->match <= furthest) continue;
+      target = id;
+      furthest = progress->match;
+    }
+    if (!target.valid()) return Status(Reason::kIllegalConfiguration, "no other voter answers; leadership stays here");
+  }
+  if (!std::binary_search(voters.begin(), voters.end(), target)) {
+    return Status(Reason::kIllegalConfiguration, "replica " + ToString(target) + " is no voter of this group");
+  }
+  leading_.transfer = Transfer{.target = target, .deadline = now_ + options_.election_ticks, .told = false};
+  return Status();
+}
+
+void RaftCore::AdvanceTransfer() {
+  if (!leading_.transfer) return;
+  const Progress* progress = FindProgress(leading_.transfer->target);
+  if (progress == nullptr) {
+    leading_.transfer.reset();  // removed meanwhile
+  } else if (!leading_.transfer->told && progress->match == log_.last()) {
+    leading_.transfer->told = true;
+    Send(progress->id, TimeoutNow{});
+  }
+}
+
+void RaftCore::OnTimeoutNow(const Message& message) {
+  if (role_ == Role::kLeader || (leader_.valid() && leader_ != message.from) || !MayCampaign()) {
+    ++counters_.messages_ignored;
+    return;
+  }
+  ++counters_.elections_started;
+  StartCampaign(true);
+}
+
+}  // namespace flotilla::raft

@@ -1,0 +1,142 @@
+// Many Raft groups of one node on one single-threaded executor: binds cores, the log store, the transport and the state machines.
+//
+//   RaftHost host(options, executor, readers, store, transport, Random(seed));
+//   host.OpenGroup(group, state_machine);                  // everything below on the executor only
+//   every tick: host.Tick();
+//   transport: executor.Post([...] { host.Receive(std::move(message)); });
+//   host.Propose(group, proposals, token, sink);           // sink.OnProposal(token, OK, where) once applied
+//
+// All methods but the constructor and the WriteSink part run on the executor. Time is counted in calls of Tick().
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "raft/core/raft_core.h"
+#include "raft/node/executor.h"
+#include "raft/node/state_machine.h"
+#include "raft/node/transport.h"
+#include "storage/base/random.h"
+#include "storage/log/log_store.h"
+
+namespace flotilla::raft {
+
+struct HostOptions {
+  NodeId node;
+  // A number that no earlier process of this node used (heartbeat versions, snapshot ids).
+  uint64_t boot = 0;
+  // Template for every group: group and self are filled in; heartbeat_ticks is the interval of the node's heartbeats.
+  CoreOptions core;
+  // Entries applied in one turn of one group, so that a long backlog does not hold up the others.
+  size_t apply_bytes_per_turn = limits::kMiB;
+  // Snapshot chunks on their way at once, all groups together, and bytes of them per tick.
+  uint32_t snapshot_chunks_inflight_max = 8;
+  size_t snapshot_bytes_per_tick = 8 * limits::kMiB;
+  // A follower that needs entries holds back the cut of the log, but not for longer than this many entries.
+  uint64_t keep_entries_for_followers = 100'000;
+};
+
+// Answers a proposal.
+class ProposalSink {
+ public:
+  virtual ~ProposalSink() = default;
+  // OK: applied; `header` is of the proposal's entry. NOT_LEADER: certainly not in the log (another entry stands at its index).
+  // OUTCOME_UNKNOWN: the group closed or failed before it could be told. On the executor, after the entry was applied.
+  virtual void OnProposal(uint64_t token, const Status& status, const storage::EntryHeader& header) = 0;
+};
+class ReadSink {
+ public:
+  virtual ~ReadSink() = default;
+  // OK: everything committed before the read began is applied here. Otherwise ask again or elsewhere.
+  virtual void OnRead(uint64_t token, const Status& status, LogIndex index) = 0;
+};
+class GroupSink {
+ public:
+  virtual ~GroupSink() = default;
+  // The group exists durably and runs, or why not; or it is gone.
+  virtual void OnGroup(GroupId group, const Status& status) = 0;
+};
+
+struct NewGroup {
+  GroupId group;
+  storage::GroupIdentity identity;
+  // Its first members, the same on every one of them. Empty: a replica that joins later; its leader tells it.
+  Configuration configuration;
+  // Asks for votes at once: the one appointed to lead first.
+  bool campaign = false;
+};
+
+struct GroupCounters {
+  CoreStatus core;
+  uint64_t snapshot_sends = 0;      // transfers begun
+  uint64_t snapshot_chunks_sent = 0;
+  uint64_t snapshot_chunks_received = 0;
+  uint64_t proposals_waiting = 0;
+  uint64_t reads_waiting = 0;
+};
+
+struct HostCounters {
+  uint64_t groups = 0;
+  uint64_t groups_led = 0;
+  uint64_t ticks = 0;
+  uint64_t groups_woken_by_timer = 0;
+  uint64_t heartbeats_full = 0;
+  uint64_t heartbeats_light = 0;
+  uint64_t heartbeat_rows = 0;
+  uint64_t messages_sent = 0;
+  uint64_t messages_received = 0;
+  uint64_t messages_for_unknown_groups = 0;
+};
+
+class RaftHost final : public storage::WriteSink {
+ public:
+  // References outlive the host. `readers` may be the same executor (the simulator's).
+  RaftHost(const HostOptions& options, Executor& executor, BlockingExecutor& readers, storage::LogStore& store, Transport& transport,
+           Random random);
+  ~RaftHost() override;
+
+  // --- groups
+  // Continues a group of the store. GROUP_NOT_FOUND, GROUP_EXISTS (already open), DATA_LOSS.
+  Status OpenGroup(GroupId group, StateMachine& machine);
+  // Makes a group, durably, then opens it. GROUP_EXISTS and LIMIT_EXCEEDED at once, the rest through `sink`.
+  Status CreateGroup(const NewGroup& group, StateMachine& machine, GroupSink& sink);
+  // Stops taking part; what it has stays in the store. Waiting proposals end with OUTCOME_UNKNOWN. Nothing is called afterwards.
+  void CloseGroup(GroupId group);
+  // The same, and deletes everything of it.
+  Status DestroyGroup(GroupId group, GroupSink& sink);
+
+  // --- inputs
+  void Tick();
+  void Receive(PeerMessage message);
+  // The connection to a node broke.
+  void PeerUnreachable(NodeId node);
+
+  // One answer for the whole span, by the last entry; refusals of RaftCore::Propose at once. The first entry's index.
+  Result<LogIndex> Propose(GroupId group, std::span<const Proposal> proposals, uint64_t token, ProposalSink& sink);
+  Result<LogIndex> ProposeChange(GroupId group, const MembershipChange& change, uint64_t token, ProposalSink& sink);
+  Status ReadIndex(GroupId group, uint64_t token, ReadSink& sink);
+  Status TransferLeadership(GroupId group, ReplicaId target);
+  void Campaign(GroupId group);
+  void SetPriority(GroupId group, uint32_t priority);
+  // Takes a snapshot of the state machine, keeps it, and cuts the log behind its anchor as far as followers allow.
+  Status TakeSnapshot(GroupId group);
+
+  // --- views
+  const RaftCore* Find(GroupId group) const;
+  Result<GroupCounters> Counters(GroupId group) const;
+  HostCounters counters() const;
+  Tick now() const;
+
+  // storage::WriteSink: any thread; posts to the executor.
+  void OnWritten(std::span<const storage::WriteDone> done) override;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace flotilla::raft

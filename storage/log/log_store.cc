@@ -1,0 +1,26 @@
+#include "storage/log/log_store.h"
+
+namespace flotilla::storage {
+namespace {
+
+// What a part costs beside its payload, in queues and in the store: keys, rows, bookkeeping.
+constexpr size_t kPartOverheadBytes = 64;
+
+}  // namespace
+
+size_t WriteTask::bytes() const {
+  size_t sum = kPartOverheadBytes;
+  if (create) sum += kPartOverheadBytes + create->label.size();
+  if (snapshot) sum += kPartOverheadBytes + snapshot->configuration.size();
+  for (const Entry& entry : entries) sum += entry.bytes();
+  for (const StateWrite& row : state) sum += kPartOverheadBytes + row.key.size() + row.value.size();
+  for (const SnapshotChunkWrite& chunk : chunks) sum += kPartOverheadBytes + chunk.data.size();
+  return sum + kPartOverheadBytes * drop_snapshots.size();
+}
+
+bool WriteTask::empty() const {
+  return !create && !snapshot && entries.empty() && !hard_state && state.empty() && chunks.empty() &&
+         drop_snapshots.empty() && !destroy;
+}
+
+}  // namespace flotilla::storage
