@@ -134,7 +134,7 @@ void RaftCore::Step(Message message) {
     progress->last_active = now_;
   }
   std::visit(
-      [&](const auto& body) {
+      [&](auto& body) {
         using Body = std::decay_t<decltype(body)>;
         if constexpr (std::is_same_v<Body, VoteRequest>) OnVoteRequest(message, body);
         if constexpr (std::is_same_v<Body, VoteReply>) OnVoteReply(message, body);

@@ -301,13 +301,13 @@ class RaftCore {
 
   // replication.cc
   bool FollowSender(const Message& message);
-  void OnAppendRequest(const Message& message, const AppendRequest& request);
+  void OnAppendRequest(const Message& message, AppendRequest& request);
   void OnAppendReply(const Message& message, const AppendReply& reply);
   void OnHeartbeat(const Message& message, const Heartbeat& heartbeat);
   void OnHeartbeatReply(const Message& message, const HeartbeatReply& reply);
   void OnSnapshotInstall(const Message& message, const SnapshotInstall& install);
   bool WellFormed(const Message& message, const AppendRequest& request) const;
-  bool TakeEntries(const AppendRequest& request);
+  bool TakeEntries(std::vector<Entry> entries);
   void AcceptAppend(ReplicaId leader, LogIndex match);
   bool LostData(LogIndex acknowledged);
   LogIndex AppendOwn(const Proposal& proposal);

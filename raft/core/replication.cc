@@ -45,7 +45,7 @@ bool RaftCore::WellFormed(const Message& message, const AppendRequest& request) 
   return entry_term <= message.term;
 }
 
-void RaftCore::OnAppendRequest(const Message& message, const AppendRequest& request) {
+void RaftCore::OnAppendRequest(const Message& message, AppendRequest& request) {
   if (!WellFormed(message, request)) {
     ++counters_.messages_ignored;
     return;
@@ -59,15 +59,15 @@ void RaftCore::OnAppendRequest(const Message& message, const AppendRequest& requ
     Send(message.from, AppendReply{.accepted = false, .index = request.prev.index, .hint = hint});
     return;
   }
-  if (!TakeEntries(request)) return;
+  if (!TakeEntries(std::move(request.entries))) return;
   verified_ = std::max({verified_, last, commit_});
   AcceptAppend(message.from, std::max(last, commit_));
   CommitTo(std::min(request.commit, verified_));
 }
 
 // Appends what is new, overwriting what conflicts (Raft §5.3). False if it could not: the message is as good as lost.
-bool RaftCore::TakeEntries(const AppendRequest& request) {
-  for (const Entry& entry : request.entries) {
+bool RaftCore::TakeEntries(std::vector<Entry> entries) {
+  for (Entry& entry : entries) {
     if (entry.index() <= log_.start().last.index) continue;
     const std::optional<Term> here = log_.TermAt(entry.index());
     if (here == entry.term()) continue;
@@ -97,10 +97,11 @@ bool RaftCore::TakeEntries(const AppendRequest& request) {
       return false;
     }
     if (entry.header.kind == EntryKind::kConfiguration) {
-      log_.AppendConfiguration(entry, *DecodeConfiguration(entry.payload.view()));
+      Configuration configuration = *DecodeConfiguration(entry.payload.view());
+      log_.AppendConfiguration(std::move(entry), std::move(configuration));
       ConfigurationChanged();
     } else {
-      log_.Append(entry);
+      log_.Append(std::move(entry));
     }
   }
   return true;
