@@ -189,6 +189,10 @@ struct StoreCounters {
   uint64_t corruptions = 0;          // reads that ended in DATA_LOSS
   uint64_t free_bytes = 0;           // of the file system, when last looked at
   bool failed = false;               // latched
+  // What the engine wrote for bytes_written: their sum over bytes_written is the write amplification.
+  uint64_t wal_written_bytes = 0;
+  uint64_t flushed_bytes = 0;
+  uint64_t compacted_bytes = 0;
 };
 
 // A node's store.
