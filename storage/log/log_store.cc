@@ -1,5 +1,7 @@
 #include "storage/log/log_store.h"
 
+#include <algorithm>
+
 namespace flotilla::storage {
 namespace {
 
@@ -21,6 +23,12 @@ size_t WriteTask::bytes() const {
 bool WriteTask::empty() const {
   return !create && !snapshot && entries.empty() && !hard_state && state.empty() && chunks.empty() &&
          drop_snapshots.empty() && !destroy;
+}
+
+bool WriteTask::grows() const {
+  const bool data = std::any_of(entries.begin(), entries.end(),
+                                [](const Entry& entry) { return entry.header.kind == EntryKind::kData; });
+  return data || !state.empty() || !chunks.empty() || create.has_value();
 }
 
 }  // namespace flotilla::storage

@@ -12,6 +12,7 @@ constexpr uint8_t kRowVersion = 1;
 constexpr char kGroupRowMark = 1;
 constexpr size_t kMetaKeyBytes = 10;
 constexpr size_t kChecksumBytes = 4;
+constexpr size_t kLongerThanKeys = 1024;
 
 std::string Seal(std::string_view key, std::string row) {
   const uint32_t checksum = crc32c::Extend(crc32c::Value(key), row.data(), row.size());
@@ -103,7 +104,8 @@ std::string StateKey(GroupId group, std::string_view key) {
 
 std::string PrefixEnd(std::string prefix) {
   while (!prefix.empty() && static_cast<uint8_t>(prefix.back()) == 0xFF) prefix.pop_back();
-  CHECK(!prefix.empty()) << "group ids end before 2^64 - 1";
+  // Nothing orders behind all keys of the largest group id: a key that none of them reaches has to do.
+  if (prefix.empty()) return std::string(kLongerThanKeys, '\xFF');
   prefix.back() = static_cast<char>(static_cast<uint8_t>(prefix.back()) + 1);
   return prefix;
 }

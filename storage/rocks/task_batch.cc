@@ -47,20 +47,17 @@ void TaskBatch::Begin(uint64_t number) {
 }
 
 Status TaskBatch::Add(const WriteTask& task) {
-  FLOTILLA_RETURN_IF_ERROR(CheckBeyondPlan(task));
   GroupDraft& draft = DraftOf(task.group);
   const Result<TaskEffect> effect =
       PlanTask(draft.state ? &*draft.state : nullptr, task,
                [&](LogIndex index) { return AnchorAt(draft, task.group, index); });
   if (!effect.ok()) return effect.status();
+  FLOTILLA_RETURN_IF_ERROR(CheckBeyondPlan(task));
   PutTask(task, *effect, &draft);
   return {};
 }
 
 Status TaskBatch::CheckBeyondPlan(const WriteTask& task) const {
-  if (task.create && task.group.value() == UINT64_MAX) {
-    return Status(Reason::kInvalidArgument, "group id 2^64 - 1 is reserved; choose a smaller one");
-  }
   if (task.create && pool_.total() >= limits::kGroupsPerNodeMax) {
     return Status(Reason::kLimitExceeded, "this node has " + std::to_string(pool_.total()) +
                                               " groups, the limit; place the group on another node");

@@ -6,19 +6,6 @@
 #include "storage/rocks/rocks_status.h"
 
 namespace flotilla::storage {
-namespace {
-
-constexpr Duration kLookInterval = std::chrono::milliseconds(100);
-constexpr uint64_t kLookBytes = 16 * limits::kMiB;
-
-}  // namespace
-
-void DiskReserve::Look(MonotonicTime now) {
-  if (looked_at_ && now - *looked_at_ < kLookInterval && written_since_ < kLookBytes) return;
-  free_bytes_.store(free_space_.FreeBytes(), std::memory_order_relaxed);
-  looked_at_ = now;
-  written_since_ = 0;
-}
 
 Status DiskReserve::Check() const {
   if (free_bytes() >= reserve_bytes_) return {};
@@ -115,7 +102,7 @@ void Writer::Handle(Work work) {
     outcomes.assign(work.tasks.size(), parts_.latch.status());
     return Complete(work.tasks, std::move(outcomes));
   }
-  reserve_.Look(parts_.clock.Now());
+  reserve_.Look();
   forgotten_.clear();
   batch_.Begin(batch_number_ + 1);
   for (const ReclaimJob& job : work.reclaimed) {
@@ -175,7 +162,6 @@ Status Writer::WriteBatch() {
   numbers_.entries.fetch_add(batch_.entries(), std::memory_order_relaxed);
   numbers_.bytes_written.fetch_add(batch_.entry_bytes(), std::memory_order_relaxed);
   for (const Family family : batch_.families()) parts_.engine.pins().Written(family, wal_position_);
-  reserve_.Written(bytes);
   wal_position_ += bytes;
   if (wal_position_ - wal_checked_at_ >= wal_check_bytes_) {
     wal_checked_at_ = wal_position_;
