@@ -40,7 +40,7 @@ EntryId RaftLog::LastAtMost(LogIndex index, Term term) const {
     if (run->term <= term) return {run->term, at};
     at = run->first - 1;
   }
-  return start_.last;
+  return at < start_.last.index || term < start_.last.term ? EntryId{} : start_.last;
 }
 
 const Configuration& RaftLog::previous_configuration() const {

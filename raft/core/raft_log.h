@@ -31,7 +31,8 @@ class RaftLog {
   // The term of an entry of the log, or of the one before its start. Nothing: trimmed, or past the end.
   std::optional<Term> TermAt(LogIndex index) const;
   bool Has(const storage::EntryId& id) const { return TermAt(id.index) == id.term; }
-  // The last place at or before `index` whose term is at most `term`: where two logs may still agree.
+  // The last place at or before `index` whose term is at most `term`: where two logs may still agree. 0@0 when that is before the
+  // start.
   storage::EntryId LastAtMost(LogIndex index, Term term) const;
   const std::vector<storage::TermRun>& terms() const { return terms_; }
 
