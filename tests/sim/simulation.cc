@@ -1,0 +1,226 @@
+#include "tests/sim/simulation.h"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <sstream>
+#include <vector>
+
+#include "tests/sim/nemesis.h"
+#include "tests/sim/operations.h"
+#include "tests/sim/world.h"
+
+namespace flotilla::sim {
+namespace {
+
+World* g_under_way = nullptr;  // one at a time in a process; for PrintRunUnderWay alone
+
+// A run that never stops scheduling work is a failure of its own, not a hang.
+constexpr uint64_t kEventsMax = 8'000'000;
+
+class Simulation {
+ public:
+  Simulation(const Swarm& swarm, const RunOptions& options)
+      : world_(swarm, options.mode, options.out),
+        random_(swarm.seed ^ 0xF1EE7ULL),
+        nemesis_(world_, random_.Fork()),
+        clients_(world_, random_.Fork()),
+        operators_(world_, random_.Fork()) {}
+
+  void Run() {
+    Hurt();
+    if (world_.verdict().ok()) Heal();
+    world_.CollectDiskEvents();
+  }
+  World& world() { return world_; }
+
+ private:
+  // What is asked of each group once it looks settled.
+  struct Probe {
+    uint64_t token = 0;
+    NodeId view;          // the member whose view of the leader is used
+    uint64_t read = 0;
+  };
+
+  void Hurt() {
+    Phase("the cluster is hurt");
+    for (const auto& node : world_.nodes()) node->Boot();
+    operators_.Start();
+    clients_.Start();
+    nemesis_.Start();
+    RunUntil(world_.swarm().hurt_for);
+  }
+
+  void Heal() {
+    Phase("the cluster heals");
+    clients_.Stop();
+    nemesis_.Heal();
+    operators_.OnlyRepair();
+    // A cluster needs a few elections, to replace what was lost, and to send the new ones all they need.
+    const Time bound = 180 * kSecond + 150 * world_.swarm().ElectionTime();
+    const Time deadline = world_.now() + bound;
+    std::string missing = "nothing was looked at";
+    while (world_.verdict().ok() && world_.now() < deadline) {
+      RunUntil(world_.now() + 5 * world_.swarm().tick);
+      missing = Missing();
+      if (missing.empty()) return Finish();
+    }
+    if (world_.verdict().ok()) {
+      world_.verdict().Violated("progress", "after ", bound / kSecond, " s without faults ", missing);
+    }
+  }
+
+  void RunUntil(Time end) {
+    EventQueue& events = world_.events();
+    while (world_.verdict().ok() && !events.empty() && events.next() <= end) {
+      events.RunOne();
+      if (events.executed() > kEventsMax) {
+        world_.verdict().Violated("work ends", kEventsMax, " events and no end: something goes round in circles");
+      }
+    }
+  }
+
+  void Phase(const char* what) {
+    world_.trace().Mark(Event::kPhase, NodeId{});
+    world_.trace().Line(NodeId{}, "---- ", what);
+  }
+
+  // What keeps the cluster from being healthy; empty when nothing does. Asks each group for a proposal and a read from each member's
+  // view, and looks at the answers the next time.
+  std::string Missing() {
+    for (GroupId group : world_.LiveGroups()) {
+      std::string missing = MissingIn(group);
+      if (!missing.empty()) {
+        probes_.erase(group);
+        return missing;
+      }
+    }
+    for (GroupId group : world_.LiveGroups()) {
+      std::string missing = MissingProbes(group);
+      if (!missing.empty()) return missing;
+    }
+    return "";
+  }
+
+  std::string MissingIn(GroupId group) {
+    std::ostringstream out;
+    out << "group " << group << ' ';
+    const std::optional<NodeId> leader = world_.LeaderOf(group);
+    if (!leader) {
+      out << "has no leader";
+      return std::move(out).str();
+    }
+    const raft::RaftCore* core = world_.CoreOn(group, *leader);
+    const Configuration configuration = core->configuration();
+    if (configuration.joint()) {
+      out << "is in a joint configuration: " << configuration;
+      return std::move(out).str();
+    }
+    for (const ReplicaId& replica : configuration.Replicas()) {
+      const raft::RaftCore* other = world_.CoreOn(group, replica.node);
+      const ReplicaBook& book = world_.groups().at(group).replicas.at(replica);
+      out << "replica " << replica << ' ';
+      if (book.lost || book.retired) {
+        out << "is lost and not replaced";
+        return std::move(out).str();
+      }
+      if (other == nullptr || other->self() != replica || !other->fault().ok()) {
+        out << "does not take part" << (other != nullptr && !other->fault().ok() ? ": " + other->fault().ToString() : "");
+        return std::move(out).str();
+      }
+      if (other->applied() != core->applied() || other->term() != core->term() || core->applied() != core->log().last()) {
+        out << "is at " << other->applied() << " of term " << other->term() << ", the leader at " << core->applied() << " of "
+            << core->log().last() << " of term " << core->term();
+        return std::move(out).str();
+      }
+      const SimMachine* machine = world_.node(replica.node).machine(group);
+      if (machine == nullptr || !machine->StateHash() ||
+          machine->StateHash() != world_.node(*leader).machine(group)->StateHash()) {
+        out << "has another state than the leader " << *leader;
+        return std::move(out).str();
+      }
+      out.str("");
+      out << "group " << group << ' ';
+    }
+    return "";
+  }
+
+  std::string MissingProbes(GroupId group) {
+    auto probes = probes_.find(group);
+    if (probes == probes_.end()) {
+      Ask(group);
+      return "nothing was asked yet";
+    }
+    for (const Probe& probe : probes->second) {
+      const std::optional<Status> proposed = world_.OutcomeOf(probe.token);
+      const std::optional<Status> read = world_.OutcomeOf(probe.read);
+      if (proposed && proposed->ok() && read && read->ok()) continue;
+      std::ostringstream out;
+      out << "group " << group << ": a fresh proposal to the leader that node " << probe.view << " names ended with "
+          << (proposed ? proposed->ToString() : "nothing") << ", and a read on it with " << (read ? read->ToString() : "nothing");
+      // An answer that is not OK is asked again: a leader may still have changed.
+      if ((proposed && !proposed->ok()) || (read && !read->ok())) probes_.erase(probes);
+      return std::move(out).str();
+    }
+    return "";
+  }
+
+  void Ask(GroupId group) {
+    const raft::RaftCore* leader = world_.CoreOn(group, *world_.LeaderOf(group));
+    for (const ReplicaId& member : leader->configuration().Replicas()) {
+      const ReplicaId named = world_.CoreOn(group, member.node)->leader();
+      const NodeId target = named.valid() ? named.node : member.node;
+      Probe probe;
+      probe.view = member.node;
+      probe.token = world_.Propose(group, target, {clients_.NewCommand(group)}, EntryKind::kData, 10);
+      probe.read = world_.Read(group, member.node);
+      probes_[group].push_back(probe);
+    }
+  }
+
+  void Finish() {
+    Phase("the cluster is healthy");
+    for (GroupId group : world_.LiveGroups()) {
+      const NodeId leader = *world_.LeaderOf(group);
+      const Result<raft::GroupCounters> counters = world_.node(leader).host().Counters(group);
+      if (!counters.ok()) continue;
+      if (counters->core.uncommitted_bytes != 0 || counters->proposals_waiting != 0) {
+        world_.verdict().Violated("nothing is left over", "group ", group, " is idle and counts ", counters->core.uncommitted_bytes,
+                                  " uncommitted bytes and ", counters->proposals_waiting, " waiting proposals");
+      }
+    }
+  }
+
+  World world_;
+  Random random_;
+  Nemesis nemesis_;
+  Clients clients_;
+  Operators operators_;
+  std::map<GroupId, std::vector<Probe>> probes_;
+};
+
+}  // namespace
+
+RunResult RunSeed(uint64_t seed, const RunOptions& options) {
+  const Swarm swarm = MakeSwarm(seed);
+  Simulation simulation(swarm, options);
+  World& world = simulation.world();
+  g_under_way = &world;
+  world.trace().Line(NodeId{}, "seed ", seed, ": ", swarm.Describe());
+  simulation.Run();
+  g_under_way = nullptr;
+  RunResult result{.seed = seed,
+                   .failure = world.verdict().first(),
+                   .trace_hash = world.trace().hash(),
+                   .events = world.events().executed(),
+                   .virtual_time = world.now(),
+                   .coverage = world.coverage()};
+  if (!result.ok() && options.out != nullptr && options.mode == Trace::Mode::kKeepLast) world.trace().PrintLast(*options.out);
+  return result;
+}
+
+void PrintRunUnderWay(std::ostream& out) {
+  if (g_under_way != nullptr) g_under_way->trace().PrintLast(out);
+}
+
+}  // namespace flotilla::sim
