@@ -104,6 +104,8 @@ bool MemoryStore::CompleteSync() {
 }
 
 Status MemoryStore::CheckBeforeWrite(const WriteTask& task) {
+  // As the RocksDB store does: what is damaged already would be found only when it is read.
+  for (const Entry& entry : task.entries) FLOTILLA_RETURN_IF_ERROR(VerifyEntry(entry));
   if (!task.grows() || disk_.free_bytes() >= options_.reserve_bytes) return {};
   ++counters_.refused_disk_full;
   return About(Reason::kDiskFull, task.group, disk_.free_bytes(), " bytes free, below the reserve of ",

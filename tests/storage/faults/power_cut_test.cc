@@ -44,9 +44,9 @@ TEST_F(PowerCutTest, ATornUnsyncedTailIsCutWhereverItTears) {
     make_ = EntryMaker(kGroup);
     acknowledged_.clear();
     MakeWithUnsynced(700);
-    if (HasFatalFailure() || kept >= unsynced_) break;
     SCOPED_TRACE(testing::Message() << kept << " of " << unsynced_ << " bytes");
     PowerCut({.unsynced = Unsynced::kTorn, .keep_bytes = kept});
+    if (HasFatalFailure() || kept >= unsynced_) break;
     ASSERT_THAT(Open(), IsOk());
     std::vector<std::string> payloads;
     ASSERT_THAT(ReadAll(&payloads), IsOk());

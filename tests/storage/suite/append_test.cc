@@ -41,7 +41,15 @@ TEST_P(AppendTest, AByteMoreThanTheLargestPayloadIsRefused) {
   Entry entry = AtEnd().Data("x");
   entry.payload = Bytes(std::string(limits::kEntryPayloadBytesMax + 1, 'x'));
   entry.header.payload_bytes = static_cast<uint32_t>(entry.payload.size());
+  entry.header.checksum = EntryChecksum(entry.header, entry.payload.view());
   EXPECT_THAT(Append({entry}), FailsWith(Reason::kLimitExceeded));
+  EXPECT_TRUE(BoundsOf(kGroup).empty());
+}
+
+TEST_P(AppendTest, AnEntryThatWasDamagedBeforeItWasWrittenIsRefused) {
+  Entry entry = AtEnd().Data("a");
+  entry.payload = Bytes::Static("b");
+  EXPECT_THAT(Append({entry}), FailsWith(Reason::kCorruptMessage));
   EXPECT_TRUE(BoundsOf(kGroup).empty());
 }
 

@@ -1,0 +1,26 @@
+#!/bin/sh
+# Runs every benchmark that was built, one after the other, and prints their tables.
+#
+#   tests/bench/run.sh [BUILD_DIRECTORY] [--json]
+#
+# Benchmarks are the executables named *_bench. They report and never fail on a time; nothing else should run meanwhile.
+set -eu
+
+root=$(cd "$(dirname "$0")/../.." && pwd)
+build=$root/build/release
+case ${1-} in
+  '' | --*) ;;
+  *) build=$1 && shift ;;
+esac
+
+found=$(find "$build" -type f -name '*_bench' -perm -u+x | sort)
+if [ -z "$found" ]; then
+  echo "no benchmark in $build; build first: cmake --preset release && cmake --build --preset release" >&2
+  exit 1
+fi
+cd "$build" # so that what they write lies on the disk of the build
+echo "$(nproc) cores, $(uname -sr), $(date -u +%FT%TZ)" >&2
+for bench in $found; do
+  echo "== ${bench##*/}" >&2
+  "$bench" "$@"
+done

@@ -1,0 +1,362 @@
+// How fast the log store is beside what the disk can do, in one run: rounds of the store and rounds of plain writes take turns,
+// and what counts is the median of the ratios, for absolute figures drift by a factor of two.
+//
+//   storage_bench [--directory DIR] [--rounds N] [--json] [--skip-reopen]
+//
+// It reports and never fails on a time. DIR is on the disk to be measured; needs 4 GiB there, and leaves nothing.
+
+#include <fcntl.h>
+#include <glog/logging.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <condition_variable>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "storage/base/limits.h"
+#include "storage/rocks/rocks_store.h"
+#include "tests/support/entry_maker.h"
+
+namespace flotilla::storage {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double SecondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+double Median(std::vector<double> values) {
+  CHECK(!values.empty());
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+// What this process gave to the disk so far.
+uint64_t BytesToDisk() {
+  std::ifstream io("/proc/self/io");
+  std::string name;
+  uint64_t value = 0;
+  while (io >> name >> value) {
+    if (name == "write_bytes:") return value;
+  }
+  return 0;
+}
+
+struct Figure {
+  std::string name;
+  double value;
+  std::string unit;
+  std::string target;  // "" when there is none
+};
+
+// --- The disk alone
+
+class PlainFile {
+ public:
+  explicit PlainFile(std::string path) : path_(std::move(path)) {
+    file_ = ::open(path_.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644);
+    PCHECK(file_ >= 0) << path_;
+  }
+  ~PlainFile() {
+    ::close(file_);
+    ::unlink(path_.c_str());
+  }
+  void AppendAndSync(const std::string& data) {
+    PCHECK(::write(file_, data.data(), data.size()) == static_cast<ssize_t>(data.size()));
+    PCHECK(::fdatasync(file_) == 0);
+  }
+
+ private:
+  std::string path_;
+  int file_;
+};
+
+// --- The store
+
+// Keeps a number of tasks on their way in each group.
+class Load final : public WriteSink {
+ public:
+  Load(LogStore& store, uint64_t first_group, uint64_t groups, size_t payload_bytes)
+      : store_(store),
+        payload_(std::string(payload_bytes, 'x')),
+        first_group_(first_group),
+        outstanding_(groups) {
+    for (GroupId group{first_group}; makers_.size() < groups; group = GroupId{group.value() + 1}) {
+      makers_.emplace_back(group);
+      Submit({.group = group, .create = GroupIdentity{}});
+    }
+    WaitUntilIdle();
+  }
+
+  // `tasks` entries, one per task, at most `outstanding` on their way in each group.
+  void Run(uint64_t tasks, uint64_t outstanding) {
+    for (uint64_t task = 0; task < tasks; ++task) {
+      const uint64_t group = task % makers_.size();
+      {
+        std::unique_lock lock(mutex_);
+        changed_.wait(lock, [&] { return outstanding_[group] < outstanding; });
+      }
+      Append(group);
+    }
+    WaitUntilIdle();
+  }
+  double SecondsOfOneAppend() {
+    const auto start = Clock::now();
+    Append(0);
+    WaitUntilIdle();
+    return SecondsSince(start);
+  }
+
+  void OnWritten(std::span<const WriteDone> done) override {
+    std::lock_guard lock(mutex_);
+    for (const WriteDone& task : done) {
+      CHECK(task.status.ok()) << task.status;
+      --outstanding_[task.group.value() - first_group_];
+      --total_;
+    }
+    changed_.notify_all();
+  }
+
+ private:
+  void Append(uint64_t group) {
+    Entry entry = makers_[group].Data(payload_);
+    WriteTask task{.group = entry.header.group};
+    task.entries.push_back(std::move(entry));
+    Submit(std::move(task));
+  }
+  void Submit(WriteTask task) {
+    {
+      std::lock_guard lock(mutex_);
+      ++outstanding_[task.group.value() - first_group_];
+      ++total_;
+    }
+    const Status submitted = store_.Submit(std::move(task), *this);
+    CHECK(submitted.ok()) << submitted;
+  }
+  void WaitUntilIdle() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return total_ == 0; });
+  }
+
+  LogStore& store_;
+  const Bytes payload_;
+  std::vector<EntryMaker> makers_;
+  const uint64_t first_group_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<uint64_t> outstanding_;
+  uint64_t total_ = 0;
+};
+
+struct Settings {
+  std::string directory;
+  int rounds = 9;
+  bool json = false;
+  bool reopen = true;
+};
+
+class Bench {
+ public:
+  explicit Bench(Settings settings) : settings_(std::move(settings)) {
+    settings_.directory += "/flotilla-bench-" + std::to_string(::getpid());
+    std::filesystem::create_directories(settings_.directory);
+  }
+  ~Bench() {
+    std::error_code ignored;
+    std::filesystem::remove_all(settings_.directory, ignored);
+  }
+
+  std::vector<Figure> Run() {
+    {
+      auto store = Open({.directory = settings_.directory + "/store"});
+      MergedCommits(*store);
+      OneOutstanding(*store);
+      ManyOutstanding(*store);
+    }
+    std::filesystem::remove_all(settings_.directory + "/store");
+    WriteAmplification();
+    if (settings_.reopen) Reopen();
+    return figures_;
+  }
+
+ private:
+  static std::unique_ptr<RocksStore> Open(const RocksStoreOptions& options) {
+    auto store = OpenRocksStore(options);
+    CHECK(store.ok()) << store.status();
+    return *std::move(store);
+  }
+  void Report(std::string name, double value, std::string unit, std::string target = "") {
+    figures_.push_back({std::move(name), value, std::move(unit), std::move(target)});
+    std::fprintf(stderr, "%-66s %10.3f %-10s %s\n", figures_.back().name.c_str(), value, figures_.back().unit.c_str(),
+                 figures_.back().target.c_str());
+  }
+
+  void MergedCommits(LogStore& store) {
+    constexpr uint64_t kEntries = 2048;  // 128 MiB
+    constexpr size_t kEntryBytes = 64 * limits::kKiB;
+    Load load(store, 1, 16, kEntryBytes);
+    const std::string commit(limits::kMiB, 'x');
+    const double megabytes = static_cast<double>(kEntries * kEntryBytes) / 1e6;
+    std::vector<double> plain_rates, store_rates, ratios, commit_sizes;
+    load.Run(kEntries / 2, 2);
+    for (int round = 0; round < settings_.rounds; ++round) {
+      auto start = Clock::now();
+      {
+        PlainFile file(settings_.directory + "/plain");
+        start = Clock::now();
+        for (uint64_t i = 0; i < kEntries * kEntryBytes / limits::kMiB; ++i) file.AppendAndSync(commit);
+        plain_rates.push_back(megabytes / SecondsSince(start));
+      }
+      const uint64_t syncs = store.Counters().syncs;
+      start = Clock::now();
+      load.Run(kEntries, 2);
+      store_rates.push_back(megabytes / SecondsSince(start));
+      commit_sizes.push_back(megabytes / static_cast<double>(store.Counters().syncs - syncs));
+      ratios.push_back(store_rates.back() / plain_rates.back());
+    }
+    Report("plain append + fdatasync, 1 MiB", Median(plain_rates), "MB/s");
+    Report("16 groups, 64 KiB entries, merged and synced", Median(store_rates), "MB/s");
+    Report("  of it in one commit", Median(commit_sizes), "MB");
+    Report("  ratio to plain", Median(ratios), "", ">= 0.75");
+  }
+
+  void OneOutstanding(LogStore& store) {
+    Load load(store, 100, 1, limits::kKiB);
+    const std::string kibibyte(limits::kKiB, 'x');
+    std::vector<double> plain_medians, store_medians, ratios;
+    for (int round = 0; round < settings_.rounds; ++round) {
+      std::vector<double> plain, stored;
+      PlainFile file(settings_.directory + "/plain");
+      for (int i = 0; i < 300; ++i) {
+        const auto start = Clock::now();
+        file.AppendAndSync(kibibyte);
+        plain.push_back(SecondsSince(start) * 1e6);
+      }
+      for (int i = 0; i < 300; ++i) stored.push_back(load.SecondsOfOneAppend() * 1e6);
+      plain_medians.push_back(Median(plain));
+      store_medians.push_back(Median(stored));
+      ratios.push_back(store_medians.back() / plain_medians.back());
+    }
+    Report("plain write + fdatasync, 1 KiB, p50", Median(plain_medians), "us");
+    Report("append of 1 KiB, one outstanding, p50", Median(store_medians), "us");
+    Report("  ratio to plain", Median(ratios), "", "<= 2");
+  }
+
+  void ManyOutstanding(LogStore& store) {
+    constexpr uint64_t kEntries = 100'000;
+    Load load(store, 200, 16, limits::kKiB);
+    load.Run(kEntries / 4, 64);
+    std::vector<double> rates;
+    for (int round = 0; round < settings_.rounds; ++round) {
+      const auto start = Clock::now();
+      load.Run(kEntries, 64);
+      rates.push_back(static_cast<double>(kEntries) / SecondsSince(start));
+    }
+    Report("1 KiB entries, 1,024 outstanding from 16 groups", Median(rates), "entries/s", ">= 200000");
+  }
+
+  void WriteAmplification() {
+    constexpr uint64_t kEntries = 16 * 1024;  // 1 GiB
+    constexpr size_t kEntryBytes = 64 * limits::kKiB;
+    const uint64_t before = BytesToDisk();
+    {
+      auto store = Open({.directory = settings_.directory + "/amplification"});
+      Load load(*store, 1, 16, kEntryBytes);
+      load.Run(kEntries, 2);
+    }
+    ::sync();
+    const auto written = static_cast<double>(BytesToDisk() - before);
+    Report("bytes to the disk per byte appended, 1 GiB (the kernel's count)", written / (kEntries * kEntryBytes), "", "<= 2.1");
+    std::filesystem::remove_all(settings_.directory + "/amplification");
+  }
+
+  void Reopen() {
+    const std::string directory = settings_.directory + "/reopen";
+    constexpr uint64_t kGroups = 1000;
+    constexpr size_t kEntryBytes = 16 * limits::kKiB;
+    uint64_t wal_bytes = 0;
+    {
+      // Nothing is flushed, so that all of it has to be replayed.
+      auto store = Open({.directory = directory,
+                         .memtable_bytes = 2 * limits::kGiB,
+                         .write_buffer_bytes = 8 * limits::kGiB,
+                         .wal_bytes_max = 8 * limits::kGiB});
+      Load load(*store, 1, kGroups, kEntryBytes);
+      load.Run(limits::kGiB / kEntryBytes, 4);
+      wal_bytes = store->Counters().wal_bytes;
+    }
+    Report("WAL at reopening", static_cast<double>(wal_bytes) / static_cast<double>(limits::kGiB), "GiB");
+    const auto start = Clock::now();
+    auto store = Open({.directory = directory});
+    const double opened = SecondsSince(start);
+    for (uint64_t group = 1; group <= kGroups; ++group) CHECK(store->Load(GroupId{group}).ok());
+    Report("reopening with 1,000 groups", opened, "s", "< 5");
+    Report("  and loading every group", SecondsSince(start), "s");
+    store.reset();
+    std::filesystem::remove_all(directory);
+  }
+
+  Settings settings_;
+  std::vector<Figure> figures_;
+};
+
+void PrintJson(const std::vector<Figure>& figures) {
+  std::printf("[\n");
+  for (size_t i = 0; i < figures.size(); ++i) {
+    const Figure& figure = figures[i];
+    const size_t begin = figure.name.find_first_not_of(' ');
+    // An indented figure belongs to the one before it.
+    const std::string name = begin == 0 || i == 0 ? figure.name : figures[i - 1].name + ": " + figure.name.substr(begin);
+    std::printf("  {\"name\": \"%s\", \"value\": %.6g, \"unit\": \"%s\", \"target\": \"%s\"}%s\n", name.c_str(), figure.value,
+                figure.unit.c_str(), figure.target.c_str(), i + 1 == figures.size() ? "" : ",");
+  }
+  std::printf("]\n");
+}
+
+void PrintTable(const std::vector<Figure>& figures) {
+  std::printf("| figure | value | unit | target |\n| --- | --- | --- | --- |\n");
+  for (const Figure& figure : figures) {
+    std::printf("| %s | %.4g | %s | %s |\n", figure.name.c_str(), figure.value, figure.unit.c_str(), figure.target.c_str());
+  }
+}
+
+int Main(int argc, char** argv) {
+  Settings settings{.directory = std::filesystem::current_path()};
+  for (int i = 1; i < argc; ++i) {
+    const std::string argument = argv[i];
+    if (argument == "--json") {
+      settings.json = true;
+    } else if (argument == "--skip-reopen") {
+      settings.reopen = false;
+    } else if (argument == "--directory" && i + 1 < argc) {
+      settings.directory = argv[++i];
+    } else if (argument == "--rounds" && i + 1 < argc) {
+      settings.rounds = std::max(1, std::atoi(argv[++i]));
+    } else {
+      std::fprintf(stderr, "usage: %s [--directory DIR] [--rounds N] [--json] [--skip-reopen]\n", argv[0]);
+      return 2;
+    }
+  }
+  const std::vector<Figure> figures = Bench(settings).Run();
+  settings.json ? PrintJson(figures) : PrintTable(figures);
+  return 0;
+}
+
+}  // namespace
+}  // namespace flotilla::storage
+
+int main(int argc, char** argv) {
+  google::InitGoogleLogging(argv[0]);
+  FLAGS_logtostderr = true;
+  FLAGS_minloglevel = google::GLOG_WARNING;
+  return flotilla::storage::Main(argc, argv);
+}
