@@ -143,6 +143,7 @@ class FaultFileSystem final : public rocksdb::FileSystemWrapper {
   std::condition_variable released_;
   std::map<std::string, FileState> files_;
   std::vector<NewEntry> new_entries_;
+  std::vector<std::string> ghosts_;  // made while the machine stood still: gone with the power
   std::vector<Fault> faults_;
   std::optional<uint64_t> free_bytes_;
   std::optional<uint64_t> freeze_at_;  // operation number
