@@ -43,8 +43,8 @@ uint32_t RegisterPortable(uint32_t crc, const char* data, size_t size) {
   for (; size >= 8; data += 8, size -= 8) {
     const uint64_t word = Load64(data) ^ crc;
     crc = kSlices[7][word & 0xFF] ^ kSlices[6][(word >> 8) & 0xFF] ^ kSlices[5][(word >> 16) & 0xFF] ^
-          kSlices[4][(word >> 24) & 0xFF] ^ kSlices[3][(word >> 32) & 0xFF] ^ kSlices[2][(word >> 40) & 0xFF] ^
-          kSlices[1][(word >> 48) & 0xFF] ^ kSlices[0][word >> 56];
+          kSlices[4][(word >> 24) & 0xFF] ^ kSlices[3][(word >> 32) & 0xFF] ^
+          kSlices[2][(word >> 40) & 0xFF] ^ kSlices[1][(word >> 48) & 0xFF] ^ kSlices[0][word >> 56];
   }
   for (; size > 0; ++data, --size) crc = (crc >> 8) ^ kSlices[0][(crc ^ static_cast<uint8_t>(*data)) & 0xFF];
   return crc;
@@ -52,8 +52,9 @@ uint32_t RegisterPortable(uint32_t crc, const char* data, size_t size) {
 
 #if defined(__x86_64__)
 
-// The processor finishes one crc32 instruction per cycle, but each takes three: three independent lanes keep it busy.
-// Lanes are joined by moving a register over a lane's length of zero bytes, which is linear, so four table look-ups do.
+// The processor finishes one crc32 instruction per cycle, but each takes three: three independent lanes keep
+// it busy. Lanes are joined by moving a register over a lane's length of zero bytes, which is linear, so four
+// table look-ups do.
 constexpr size_t kLongLane = 4096;
 constexpr size_t kShortLane = 256;
 
@@ -132,7 +133,9 @@ bool ProcessorHasCrc() {
 #else
 
 bool ProcessorHasCrc() { return false; }
-uint32_t RegisterHardware(uint32_t crc, const char* data, size_t size) { return RegisterPortable(crc, data, size); }
+uint32_t RegisterHardware(uint32_t crc, const char* data, size_t size) {
+  return RegisterPortable(crc, data, size);
+}
 
 #endif
 
@@ -147,6 +150,8 @@ uint32_t Extend(uint32_t crc, const char* data, size_t size) {
   return HardwareAccelerated() ? ~RegisterHardware(~crc, data, size) : ~RegisterPortable(~crc, data, size);
 }
 
-uint32_t ExtendPortable(uint32_t crc, const char* data, size_t size) { return ~RegisterPortable(~crc, data, size); }
+uint32_t ExtendPortable(uint32_t crc, const char* data, size_t size) {
+  return ~RegisterPortable(~crc, data, size);
+}
 
 }  // namespace flotilla::crc32c

@@ -1,4 +1,5 @@
-// A mutex whose discipline clang checks (-Wthread-safety): what it guards says so, and who needs it held says so.
+// A mutex whose discipline clang checks (-Wthread-safety): what it guards says so, and who needs it held says
+// so.
 //
 //   mutable Mutex mutex_;
 //   size_t size_ FLOTILLA_GUARDED_BY(mutex_) = 0;

@@ -49,7 +49,8 @@ void PutHeader(const EntryHeader& header, char* at) {
 }
 
 Status Corrupt(std::string what) {
-  return Status(Reason::kCorruptMessage, "log entry: " + std::move(what) + "; these bytes are not an entry of this format");
+  return Status(Reason::kCorruptMessage,
+                "log entry: " + std::move(what) + "; these bytes are not an entry of this format");
 }
 
 Status CorruptEntry(const EntryHeader& header, const std::string& what) {
@@ -63,16 +64,22 @@ Status CorruptEntry(const EntryHeader& header, const std::string& what) {
 }  // namespace
 
 bool IsEntryKind(uint8_t number) {
-  return number >= static_cast<uint8_t>(EntryKind::kNoop) && number <= static_cast<uint8_t>(EntryKind::kControl);
+  return number >= static_cast<uint8_t>(EntryKind::kNoop) &&
+         number <= static_cast<uint8_t>(EntryKind::kControl);
 }
 
 const char* EntryKindName(EntryKind kind) {
   switch (kind) {
-    case EntryKind::kNoop: return "noop";
-    case EntryKind::kData: return "data";
-    case EntryKind::kConfiguration: return "configuration";
-    case EntryKind::kTrim: return "trim";
-    case EntryKind::kControl: return "control";
+    case EntryKind::kNoop:
+      return "noop";
+    case EntryKind::kData:
+      return "data";
+    case EntryKind::kConfiguration:
+      return "configuration";
+    case EntryKind::kTrim:
+      return "trim";
+    case EntryKind::kControl:
+      return "control";
   }
   return "unknown";
 }
@@ -87,11 +94,13 @@ void EncodeEntryHeader(const EntryHeader& header, std::string* out) {
 
 Result<EntryHeader> DecodeEntryHeader(std::string_view encoded) {
   if (encoded.size() < kEncodedHeaderBytes) {
-    return Corrupt(std::to_string(encoded.size()) + " bytes, a header takes " + std::to_string(kEncodedHeaderBytes));
+    return Corrupt(std::to_string(encoded.size()) + " bytes, a header takes " +
+                   std::to_string(kEncodedHeaderBytes));
   }
   const char* at = encoded.data();
   const auto version = GetLittle<uint8_t>(at + kAtVersion);
-  if (version != kVersion) return Corrupt("version " + std::to_string(version) + ", not " + std::to_string(kVersion));
+  if (version != kVersion)
+    return Corrupt("version " + std::to_string(version) + ", not " + std::to_string(kVersion));
   const auto kind = GetLittle<uint8_t>(at + kAtKind);
   if (!IsEntryKind(kind)) return Corrupt("unknown kind " + std::to_string(kind));
   if (GetLittle<uint16_t>(at + kAtZero16) != 0 || GetLittle<uint64_t>(at + kAtZero64) != 0) {

@@ -33,8 +33,8 @@ std::string MakeUuid() {
   words[1] = (words[1] & 0xFFFF0FFFU) | 0x4000U;
   words[2] = (words[2] & 0x3FFFFFFFU) | 0x80000000U;
   char text[37];
-  std::snprintf(text, sizeof text, "%08x-%04x-%04x-%04x-%04x%08x", words[0], words[1] >> 16, words[1] & 0xFFFFU,
-                words[2] >> 16, words[2] & 0xFFFFU, words[3]);
+  std::snprintf(text, sizeof text, "%08x-%04x-%04x-%04x-%04x%08x", words[0], words[1] >> 16,
+                words[1] & 0xFFFFU, words[2] >> 16, words[2] & 0xFFFFU, words[3]);
   return text;
 }
 
@@ -61,7 +61,8 @@ Status Damaged(const std::string& what) {
 Status Mismatch(const std::string& path, const std::string& what, const std::string& found,
                 const std::string& wanted) {
   return Status(Reason::kDirectoryMismatch, "data directory " + path + " is of " + what + " \"" + found +
-                                                "\", not \"" + wanted + "\"; use the directory that belongs to it, or an "
+                                                "\", not \"" + wanted +
+                                                "\"; use the directory that belongs to it, or an "
                                                 "empty one")
       .With("found", found)
       .With("wanted", wanted);
@@ -84,9 +85,10 @@ Result<FileHandle> Lock(const std::string& path) {
   if (::flock(file->get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return FileError("lock", file_path, errno);
     const Result<std::optional<std::string>> owner = ReadWholeFile(file_path);
-    const std::string pid = owner.ok() && *owner && !(*owner)->empty() ? (*owner)->substr(0, (*owner)->find('\n')) : "?";
-    return Status(Reason::kDirectoryLocked,
-                  "data directory " + path + " is in use by process " + pid + "; stop it, or use another directory")
+    const std::string pid =
+        owner.ok() && *owner && !(*owner)->empty() ? (*owner)->substr(0, (*owner)->find('\n')) : "?";
+    return Status(Reason::kDirectoryLocked, "data directory " + path + " is in use by process " + pid +
+                                                "; stop it, or use another directory")
         .With("pid", pid);
   }
   const std::string pid = std::to_string(::getpid()) + "\n";
@@ -111,8 +113,9 @@ Result<DirectoryIdentity> DecodeIdentity(std::string_view text) {
   const std::optional<std::string> format = TakeField("format: ", &rest);
   if (!format) return Damaged("no line \"format: \"");
   if (*format != std::to_string(kFormat)) {
-    return Status(Reason::kDirectoryMismatch, "data directory is of format \"" + *format + "\", this program reads \"" +
-                                                  std::to_string(kFormat) + "\"; run the version that wrote it")
+    return Status(Reason::kDirectoryMismatch, "data directory is of format \"" + *format +
+                                                  "\", this program reads \"" + std::to_string(kFormat) +
+                                                  "\"; run the version that wrote it")
         .With("found", *format)
         .With("wanted", uint64_t{kFormat});
   }
@@ -121,13 +124,16 @@ Result<DirectoryIdentity> DecodeIdentity(std::string_view text) {
   if (!cluster || !node || node->empty()) return Damaged("no line \"cluster: \" or \"node: \"");
   const size_t covered = text.size() - rest.size();
   const std::optional<std::string> checksum = TakeField("crc32c: ", &rest);
-  if (!checksum || *checksum != Hex32(crc32c::Value(text.substr(0, covered)))) return Damaged("its checksum is wrong");
+  if (!checksum || *checksum != Hex32(crc32c::Value(text.substr(0, covered))))
+    return Damaged("its checksum is wrong");
   if (!rest.empty()) return Damaged("something follows its checksum");
   return DirectoryIdentity{.cluster_id = *cluster, .node_uuid = *node};
 }
 
-Result<std::unique_ptr<DataDirectory>> DataDirectory::Open(const std::string& path, const DirectoryIdentity& expected) {
-  if (expected.cluster_id.find('\n') != std::string::npos || expected.node_uuid.find('\n') != std::string::npos) {
+Result<std::unique_ptr<DataDirectory>> DataDirectory::Open(const std::string& path,
+                                                           const DirectoryIdentity& expected) {
+  if (expected.cluster_id.find('\n') != std::string::npos ||
+      expected.node_uuid.find('\n') != std::string::npos) {
     return Status(Reason::kInvalidArgument, "a cluster id or node UUID has a line break; leave it out");
   }
   FLOTILLA_RETURN_IF_ERROR(EnsureDirectory(path));
@@ -142,14 +148,16 @@ Result<std::unique_ptr<DataDirectory>> DataDirectory::Open(const std::string& pa
     const Result<DirectoryIdentity> found = DecodeIdentity(**text);
     if (!found.ok() && found.status().reason() == Reason::kDirectoryMismatch) return found.status();
     if (!found.ok()) {
-      return Status(Reason::kDataLoss, file_path + ": " + std::string(found.status().message()) +
-                                           "; restore the file, or empty the directory and let this node join anew");
+      return Status(Reason::kDataLoss,
+                    file_path + ": " + std::string(found.status().message()) +
+                        "; restore the file, or empty the directory and let this node join anew");
     }
     FLOTILLA_RETURN_IF_ERROR(Compare(path, *found, expected));
     identity = *found;
   } else if (PathExists(path + "/EVIDENCE") || PathExists(path + "/db")) {
-    return Status(Reason::kDataLoss, file_path + " is missing although data is there; restore the file, or empty the "
-                                                 "directory and let this node join anew");
+    return Status(Reason::kDataLoss, file_path +
+                                         " is missing although data is there; restore the file, or empty the "
+                                         "directory and let this node join anew");
   } else if (identity.node_uuid.empty()) {
     identity.node_uuid = MakeUuid();
   }

@@ -1,7 +1,8 @@
 // Whose data a directory holds. One process owns it at a time.
 //
-//   Result<std::unique_ptr<DataDirectory>> data = DataDirectory::Open("/var/lib/flotilla", {.cluster_id = "orders"});
-//   data->identity().node_uuid   // made at the first opening, never again: a wiped disk is another node
+//   Result<std::unique_ptr<DataDirectory>> data = DataDirectory::Open("/var/lib/flotilla", {.cluster_id =
+//   "orders"}); data->identity().node_uuid   // made at the first opening, never again: a wiped disk is
+//   another node
 //
 // In it: IDENTITY (text, see storage/README.md), LOCK, EVIDENCE, and the database in db/.
 #pragma once
@@ -22,10 +23,11 @@ Result<DirectoryIdentity> DecodeIdentity(std::string_view text);
 
 class DataDirectory {
  public:
-  // Makes directory and identity when there are none. Empty fields of `expected` match anything. DIRECTORY_LOCKED names the
-  // owner's pid; DIRECTORY_MISMATCH both values; DIRECTORY_UNUSABLE what the system refused; DATA_LOSS: the identity
-  // is gone or damaged while data is there.
-  static Result<std::unique_ptr<DataDirectory>> Open(const std::string& path, const DirectoryIdentity& expected);
+  // Makes directory and identity when there are none. Empty fields of `expected` match anything.
+  // DIRECTORY_LOCKED names the owner's pid; DIRECTORY_MISMATCH both values; DIRECTORY_UNUSABLE what the
+  // system refused; DATA_LOSS: the identity is gone or damaged while data is there.
+  static Result<std::unique_ptr<DataDirectory>> Open(const std::string& path,
+                                                     const DirectoryIdentity& expected);
 
   const DirectoryIdentity& identity() const { return identity_; }
   // For a node that just joined. DIRECTORY_MISMATCH when it is of another cluster already.

@@ -1,4 +1,5 @@
-// The node's RocksDB: opened with the settings that were measured, its families by their meaning, its numbers.
+// The node's RocksDB: opened with the settings that were measured, its families by their meaning, its
+// numbers.
 #pragma once
 
 #include <rocksdb/db.h>
@@ -42,9 +43,10 @@ std::string LogFamilyName(uint32_t number);  // "log-07"
 
 class Engine {
  public:
-  // Opens the database, and makes it when `may_create`: then families may be missing as well. `latch` outlives the engine.
-  static Result<std::unique_ptr<Engine>> Open(const RocksStoreOptions& options, const EngineFiles& files, bool may_create,
-                                              FailureLatch& latch);
+  // Opens the database, and makes it when `may_create`: then families may be missing as well. `latch`
+  // outlives the engine.
+  static Result<std::unique_ptr<Engine>> Open(const RocksStoreOptions& options, const EngineFiles& files,
+                                              bool may_create, FailureLatch& latch);
   ~Engine();
 
   rocksdb::DB& db() { return *db_; }
@@ -65,7 +67,8 @@ class Engine {
 
  private:
   Engine() = default;
-  Status OpenDatabase(const RocksStoreOptions& options, const EngineFiles& files, bool may_create, FailureLatch& latch);
+  Status OpenDatabase(const RocksStoreOptions& options, const EngineFiles& files, bool may_create,
+                      FailureLatch& latch);
   Status CreateFamilies(const RocksStoreOptions& options, uint32_t log_families);
 
   EngineFiles files_;

@@ -1,7 +1,9 @@
-// What was synced, told by somebody else than the database: the number of the last batch whose sync succeeded.
+// What was synced, told by somebody else than the database: the number of the last batch whose sync
+// succeeded.
 //
-// After each sync the number is written without fsync, so it survives the death of the process, and every 200 ms at most
-// it is fsynced, so a power cut can set it back by no more than that. Two slots take turns: a torn write leaves the other.
+// After each sync the number is written without fsync, so it survives the death of the process, and every 200
+// ms at most it is fsynced, so a power cut can set it back by no more than that. Two slots take turns: a torn
+// write leaves the other.
 #pragma once
 
 #include <cstdint>

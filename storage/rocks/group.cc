@@ -39,7 +39,8 @@ LogIndex Group::tail_first() const {
 
 std::optional<std::vector<Entry>> Group::FromTail(LogIndex first, LogIndex last, ReadLimits limits) const {
   MutexLock lock(mutex_);
-  if (!exists_ || tail_count() == 0 || first < tail_[tail_head_].index() || last > state_.bounds.last_index() + 1) {
+  if (!exists_ || tail_count() == 0 || first < tail_[tail_head_].index() ||
+      last > state_.bounds.last_index() + 1) {
     return std::nullopt;
   }
   std::vector<Entry> entries;
@@ -73,7 +74,8 @@ void Group::Freeze(FrozenDatabase frozen) {
 }
 
 void Group::Publish(Change change, size_t tail_bytes_max) {
-  // Released outside of the lock: entries may be the last owners of large buffers, and a snapshot takes RocksDB's mutex.
+  // Released outside of the lock: entries may be the last owners of large buffers, and a snapshot takes
+  // RocksDB's mutex.
   std::vector<Entry> spent;
   FrozenDatabase thawed;
   MutexLock lock(mutex_);
@@ -100,7 +102,8 @@ void Group::Publish(Change change, size_t tail_bytes_max) {
 
 void Group::TrimTail(size_t tail_bytes_max) {
   const size_t bytes_max = std::min(tail_bytes_max, limits::kTailBytesMax);
-  while (tail_count() != 0 && (tail_bytes_ > bytes_max || tail_[tail_head_].index() < state_.bounds.first_index())) {
+  while (tail_count() != 0 &&
+         (tail_bytes_ > bytes_max || tail_[tail_head_].index() < state_.bounds.first_index())) {
     tail_bytes_ -= tail_[tail_head_].bytes();
     tail_[tail_head_].payload = Bytes();
     ++tail_head_;

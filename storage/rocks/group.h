@@ -1,9 +1,11 @@
 // A group in memory: what is durable of it, for readers, and the tail of its log.
 //
-// The writer publishes after each sync; readers take a view under a mutex that is held for moments only, and never wait for
-// the disk. Between a view and an iterator the writer may have replaced entries; `epoch` tells:
+// The writer publishes after each sync; readers take a view under a mutex that is held for moments only, and
+// never wait for the disk. Between a view and an iterator the writer may have replaced entries; `epoch`
+// tells:
 //
-//   view = group.GetView();  iterator = ...;  if (view.frozen or group.epoch() == view.epoch) the two belong together
+//   view = group.GetView();  iterator = ...;  if (view.frozen or group.epoch() == view.epoch) the two belong
+//   together
 //
 // While a batch that removes entries is being written, `frozen` holds the database as it was before.
 #pragma once
@@ -29,8 +31,8 @@ using FrozenDatabase = std::shared_ptr<const rocksdb::Snapshot>;
 
 // What the writer keeps of a group beside its state.
 struct GroupPlace {
-  uint32_t family = 0;   // of the pool for logs; for its whole life
-  LogIndex reclaimed;    // entries up to here were removed from the disk
+  uint32_t family = 0;  // of the pool for logs; for its whole life
+  LogIndex reclaimed;   // entries up to here were removed from the disk
 };
 
 class Group {
@@ -42,7 +44,8 @@ class Group {
     bool exists = false;
   };
 
-  Group(GroupState state, GroupPlace place) : family_(place.family), state_(std::move(state)), reclaimed_(place.reclaimed) {}
+  Group(GroupState state, GroupPlace place)
+      : family_(place.family), state_(std::move(state)), reclaimed_(place.reclaimed) {}
 
   uint32_t family() const { return family_; }
 
@@ -50,11 +53,13 @@ class Group {
   View GetView() const;
   uint64_t epoch() const;
   std::optional<GroupState> State() const;  // nothing once destroyed
-  // Entries from `first` on that are in memory, up to `last` (exclusive) and the limits; nothing when `first` is not.
+  // Entries from `first` on that are in memory, up to `last` (exclusive) and the limits; nothing when `first`
+  // is not.
   std::optional<std::vector<Entry>> FromTail(LogIndex first, LogIndex last, ReadLimits limits) const;
   // The first index in memory; past the end when none is.
   LogIndex tail_first() const;
-  // The first entry of the log for which `reached` holds, if memory can tell. Once it holds, it holds for all that follow.
+  // The first entry of the log for which `reached` holds, if memory can tell. Once it holds, it holds for all
+  // that follow.
   std::optional<EntryHeader> SearchTail(const std::function<bool(const EntryHeader&)>& reached) const;
 
   // --- Writer thread

@@ -1,8 +1,8 @@
-// Gives space back, beside the writer: files of trimmed and destroyed groups are deleted, and families that keep old WAL files
-// alive are flushed before the WAL reaches its limit.
+// Gives space back, beside the writer: files of trimmed and destroyed groups are deleted, and families that
+// keep old WAL files alive are flushed before the WAL reaches its limit.
 //
-// A job begins only after the batch that made it possible was synced. When its files are gone the writer is told, and
-// removes what is left of the range with the next batch.
+// A job begins only after the batch that made it possible was synced. When its files are gone the writer is
+// told, and removes what is left of the range with the next batch.
 #pragma once
 
 #include <cstdint>

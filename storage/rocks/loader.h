@@ -18,12 +18,13 @@ struct LoadedGroup {
 
 struct LoadedStore {
   uint64_t batch_number = 0;
-  uint64_t log_families = 0;                // as written when the pool was made; 0: never written
-  std::vector<LoadedGroup> groups;          // ascending by id
-  std::map<GroupId, uint32_t> destroyed;    // whose files are yet to be deleted
+  uint64_t log_families = 0;              // as written when the pool was made; 0: never written
+  std::vector<LoadedGroup> groups;        // ascending by id
+  std::map<GroupId, uint32_t> destroyed;  // whose files are yet to be deleted
 };
 
-// DATA_LOSS names the group: a row is missing or damaged, or the first or last entry of a log is not what its bounds say.
+// DATA_LOSS names the group: a row is missing or damaged, or the first or last entry of a log is not what its
+// bounds say.
 Result<LoadedStore> LoadStore(Engine& engine);
 
 }  // namespace flotilla::storage

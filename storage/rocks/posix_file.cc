@@ -21,11 +21,15 @@ std::string ParentOf(const std::string& path) {
 const char* AdviceFor(int error_number) {
   switch (error_number) {
     case EACCES:
-    case EPERM: return "give the directory and what is in it to the user that runs this process";
-    case EROFS: return "the file system is read-only; look into the system's log for disk errors";
+    case EPERM:
+      return "give the directory and what is in it to the user that runs this process";
+    case EROFS:
+      return "the file system is read-only; look into the system's log for disk errors";
     case ENOSPC:
-    case EDQUOT: return "free space on the file system";
-    default: return "look into the system's log for disk errors";
+    case EDQUOT:
+      return "free space on the file system";
+    default:
+      return "look into the system's log for disk errors";
   }
 }
 

@@ -9,24 +9,27 @@ namespace flotilla::storage {
 namespace {
 
 Status NoSuchGroup(GroupId group) {
-  return Status(Reason::kGroupNotFound, "group " + std::to_string(group.value()) + " does not exist on this node")
+  return Status(Reason::kGroupNotFound,
+                "group " + std::to_string(group.value()) + " does not exist on this node")
       .With("group", group.value());
 }
 
 std::string Range(const LogBounds& bounds) {
-  return "(" + std::to_string(bounds.start.last.index.value()) + ", " + std::to_string(bounds.last_index().value()) + "]";
+  return "(" + std::to_string(bounds.start.last.index.value()) + ", " +
+         std::to_string(bounds.last_index().value()) + "]";
 }
 
 Status CheckRange(GroupId group, const LogBounds& bounds, LogIndex first, LogIndex last) {
-  const std::string which = "entries [" + std::to_string(first.value()) + ", " + std::to_string(last.value()) +
-                            ") of group " + std::to_string(group.value());
+  const std::string which = "entries [" + std::to_string(first.value()) + ", " +
+                            std::to_string(last.value()) + ") of group " + std::to_string(group.value());
   if (first <= bounds.start.last.index) {
-    return Status(Reason::kTrimmed, which + " were asked for, the log holds " + Range(bounds) + "; begin at its start")
+    return Status(Reason::kTrimmed,
+                  which + " were asked for, the log holds " + Range(bounds) + "; begin at its start")
         .With("first_index", bounds.first_index().value());
   }
   if (first > last || last > bounds.last_index() + 1) {
-    return Status(Reason::kOffsetOutOfRange, which + " were asked for, the log holds " + Range(bounds) +
-                                                 "; wait until they are written")
+    return Status(Reason::kOffsetOutOfRange,
+                  which + " were asked for, the log holds " + Range(bounds) + "; wait until they are written")
         .With("last_index", bounds.last_index().value());
   }
   return {};
@@ -36,7 +39,8 @@ Status CheckRange(GroupId group, const LogBounds& bounds, LogIndex first, LogInd
 class RowBuffer {
  public:
   void Add(std::string_view row, uint64_t rows_expected, size_t bytes_max) {
-    if (sizes_.empty()) buffer_.reserve(std::min<uint64_t>(row.size() * rows_expected, bytes_max + row.size()));
+    if (sizes_.empty())
+      buffer_.reserve(std::min<uint64_t>(row.size() * rows_expected, bytes_max + row.size()));
     sizes_.push_back(row.size());
     buffer_.append(row);
   }
@@ -58,13 +62,16 @@ class RowBuffer {
   std::vector<size_t> sizes_;
 };
 
-size_t EntryBytesOfRow(size_t row_bytes) { return row_bytes - kEncodedHeaderBytes + Entry::kEntryOverheadBytes; }
+size_t EntryBytesOfRow(size_t row_bytes) {
+  return row_bytes - kEncodedHeaderBytes + Entry::kEntryOverheadBytes;
+}
 
 Status CheckChain(GroupId group, const Entry& before, const Entry& entry) {
   if (entry.header.base_offset == before.header.end_offset() && entry.term() >= before.term()) return {};
-  return EntryLost(group, entry.index(), "it does not follow the entry before it (offset " +
-                                             std::to_string(entry.header.base_offset.value()) + " after " +
-                                             std::to_string(before.header.end_offset().value()) + ")");
+  return EntryLost(group, entry.index(),
+                   "it does not follow the entry before it (offset " +
+                       std::to_string(entry.header.base_offset.value()) + " after " +
+                       std::to_string(before.header.end_offset().value()) + ")");
 }
 
 }  // namespace
@@ -73,8 +80,9 @@ Result<EntryHeader> CheckHeader(GroupId group, LogIndex index, std::string_view 
   Result<EntryHeader> header = DecodeEntryHeader(value);
   if (!header.ok()) return EntryLost(group, index, std::string(header.status().message()));
   if (header->group != group || header->index != index) {
-    return EntryLost(group, index, "its row holds entry " + std::to_string(header->index.value()) + " of group " +
-                                       std::to_string(header->group.value()));
+    return EntryLost(group, index,
+                     "its row holds entry " + std::to_string(header->index.value()) + " of group " +
+                         std::to_string(header->group.value()));
   }
   return header;
 }
@@ -84,7 +92,8 @@ Result<Entry> CheckEntry(GroupId group, LogIndex index, const Bytes& value) {
   if (!header.ok()) return header.status();
   Result<Entry> entry = DecodeEntry(value);
   if (!entry.ok()) return EntryLost(group, index, std::string(entry.status().message()));
-  if (const Status sound = VerifyEntry(*entry); !sound.ok()) return EntryLost(group, index, std::string(sound.message()));
+  if (const Status sound = VerifyEntry(*entry); !sound.ok())
+    return EntryLost(group, index, std::string(sound.message()));
   return entry;
 }
 
@@ -138,7 +147,8 @@ Result<std::vector<Entry>> Reader::Read(GroupId id, LogIndex first, LogIndex las
   });
 }
 
-std::optional<std::vector<Entry>> Reader::ReadCached(GroupId id, LogIndex first, LogIndex last, ReadLimits limits) const {
+std::optional<std::vector<Entry>> Reader::ReadCached(GroupId id, LogIndex first, LogIndex last,
+                                                     ReadLimits limits) const {
   const std::shared_ptr<Group> group = table_.Find(id);
   if (group == nullptr || first > last) return std::nullopt;
   return group->FromTail(first, last, limits);
@@ -198,7 +208,8 @@ Result<EntryHeader> Reader::FindOffset(GroupId id, Offset offset) const {
 Result<std::optional<EntryHeader>> Reader::FindTimestamp(GroupId id, int64_t timestamp_ms) const {
   return Consistently(id, [&](const Scene& scene) -> Result<std::optional<EntryHeader>> {
     const LogBounds& bounds = scene.bounds;
-    if (bounds.empty() || bounds.end.running_max_timestamp_ms < timestamp_ms) return std::optional<EntryHeader>();
+    if (bounds.empty() || bounds.end.running_max_timestamp_ms < timestamp_ms)
+      return std::optional<EntryHeader>();
     // The maximum stems from an entry that is gone: it says nothing about those that are here.
     if (bounds.start.running_max_timestamp_ms >= timestamp_ms) return ScanForTimestamp(scene, timestamp_ms);
     const Reached reached = [timestamp_ms](const EntryHeader& header) {
@@ -211,7 +222,8 @@ Result<std::optional<EntryHeader>> Reader::FindTimestamp(GroupId id, int64_t tim
   });
 }
 
-Result<EntryHeader> Reader::Search(const Scene& scene, LogIndex first, LogIndex last, const Reached& reached) const {
+Result<EntryHeader> Reader::Search(const Scene& scene, LogIndex first, LogIndex last,
+                                   const Reached& reached) const {
   const std::unique_ptr<rocksdb::Iterator> iterator(
       engine_.db().NewIterator(scene.options, engine_.log(scene.group.family())));
   while (first < last) {
@@ -242,7 +254,8 @@ Result<std::optional<EntryHeader>> Reader::ScanForTimestamp(const Scene& scene, 
   const std::unique_ptr<rocksdb::Iterator> iterator(
       engine_.db().NewIterator(scene.options, engine_.log(scene.group.family())));
   iterator->Seek(LogKey(scene.id, scene.bounds.first_index()));
-  for (LogIndex index = scene.bounds.first_index(); index <= scene.bounds.last_index(); ++index, iterator->Next()) {
+  for (LogIndex index = scene.bounds.first_index(); index <= scene.bounds.last_index();
+       ++index, iterator->Next()) {
     const Result<std::string_view> row = CheckPlace(*iterator, scene.id, index);
     if (!row.ok()) return row.status();
     const Result<EntryHeader> header = CheckHeader(scene.id, index, *row);
@@ -273,14 +286,15 @@ Result<std::optional<Bytes>> Reader::GetState(GroupId id, std::string_view key) 
   });
 }
 
-Result<std::vector<LogReader::StateRow>> Reader::ScanState(GroupId id, std::string_view prefix, std::string_view after,
-                                                           size_t bytes_max) const {
+Result<std::vector<LogReader::StateRow>> Reader::ScanState(GroupId id, std::string_view prefix,
+                                                           std::string_view after, size_t bytes_max) const {
   return Consistently(id, [&](const Scene& scene) -> Result<std::vector<LogReader::StateRow>> {
     const std::string upper = PrefixEnd(StateKey(id, prefix));
     const rocksdb::Slice upper_slice = ToSlice(upper);
     rocksdb::ReadOptions options = scene.options;
     options.iterate_upper_bound = &upper_slice;
-    const std::unique_ptr<rocksdb::Iterator> iterator(engine_.db().NewIterator(options, engine_.family(kStateFamily)));
+    const std::unique_ptr<rocksdb::Iterator> iterator(
+        engine_.db().NewIterator(options, engine_.family(kStateFamily)));
     std::vector<LogReader::StateRow> rows;
     size_t bytes = 0;
     for (iterator->Seek(StateKey(id, std::max(prefix, after))); iterator->Valid(); iterator->Next()) {
@@ -290,14 +304,16 @@ Result<std::vector<LogReader::StateRow>> Reader::ScanState(GroupId id, std::stri
       if (!rows.empty() && bytes > bytes_max) break;
       rows.push_back({std::string(key), Bytes::Copy(ToView(iterator->value()))});
     }
-    if (!iterator->status().ok()) return GroupLost(id, "rows cannot be read: " + iterator->status().ToString());
+    if (!iterator->status().ok())
+      return GroupLost(id, "rows cannot be read: " + iterator->status().ToString());
     return rows;
   });
 }
 
 Result<Bytes> Reader::ReadSnapshotChunk(GroupId id, uint64_t snapshot, uint32_t number) const {
   return Consistently(id, [&](const Scene& scene) -> Result<Bytes> {
-    const std::string which = "chunk " + std::to_string(number) + " of snapshot " + std::to_string(snapshot) + " ";
+    const std::string which =
+        "chunk " + std::to_string(number) + " of snapshot " + std::to_string(snapshot) + " ";
     const std::string key = ChunkKey(id, snapshot, number);
     bool found = false;
     const Result<Bytes> value = Get(kSnapshotsFamily, scene, key, &found);

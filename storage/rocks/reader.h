@@ -21,7 +21,8 @@ namespace flotilla::storage {
 Result<EntryHeader> CheckHeader(GroupId group, LogIndex index, std::string_view value);
 // The entry in it, checksum and all.
 Result<Entry> CheckEntry(GroupId group, LogIndex index, const Bytes& value);
-// The value that `iterator` stands at, which must be that of the place. DATA_LOSS: it stands elsewhere, or failed.
+// The value that `iterator` stands at, which must be that of the place. DATA_LOSS: it stands elsewhere, or
+// failed.
 Result<std::string_view> CheckPlace(const rocksdb::Iterator& iterator, GroupId group, LogIndex index);
 
 class Reader {
@@ -32,12 +33,13 @@ class Reader {
   Result<GroupState> Load(GroupId group) const;
   Result<LogBounds> Bounds(GroupId group) const;
   Result<std::vector<Entry>> Read(GroupId group, LogIndex first, LogIndex last, ReadLimits limits) const;
-  std::optional<std::vector<Entry>> ReadCached(GroupId group, LogIndex first, LogIndex last, ReadLimits limits) const;
+  std::optional<std::vector<Entry>> ReadCached(GroupId group, LogIndex first, LogIndex last,
+                                               ReadLimits limits) const;
   Result<EntryHeader> FindOffset(GroupId group, Offset offset) const;
   Result<std::optional<EntryHeader>> FindTimestamp(GroupId group, int64_t timestamp_ms) const;
   Result<std::optional<Bytes>> GetState(GroupId group, std::string_view key) const;
-  Result<std::vector<LogReader::StateRow>> ScanState(GroupId group, std::string_view prefix, std::string_view after,
-                                                     size_t bytes_max) const;
+  Result<std::vector<LogReader::StateRow>> ScanState(GroupId group, std::string_view prefix,
+                                                     std::string_view after, size_t bytes_max) const;
   Result<Bytes> ReadSnapshotChunk(GroupId group, uint64_t id, uint32_t number) const;
 
   uint64_t corruptions() const { return corruptions_.load(std::memory_order_relaxed); }
@@ -56,7 +58,8 @@ class Reader {
   template <typename Look>
   auto Consistently(GroupId group, Look look) const -> decltype(look(std::declval<const Scene&>()));
 
-  Result<std::vector<Entry>> ReadFromDisk(const Scene& scene, LogIndex first, LogIndex last, ReadLimits limits) const;
+  Result<std::vector<Entry>> ReadFromDisk(const Scene& scene, LogIndex first, LogIndex last,
+                                          ReadLimits limits) const;
   // The first entry in [first, last] for which `reached` holds; it holds for the last one.
   Result<EntryHeader> Search(const Scene& scene, LogIndex first, LogIndex last, const Reached& reached) const;
   // The first entry of the log with a time of its own at or after.

@@ -16,17 +16,17 @@ class FirstRow final : public rocksdb::WriteBatch::Handler {
  public:
   rocksdb::Status PutCF(uint32_t, const rocksdb::Slice& key, const rocksdb::Slice& value) override {
     if (ToView(key) == BatchNumberKey()) {
-      if (const Result<uint64_t> decoded = DecodeNumber(ToView(key), ToView(value)); decoded.ok()) number_ = *decoded;
+      if (const Result<BatchRow> decoded = DecodeBatch(ToView(value)); decoded.ok()) row_ = *decoded;
     }
     seen_ = true;
     return rocksdb::Status::OK();
   }
   bool Continue() override { return !seen_; }
-  std::optional<uint64_t> number() const { return number_; }
+  const std::optional<BatchRow>& row() const { return row_; }
 
  private:
   bool seen_ = false;
-  std::optional<uint64_t> number_;
+  std::optional<BatchRow> row_;
 };
 
 struct Break {
@@ -35,20 +35,26 @@ struct Break {
   std::string found;
 };
 
-// Sees every batch that can be read from the WAL files, in order, damaged ones left out; lets none of them into memory.
+// Sees every batch that can be read from the WAL files, in order, damaged ones left out; lets none of them
+// into memory.
 class BatchWalk final : public rocksdb::WalFilter {
  public:
+  explicit BatchWalk(uint32_t node_mark) : node_mark_(node_mark) {}
+
   const char* Name() const override { return "flotilla.BatchWalk"; }
 
-  WalProcessingOption LogRecordFound(unsigned long long, const std::string& file, const rocksdb::WriteBatch& batch,
-                                     rocksdb::WriteBatch*, bool*) override {
-    FirstRow row;
-    const rocksdb::Status ignored = batch.Iterate(&row);
+  WalProcessingOption LogRecordFound(unsigned long long, const std::string& file,
+                                     const rocksdb::WriteBatch& batch, rocksdb::WriteBatch*, bool*) override {
+    // RocksDB's own mark: after a torn tail was cut, the next WAL file begins with an empty batch.
+    if (batch.Count() == 0) return WalProcessingOption::kIgnoreCurrentRecord;
+    FirstRow first_row;
+    const rocksdb::Status ignored = batch.Iterate(&first_row);
     static_cast<void>(ignored);  // stops after one row, and says so in its status
-    Note(file, row.number());
+    Note(file, first_row.row());
     return WalProcessingOption::kIgnoreCurrentRecord;
   }
 
+  bool foreign() const { return foreign_; }
   std::optional<uint64_t> first() const { return first_; }
   uint64_t last() const { return last_; }
   const std::string& first_file() const { return first_file_; }
@@ -56,8 +62,10 @@ class BatchWalk final : public rocksdb::WalFilter {
   const std::optional<Break>& broken() const { return break_; }
 
  private:
-  void Note(const std::string& file, std::optional<uint64_t> number) {
+  void Note(const std::string& file, const std::optional<BatchRow>& row) {
     if (broken()) return;
+    if (row && row->node_mark != node_mark_) foreign_ = true;
+    const std::optional<uint64_t> number = row ? std::optional(row->number) : std::nullopt;
     if (!number) {
       break_ = Break{file, last_ + 1, "a batch without a number"};
     } else if (first_ && *number != last_ + 1) {
@@ -70,6 +78,8 @@ class BatchWalk final : public rocksdb::WalFilter {
     }
   }
 
+  const uint32_t node_mark_;
+  bool foreign_ = false;
   std::optional<uint64_t> first_;
   uint64_t last_ = 0;
   std::string first_file_;
@@ -79,22 +89,25 @@ class BatchWalk final : public rocksdb::WalFilter {
 
 Status Lost(const EngineFiles& files, const std::string& file, uint64_t expected, const std::string& found,
             const std::string& meaning) {
-  return Status(Reason::kDataLoss, "database " + files.path + ": expected batch " + std::to_string(expected) + ", found " +
-                                       found + (file.empty() ? "" : " in WAL file " + file) + ": " + meaning + "; " +
-                                       kAfterDataLoss)
+  return Status(Reason::kDataLoss, "database " + files.path + ": expected batch " + std::to_string(expected) +
+                                       ", found " + found + (file.empty() ? "" : " in WAL file " + file) +
+                                       ": " + meaning + "; " + kAfterDataLoss)
       .With("file", file)
       .With("expected", expected)
       .With("found", found);
 }
 
-Result<uint64_t> NumberInTables(rocksdb::DB* database, rocksdb::ColumnFamilyHandle* meta, const EngineFiles& files) {
+Result<BatchRow> BatchInTables(rocksdb::DB* database, rocksdb::ColumnFamilyHandle* meta,
+                               const EngineFiles& files) {
   std::string value;
-  const rocksdb::Status status = database->Get(rocksdb::ReadOptions(), meta, ToSlice(BatchNumberKey()), &value);
-  if (status.IsNotFound()) return uint64_t{0};
+  const rocksdb::Status status =
+      database->Get(rocksdb::ReadOptions(), meta, ToSlice(BatchNumberKey()), &value);
+  if (status.IsNotFound()) return BatchRow{};
   if (!status.ok()) return FromOpen(status, files.path);
-  Result<uint64_t> number = DecodeNumber(BatchNumberKey(), value);
-  if (number.ok()) return number;
-  return Status(Reason::kDataLoss, "database " + files.path + ": the row of the batch number is damaged; " + kAfterDataLoss);
+  Result<BatchRow> batch = DecodeBatch(value);
+  if (batch.ok()) return batch;
+  return Status(Reason::kDataLoss,
+                "database " + files.path + ": the row of the batch number is damaged; " + kAfterDataLoss);
 }
 
 Status Judge(const BatchWalk& walk, uint64_t in_tables, uint64_t evidence, const EngineFiles& files) {
@@ -118,8 +131,10 @@ Status Judge(const BatchWalk& walk, uint64_t in_tables, uint64_t evidence, const
 
 }  // namespace
 
-Result<Recoverable> LookBeforeOpening(const RocksStoreOptions& options, const EngineFiles& files, uint64_t evidence) {
-  BatchWalk walk;
+Result<Recoverable> LookBeforeOpening(const RocksStoreOptions& options, const EngineFiles& files,
+                                      const Expected& expected) {
+  const uint32_t node_mark = NodeMark(expected.node_uuid);
+  BatchWalk walk(node_mark);
   rocksdb::DBOptions look = DatabaseOptions(options, files);
   look.wal_filter = &walk;
   look.wal_recovery_mode = rocksdb::WALRecoveryMode::kSkipAnyCorruptedRecords;
@@ -130,11 +145,16 @@ Result<Recoverable> LookBeforeOpening(const RocksStoreOptions& options, const En
   const rocksdb::Status status = rocksdb::DB::OpenForReadOnly(look, files.path, families, &handles, &opened);
   if (!status.ok()) return FromOpen(status, files.path);
   const std::unique_ptr<rocksdb::DB> database(opened);
-  const Result<uint64_t> in_tables = NumberInTables(database.get(), handles[1], files);
+  const Result<BatchRow> in_tables = BatchInTables(database.get(), handles[1], files);
   for (rocksdb::ColumnFamilyHandle* handle : handles) database->DestroyColumnFamilyHandle(handle);
   if (!in_tables.ok()) return in_tables.status();
-  FLOTILLA_RETURN_IF_ERROR(Judge(walk, *in_tables, evidence, files));
-  return Recoverable{.batch_number = std::max(*in_tables, walk.last())};
+  if (walk.foreign() || (in_tables->number != 0 && in_tables->node_mark != node_mark)) {
+    return Status(Reason::kDirectoryMismatch, "database " + files.path +
+                                                  " was written by another node than " + expected.node_uuid +
+                                                  "; put back the database that belongs here");
+  }
+  FLOTILLA_RETURN_IF_ERROR(Judge(walk, in_tables->number, expected.evidence, files));
+  return Recoverable{.batch_number = std::max(in_tables->number, walk.last())};
 }
 
 }  // namespace flotilla::storage

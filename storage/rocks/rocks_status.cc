@@ -18,8 +18,9 @@ Status FromOpen(const rocksdb::Status& status, const std::string& path) {
 }
 
 Status FromWrite(const rocksdb::Status& status) {
-  return Status(Reason::kStorageFailed, "a write or sync failed: " + status.ToString() +
-                                            "; nothing is acknowledged any more, restart after looking at the disk");
+  return Status(Reason::kStorageFailed,
+                "a write or sync failed: " + status.ToString() +
+                    "; nothing is acknowledged any more, restart after looking at the disk");
 }
 
 Status EntryLost(GroupId group, LogIndex index, const std::string& what) {
@@ -31,7 +32,8 @@ Status EntryLost(GroupId group, LogIndex index, const std::string& what) {
 }
 
 Status GroupLost(GroupId group, const std::string& what) {
-  return Status(Reason::kDataLoss, "group " + std::to_string(group.value()) + ": " + what + "; " + kAfterDataLoss)
+  return Status(Reason::kDataLoss,
+                "group " + std::to_string(group.value()) + ": " + what + "; " + kAfterDataLoss)
       .With("group", group.value());
 }
 

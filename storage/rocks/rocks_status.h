@@ -12,9 +12,11 @@ namespace flotilla::storage {
 
 // What to do about lost data; ends every DATA_LOSS of this store.
 inline constexpr const char* kAfterDataLoss =
-    "do not repair it in place: keep a copy if it is wanted, empty the data directory and let this node join anew";
+    "do not repair it in place: keep a copy if it is wanted, empty the data directory and let this node join "
+    "anew";
 
-// Of an opening that failed: DATA_LOSS for what is missing or damaged, DIRECTORY_UNUSABLE for what the system refused.
+// Of an opening that failed: DATA_LOSS for what is missing or damaged, DIRECTORY_UNUSABLE for what the system
+// refused.
 Status FromOpen(const rocksdb::Status& status, const std::string& path);
 // Of a failed write or sync: STORAGE_FAILED.
 Status FromWrite(const rocksdb::Status& status);

@@ -52,7 +52,8 @@ struct Foundation {
 
 class RocksStoreImpl final : public RocksStore {
  public:
-  RocksStoreImpl(std::unique_ptr<Foundation> foundation, const RocksStoreOptions& options, const StoreHooks& hooks)
+  RocksStoreImpl(std::unique_ptr<Foundation> foundation, const RocksStoreOptions& options,
+                 const StoreHooks& hooks)
       : foundation_(std::move(foundation)),
         free_space_(options.directory),
         reader_(*foundation_->engine, table_),
@@ -62,8 +63,9 @@ class RocksStoreImpl final : public RocksStore {
                  .latch = foundation_->latch,
                  .free_space = hooks.free_space != nullptr ? *hooks.free_space : free_space_,
                  .clock = hooks.clock != nullptr ? *hooks.clock : clock_},
-                options, WriterStart(foundation_->loaded)),
-        janitor_(*foundation_->engine, options.wal_bytes_max, [this](const ReclaimJob& job) { writer_.Reclaimed(job); }) {
+                options, WriterStart(*foundation_)),
+        janitor_(*foundation_->engine, options.wal_bytes_max,
+                 [this](const ReclaimJob& job) { writer_.Reclaimed(job); }) {
     ScheduleWhatWasLeft();
     for (LoadedGroup& group : foundation_->loaded.groups) {
       const GroupId id = group.state.group;
@@ -78,21 +80,26 @@ class RocksStoreImpl final : public RocksStore {
   }
 
   const DirectoryIdentity& identity() const override { return foundation_->directory->identity(); }
-  Status SetClusterId(const std::string& cluster_id) override { return foundation_->directory->SetClusterId(cluster_id); }
+  Status SetClusterId(const std::string& cluster_id) override {
+    return foundation_->directory->SetClusterId(cluster_id);
+  }
 
   Status Submit(WriteTask task, WriteSink& sink) override { return writer_.Submit(std::move(task), sink); }
 
   std::vector<GroupId> Groups() const override { return table_.Ids(); }
   Result<GroupState> Load(GroupId group) const override { return reader_.Load(group); }
   Result<LogBounds> Bounds(GroupId group) const override { return reader_.Bounds(group); }
-  Result<std::vector<Entry>> Read(GroupId group, LogIndex first, LogIndex last, ReadLimits limits) const override {
+  Result<std::vector<Entry>> Read(GroupId group, LogIndex first, LogIndex last,
+                                  ReadLimits limits) const override {
     return reader_.Read(group, first, last, limits);
   }
   std::optional<std::vector<Entry>> ReadCached(GroupId group, LogIndex first, LogIndex last,
                                                ReadLimits limits) const override {
     return reader_.ReadCached(group, first, last, limits);
   }
-  Result<EntryHeader> FindOffset(GroupId group, Offset offset) const override { return reader_.FindOffset(group, offset); }
+  Result<EntryHeader> FindOffset(GroupId group, Offset offset) const override {
+    return reader_.FindOffset(group, offset);
+  }
   Result<std::optional<EntryHeader>> FindTimestamp(GroupId group, int64_t timestamp_ms) const override {
     return reader_.FindTimestamp(group, timestamp_ms);
   }
@@ -118,9 +125,14 @@ class RocksStoreImpl final : public RocksStore {
   Status health() const override { return foundation_->latch.status(); }
 
  private:
-  static Writer::Start WriterStart(const LoadedStore& loaded) {
-    Writer::Start start{.batch_number = loaded.batch_number, .groups = {}, .destroyed = loaded.destroyed};
-    for (const LoadedGroup& group : loaded.groups) start.groups.emplace_back(group.state.group, group.place.family);
+  static Writer::Start WriterStart(const Foundation& foundation) {
+    const LoadedStore& loaded = foundation.loaded;
+    Writer::Start start{.batch_number = loaded.batch_number,
+                        .node_mark = NodeMark(foundation.directory->identity().node_uuid),
+                        .groups = {},
+                        .destroyed = loaded.destroyed};
+    for (const LoadedGroup& group : loaded.groups)
+      start.groups.emplace_back(group.state.group, group.place.family);
     return start;
   }
   void ScheduleWhatWasLeft() {
@@ -147,33 +159,44 @@ class RocksStoreImpl final : public RocksStore {
 };
 
 Status CheckOptions(const RocksStoreOptions& options) {
-  if (options.directory.empty()) return Status(Reason::kInvalidArgument, "the data directory has no name; set it");
+  if (options.directory.empty())
+    return Status(Reason::kInvalidArgument, "the data directory has no name; set it");
   if (options.log_families < 1 || options.log_families > limits::kLogFamiliesMax) {
-    return Status(Reason::kInvalidArgument, std::to_string(options.log_families) + " log families; use 1 to " +
+    return Status(Reason::kInvalidArgument, std::to_string(options.log_families) +
+                                                " log families; use 1 to " +
                                                 std::to_string(limits::kLogFamiliesMax));
   }
   return {};
 }
 
-Status CheckCrcOnce() {
-  static const Result<CrcCheck> check = CheckCrc();
-  if (!check.ok()) return check.status();
-  const bool fast = check->supplied && check->accelerated && check->gigabytes_per_second >= kCrcGigabytesPerSecondMin;
+Result<CrcCheck> CheckAndLogCrc() {
+  Result<CrcCheck> check = CheckCrc();
+  if (!check.ok()) return check;
+  const bool fast =
+      check->supplied && check->accelerated && check->gigabytes_per_second >= kCrcGigabytesPerSecondMin;
   LOG(INFO) << "crc32c supplied_to_rocksdb=" << check->supplied << " accelerated=" << check->accelerated
             << " gigabytes_per_second=" << check->gigabytes_per_second;
   LOG_IF(WARNING, !fast) << "crc32c is slow here: synced appends lose up to 40 % of their speed";
-  return {};
+  return check;
+}
+
+Status CheckCrcOnce() {
+  static const Result<CrcCheck> check = CheckAndLogCrc();
+  return check.status();
 }
 
 // The number that was synced at least. DATA_LOSS: database without evidence, or evidence without database.
 Result<uint64_t> ReadEvidence(const DataDirectory& directory, rocksdb::Env& env) {
-  const Result<std::optional<uint64_t>> evidence = Evidence::Read(directory.evidence_path(), directory.identity().node_uuid);
+  const Result<std::optional<uint64_t>> evidence =
+      Evidence::Read(directory.evidence_path(), directory.identity().node_uuid);
   if (!evidence.ok()) return evidence.status();
   const bool has_database = env.FileExists(directory.database_path() + "/CURRENT").ok();
   if (!*evidence && (has_database || PathExists(directory.database_path()))) {
-    return Status(Reason::kDataLoss, directory.evidence_path() + " is missing although a database is there: what was "
-                                         "synced cannot be known; restore the file, or empty the data directory and let "
-                                         "this node join anew")
+    return Status(Reason::kDataLoss,
+                  directory.evidence_path() +
+                      " is missing although a database is there: what was "
+                      "synced cannot be known; restore the file, or empty the data directory and let "
+                      "this node join anew")
         .With("file", directory.evidence_path());
   }
   if (!*evidence) {
@@ -181,7 +204,8 @@ Result<uint64_t> ReadEvidence(const DataDirectory& directory, rocksdb::Env& env)
   }
   const uint64_t number = evidence->value_or(0);
   if (number > 0 && !has_database) {
-    return Status(Reason::kDataLoss, "database " + directory.database_path() + " is missing (no CURRENT file) although batch " +
+    return Status(Reason::kDataLoss, "database " + directory.database_path() +
+                                         " is missing (no CURRENT file) although batch " +
                                          std::to_string(number) + " was synced; " + kAfterDataLoss)
         .With("file", directory.database_path() + "/CURRENT");
   }
@@ -192,7 +216,8 @@ Result<uint64_t> ReadEvidence(const DataDirectory& directory, rocksdb::Env& env)
 Status WriteFirstBatch(Foundation* foundation) {
   rocksdb::WriteBatch batch;
   rocksdb::ColumnFamilyHandle* meta = foundation->engine->family(kMetaFamily);
-  batch.Put(meta, ToSlice(BatchNumberKey()), EncodeNumber(BatchNumberKey(), 1));
+  batch.Put(meta, ToSlice(BatchNumberKey()),
+            EncodeBatch({1, NodeMark(foundation->directory->identity().node_uuid)}));
   batch.Put(meta, ToSlice(PoolKey()), EncodeNumber(PoolKey(), foundation->engine->log_families()));
   const rocksdb::Status status = foundation->engine->WriteSynced(&batch);
   if (!status.ok()) return FromWrite(status);
@@ -217,7 +242,8 @@ Status OpenFoundation(const RocksStoreOptions& options, const StoreHooks& hooks,
   const bool making = *evidence == 0;  // nothing was ever acknowledged
   uint64_t recoverable = 0;
   if (!making) {
-    const Result<Recoverable> look = LookBeforeOpening(options, files, *evidence);
+    const Result<Recoverable> look =
+        LookBeforeOpening(options, files, {.evidence = *evidence, .node_uuid = data.identity().node_uuid});
     if (!look.ok()) return look.status();
     recoverable = look->batch_number;
   }
@@ -231,10 +257,11 @@ Status OpenFoundation(const RocksStoreOptions& options, const StoreHooks& hooks,
   if (foundation->loaded.batch_number == 0 && making) FLOTILLA_RETURN_IF_ERROR(WriteFirstBatch(foundation));
   const uint64_t recovered = foundation->loaded.batch_number;
   if (recovered < recoverable || foundation->loaded.log_families != foundation->engine->log_families()) {
-    return Status(Reason::kDataLoss, "database " + files.path + ": recovered up to batch " + std::to_string(recovered) +
-                                         " of " + std::to_string(recoverable) + " with " +
-                                         std::to_string(foundation->engine->log_families()) + " log families of " +
-                                         std::to_string(foundation->loaded.log_families) + "; " + kAfterDataLoss);
+    return Status(Reason::kDataLoss,
+                  "database " + files.path + ": recovered up to batch " + std::to_string(recovered) + " of " +
+                      std::to_string(recoverable) + " with " +
+                      std::to_string(foundation->engine->log_families()) + " log families of " +
+                      std::to_string(foundation->loaded.log_families) + "; " + kAfterDataLoss);
   }
 
   Result<std::unique_ptr<Evidence>> opened = Evidence::Open(data.evidence_path(), data.identity().node_uuid);
@@ -243,13 +270,15 @@ Status OpenFoundation(const RocksStoreOptions& options, const StoreHooks& hooks,
   FLOTILLA_RETURN_IF_ERROR(foundation->evidence->Record(recovered, MonotonicTime{}));
   FLOTILLA_RETURN_IF_ERROR(foundation->evidence->Sync());
   LOG(INFO) << "store open directory=" << options.directory << " node=" << data.identity().node_uuid
-            << " batch=" << recovered << " evidence=" << *evidence << " groups=" << foundation->loaded.groups.size();
+            << " batch=" << recovered << " evidence=" << *evidence
+            << " groups=" << foundation->loaded.groups.size();
   return {};
 }
 
 }  // namespace
 
-Result<std::unique_ptr<RocksStore>> OpenRocksStoreWith(const RocksStoreOptions& options, const StoreHooks& hooks) {
+Result<std::unique_ptr<RocksStore>> OpenRocksStoreWith(const RocksStoreOptions& options,
+                                                       const StoreHooks& hooks) {
   FLOTILLA_RETURN_IF_ERROR(CheckOptions(options));
   FLOTILLA_RETURN_IF_ERROR(CheckCrcOnce());
   auto foundation = std::make_unique<Foundation>();

@@ -1,7 +1,8 @@
 // The log store on RocksDB: the door to storage/rocks.
 //
 //   auto store = OpenRocksStore({.directory = "/var/lib/flotilla", .cluster_id = "orders"});
-//   if (!store.ok()) LOG(FATAL) << store.status();   // DATA_LOSS, DIRECTORY_LOCKED, ...: the text says what to do
+//   if (!store.ok()) LOG(FATAL) << store.status();   // DATA_LOSS, DIRECTORY_LOCKED, ...: the text says what
+//   to do
 //   (*store)->Submit(task, sink);
 //
 // The manual (byte formats, what is recovered and what is refused) is storage/README.md.
@@ -38,7 +39,8 @@ struct RocksStoreOptions {
   // All memtables together.
   size_t write_buffer_bytes = 192 * limits::kMiB;
   size_t block_cache_bytes = 64 * limits::kMiB;
-  // Above it RocksDB itself flushes what pins the oldest file, all at once; half of it makes us flush one by one.
+  // Above it RocksDB itself flushes what pins the oldest file, all at once; half of it makes us flush one by
+  // one.
   uint64_t wal_bytes_max = limits::kGiB;
   int background_jobs = 2;
   // For flush and compaction, where the file system can.
@@ -52,11 +54,13 @@ struct RocksStoreOptions {
 class RocksStore : public LogStore {
  public:
   virtual const DirectoryIdentity& identity() const = 0;
-  // For a node that just joined a cluster. DIRECTORY_MISMATCH when it is of another one already. Not concurrently.
+  // For a node that just joined a cluster. DIRECTORY_MISMATCH when it is of another one already. Not
+  // concurrently.
   virtual Status SetClusterId(const std::string& cluster_id) = 0;
 };
 
-// Destroying the store writes what is queued, completes it, and leaves everything on the disk. Sinks outlive it.
+// Destroying the store writes what is queued, completes it, and leaves everything on the disk. Sinks outlive
+// it.
 Result<std::unique_ptr<RocksStore>> OpenRocksStore(const RocksStoreOptions& options);
 
 }  // namespace flotilla::storage

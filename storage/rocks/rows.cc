@@ -29,7 +29,8 @@ Result<std::string_view> Open(std::string_view key, std::string_view value) {
   if (value.size() < 1 + kChecksumBytes) return Damaged("too short");
   const std::string_view row = value.substr(0, value.size() - kChecksumBytes);
   const auto checksum = GetLittle<uint32_t>(value.data() + row.size());
-  if (checksum != crc32c::Extend(crc32c::Value(key), row.data(), row.size())) return Damaged("its checksum is wrong");
+  if (checksum != crc32c::Extend(crc32c::Value(key), row.data(), row.size()))
+    return Damaged("its checksum is wrong");
   if (static_cast<uint8_t>(row[0]) != kRowVersion) return Damaged("unknown version");
   return row.substr(1);
 }
@@ -64,7 +65,8 @@ ReplicaId TakeReplica(ByteReader* in) {
 
 // The row that `take` reads from the body, which has to be used up.
 template <typename Take>
-auto Decode(std::string_view key, std::string_view value, Take take) -> Result<decltype(take(std::declval<ByteReader*>()))> {
+auto Decode(std::string_view key, std::string_view value, Take take)
+    -> Result<decltype(take(std::declval<ByteReader*>()))> {
   const Result<std::string_view> body = Open(key, value);
   if (!body.ok()) return body.status();
   ByteReader in(*body);
@@ -150,6 +152,24 @@ std::string EncodeNumber(std::string_view key, uint64_t number) {
 
 Result<uint64_t> DecodeNumber(std::string_view key, std::string_view value) {
   return Decode(key, value, [](ByteReader* in) { return in->Little<uint64_t>(); });
+}
+
+uint32_t NodeMark(std::string_view node_uuid) { return crc32c::Value(node_uuid); }
+
+std::string EncodeBatch(const BatchRow& batch) {
+  std::string row = BeginRow();
+  AppendLittle<uint64_t>(batch.number, &row);
+  AppendLittle<uint32_t>(batch.node_mark, &row);
+  return Seal(BatchNumberKey(), std::move(row));
+}
+
+Result<BatchRow> DecodeBatch(std::string_view value) {
+  return Decode(BatchNumberKey(), value, [](ByteReader* in) {
+    BatchRow row;
+    row.number = in->Little<uint64_t>();
+    row.node_mark = in->Little<uint32_t>();
+    return row;
+  });
 }
 
 std::string EncodeIdentityRow(std::string_view key, const IdentityRow& identity) {

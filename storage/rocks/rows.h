@@ -1,4 +1,5 @@
-// Keys and meta rows of the database as bytes; the grammar stands in storage/README.md. Nothing here knows RocksDB.
+// Keys and meta rows of the database as bytes; the grammar stands in storage/README.md. Nothing here knows
+// RocksDB.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +18,8 @@ namespace flotilla::storage {
 
 inline constexpr size_t kLogKeyBytes = 16;
 
-std::string GroupPrefix(GroupId group);            // in the families of log, state and snapshots
-std::string GroupEnd(GroupId group);               // the first key behind all of the group's
+std::string GroupPrefix(GroupId group);  // in the families of log, state and snapshots
+std::string GroupEnd(GroupId group);     // the first key behind all of the group's
 std::string LogKey(GroupId group, LogIndex index);
 // Nothing when it is no log key.
 struct LogPlace {
@@ -45,9 +46,8 @@ enum class RowKind : uint8_t {
   kSnapshot = 6,
   kReclaim = 7,  // a destroyed group whose files are yet to be deleted
 };
-inline constexpr RowKind kGroupRows[] = {RowKind::kIdentity,       RowKind::kHardState, RowKind::kBounds,
-                                         RowKind::kTerms,          RowKind::kConfigurations,
-                                         RowKind::kSnapshot};
+inline constexpr RowKind kGroupRows[] = {RowKind::kIdentity, RowKind::kHardState,      RowKind::kBounds,
+                                         RowKind::kTerms,    RowKind::kConfigurations, RowKind::kSnapshot};
 
 std::string_view BatchNumberKey();  // the number of the last batch; the first row of every batch
 std::string_view PoolKey();         // how many families for logs there are
@@ -59,6 +59,13 @@ struct MetaPlace {
 };
 std::optional<MetaPlace> ParseMetaKey(std::string_view key);
 
+// Every batch says which node wrote it, so that files of two nodes cannot pass as one's.
+struct BatchRow {
+  uint64_t number = 0;
+  uint32_t node_mark = 0;
+  bool operator==(const BatchRow&) const = default;
+};
+uint32_t NodeMark(std::string_view node_uuid);
 struct IdentityRow {
   GroupIdentity identity;
   uint32_t family = 0;
@@ -72,6 +79,7 @@ struct BoundsRow {
 
 // The value of the row at `key`: version, body, and a checksum over the key and both.
 std::string EncodeNumber(std::string_view key, uint64_t number);
+std::string EncodeBatch(const BatchRow& row);
 std::string EncodeIdentityRow(std::string_view key, const IdentityRow& row);
 std::string EncodeHardState(std::string_view key, const HardState& row);
 std::string EncodeBounds(std::string_view key, const BoundsRow& row);
@@ -81,6 +89,7 @@ std::string EncodeSnapshot(std::string_view key, const SnapshotMeta& row);
 
 // CORRUPT_MESSAGE: damaged, of another version, or another row's.
 Result<uint64_t> DecodeNumber(std::string_view key, std::string_view value);
+Result<BatchRow> DecodeBatch(std::string_view value);
 Result<IdentityRow> DecodeIdentityRow(std::string_view key, std::string_view value);
 Result<HardState> DecodeHardState(std::string_view key, std::string_view value);
 Result<BoundsRow> DecodeBounds(std::string_view key, std::string_view value);

@@ -28,6 +28,7 @@ struct StoreHooks {
   const Clock* clock = nullptr;
 };
 
-Result<std::unique_ptr<RocksStore>> OpenRocksStoreWith(const RocksStoreOptions& options, const StoreHooks& hooks);
+Result<std::unique_ptr<RocksStore>> OpenRocksStoreWith(const RocksStoreOptions& options,
+                                                       const StoreHooks& hooks);
 
 }  // namespace flotilla::storage

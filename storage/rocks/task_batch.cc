@@ -42,7 +42,7 @@ void TaskBatch::Begin(uint64_t number) {
   families_.clear();
   entries_ = 0;
   entry_bytes_ = 0;
-  batch_.Put(engine_.family(kMetaFamily), ToSlice(BatchNumberKey()), EncodeNumber(BatchNumberKey(), number));
+  batch_.Put(engine_.family(kMetaFamily), ToSlice(BatchNumberKey()), EncodeBatch({number, node_mark_}));
   families_.insert(kMetaFamily);
 }
 
@@ -85,7 +85,8 @@ Result<LogAnchor> TaskBatch::AnchorAt(const GroupDraft& draft, GroupId group, Lo
     return AnchorAfter(draft.appended[index - draft.appended.front().index()].header);
   }
   if (draft.published != nullptr) {
-    if (const auto cached = draft.published->FromTail(index, index + 1, {})) return AnchorAfter(cached->front().header);
+    if (const auto cached = draft.published->FromTail(index, index + 1, {}))
+      return AnchorAfter(cached->front().header);
   }
   rocksdb::PinnableSlice value;
   const rocksdb::Status status =
@@ -115,7 +116,8 @@ void TaskBatch::PutTask(const WriteTask& task, const TaskEffect& effect, GroupDr
     draft->place.reclaimed = std::min(draft->place.reclaimed, task.snapshot->anchor.last.index);
   }
   if (!effect.overwritten.empty()) {
-    DeleteRange(log, LogKey(task.group, effect.overwritten.first), LogKey(task.group, effect.overwritten.end));
+    DeleteRange(log, LogKey(task.group, effect.overwritten.first),
+                LogKey(task.group, effect.overwritten.end));
     draft->removes = true;
     const LogIndex first = effect.overwritten.first;
     while (!draft->appended.empty() && draft->appended.back().index() >= first) draft->appended.pop_back();
@@ -156,9 +158,15 @@ void TaskBatch::PutState(const WriteTask& task) {
   for (const StateWrite& row : task.state) {
     const std::string key = StateKey(task.group, row.key);
     switch (row.kind) {
-      case StateWrite::Kind::kPut: batch_.Put(family, key, ToSlice(row.value.view())); break;
-      case StateWrite::Kind::kDelete: batch_.Delete(family, key); break;
-      case StateWrite::Kind::kDeletePrefix: DeleteRange(kStateFamily, key, PrefixEnd(key)); break;
+      case StateWrite::Kind::kPut:
+        batch_.Put(family, key, ToSlice(row.value.view()));
+        break;
+      case StateWrite::Kind::kDelete:
+        batch_.Delete(family, key);
+        break;
+      case StateWrite::Kind::kDeletePrefix:
+        DeleteRange(kStateFamily, key, PrefixEnd(key));
+        break;
     }
   }
 }
@@ -201,12 +209,14 @@ void TaskBatch::DestroyRows(GroupId group, GroupDraft* draft) {
 void TaskBatch::AddTrimReclaimed(GroupId group, LogIndex upto) {
   GroupDraft& draft = DraftOf(group);
   if (!draft.state || upto > draft.state->bounds.start.last.index || upto <= draft.place.reclaimed) return;
-  DeleteRange(kFirstLogFamily + draft.place.family, LogKey(group, draft.place.reclaimed), LogKey(group, upto + 1));
+  DeleteRange(kFirstLogFamily + draft.place.family, LogKey(group, draft.place.reclaimed),
+              LogKey(group, upto + 1));
   draft.place.reclaimed = upto;
 }
 
 void TaskBatch::AddDestroyReclaimed(GroupId group) {
-  if (destroyed_.erase(group) != 0) batch_.Delete(engine_.family(kMetaFamily), MetaKey(group, RowKind::kReclaim));
+  if (destroyed_.erase(group) != 0)
+    batch_.Delete(engine_.family(kMetaFamily), MetaKey(group, RowKind::kReclaim));
 }
 
 void TaskBatch::Seal() {

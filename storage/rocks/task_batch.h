@@ -1,10 +1,10 @@
-// One synced write in the making: tasks become rows of one WriteBatch, and groups as they will be once it is synced.
+// One synced write in the making: tasks become rows of one WriteBatch, and groups as they will be once it is
+// synced.
 //
 //   batch.Begin(number);
-//   for (WriteTask& task : tasks) outcomes.push_back(batch.Add(task));   // a refused task leaves nothing behind
-//   batch.Seal();
-//   if (!batch.empty()) engine.WriteSynced(&batch.rows());
-//   for (auto& [group, draft] : batch.drafts()) ... publish ...
+//   for (WriteTask& task : tasks) outcomes.push_back(batch.Add(task));   // a refused task leaves nothing
+//   behind batch.Seal(); if (!batch.empty()) engine.WriteSynced(&batch.rows()); for (auto& [group, draft] :
+//   batch.drafts()) ... publish ...
 //
 // Writer thread only.
 #pragma once
@@ -43,21 +43,22 @@ class FamilyPool {
 
 // A group as the batch will leave it.
 struct GroupDraft {
-  std::shared_ptr<Group> published;   // as readers see it; null: not there yet, or made anew in this batch
-  std::optional<GroupState> before;   // what the rows on the disk say
+  std::shared_ptr<Group> published;  // as readers see it; null: not there yet, or made anew in this batch
+  std::optional<GroupState> before;  // what the rows on the disk say
   std::optional<GroupState> state;
   GroupPlace place;
   GroupPlace place_before;
   LogIndex tail_cut = LogIndex{UINT64_MAX};
-  std::vector<Entry> appended;        // the log's end, from this batch
+  std::vector<Entry> appended;  // the log's end, from this batch
   bool removes = false;
 };
 
 class TaskBatch {
  public:
   // All outlive the batch. `destroyed`: groups with a kReclaim row, by id.
-  TaskBatch(Engine& engine, const GroupTable& table, FamilyPool& pool, std::map<GroupId, uint32_t>& destroyed)
-      : engine_(engine), table_(table), pool_(pool), destroyed_(destroyed) {}
+  TaskBatch(Engine& engine, const GroupTable& table, FamilyPool& pool, std::map<GroupId, uint32_t>& destroyed,
+            uint32_t node_mark)
+      : engine_(engine), table_(table), pool_(pool), destroyed_(destroyed), node_mark_(node_mark) {}
 
   // Forgets what was in it.
   void Begin(uint64_t number);
@@ -95,6 +96,7 @@ class TaskBatch {
   const GroupTable& table_;
   FamilyPool& pool_;
   std::map<GroupId, uint32_t>& destroyed_;
+  const uint32_t node_mark_;
 
   rocksdb::WriteBatch batch_;
   std::map<GroupId, GroupDraft> drafts_;

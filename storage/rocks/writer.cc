@@ -21,7 +21,7 @@ Writer::Writer(const Parts& parts, const RocksStoreOptions& options, Start start
       tail_bytes_max_(options.tail_bytes),
       pool_(parts.engine.log_families()),
       destroyed_(std::move(start.destroyed)),
-      batch_(parts.engine, parts.table, pool_, destroyed_),
+      batch_(parts.engine, parts.table, pool_, destroyed_, start.node_mark),
       tails_(options.tail_bytes),
       reserve_(parts.free_space, options.disk_reserve_bytes),
       batch_number_(start.batch_number) {
@@ -49,7 +49,8 @@ Status Writer::Submit(WriteTask task, WriteSink& sink) {
   MutexLock lock(mutex_);
   if (stopping_) return Status(Reason::kShuttingDown, "the store is closing; nothing was queued");
   if (queue_.bytes() + bytes > limits::kWriteQueueBytesMax) {
-    return Status(Reason::kOverloaded, std::to_string(queue_.bytes()) + " bytes wait for the disk, the limit is " +
+    return Status(Reason::kOverloaded, std::to_string(queue_.bytes()) +
+                                           " bytes wait for the disk, the limit is " +
                                            std::to_string(limits::kWriteQueueBytesMax) + "; retry later");
   }
   const bool was_empty = queue_.empty();
@@ -176,7 +177,8 @@ void Writer::FreezeWhatLosesEntries() {
     if (!draft.removes || draft.published == nullptr) continue;
     if (frozen == nullptr) {
       rocksdb::DB* const db = &parts_.engine.db();
-      frozen.reset(db->GetSnapshot(), [db](const rocksdb::Snapshot* snapshot) { db->ReleaseSnapshot(snapshot); });
+      frozen.reset(db->GetSnapshot(),
+                   [db](const rocksdb::Snapshot* snapshot) { db->ReleaseSnapshot(snapshot); });
     }
     draft.published->Freeze(frozen);
   }
@@ -220,7 +222,8 @@ void Writer::ScheduleReclaim(GroupId id, const GroupDraft& draft) {
                         .upto = draft.state->bounds.start.last.index});
   }
   if (const auto destroyed = destroyed_.find(id); destroyed != destroyed_.end()) {
-    janitor_->Schedule({.kind = ReclaimJob::Kind::kDestroy, .group = id, .family = destroyed->second, .upto = {}});
+    janitor_->Schedule(
+        {.kind = ReclaimJob::Kind::kDestroy, .group = id, .family = destroyed->second, .upto = {}});
   }
 }
 

@@ -1,8 +1,10 @@
 // The writing half of the store: one thread, one synced batch at a time for all groups.
 //
-//   queue -> refuse when the disk is full -> decide and add to the batch -> write and sync -> evidence -> publish -> complete
+//   queue -> refuse when the disk is full -> decide and add to the batch -> write and sync -> evidence ->
+//   publish -> complete
 //
-// That is also the only legal order: readers see nothing, and nobody is told, before the sync and its evidence.
+// That is also the only legal order: readers see nothing, and nobody is told, before the sync and its
+// evidence.
 #pragma once
 
 #include <atomic>
@@ -26,7 +28,8 @@ namespace flotilla::storage {
 // Keeps room for what must not fail: flushes, rewritten files, votes.
 class DiskReserve {
  public:
-  DiskReserve(FreeSpace& free_space, uint64_t reserve_bytes) : free_space_(free_space), reserve_bytes_(reserve_bytes) {}
+  DiskReserve(FreeSpace& free_space, uint64_t reserve_bytes)
+      : free_space_(free_space), reserve_bytes_(reserve_bytes) {}
 
   // Before each batch: a microsecond, where the sync takes hundreds.
   void Look() { free_bytes_.store(free_space_.FreeBytes(), std::memory_order_relaxed); }
@@ -54,6 +57,7 @@ class Writer {
   };
   struct Start {
     uint64_t batch_number = 0;  // of the last batch
+    uint32_t node_mark = 0;
     std::vector<std::pair<GroupId, uint32_t>> groups;
     std::map<GroupId, uint32_t> destroyed;
   };
