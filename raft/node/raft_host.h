@@ -38,6 +38,14 @@ struct HostOptions {
   size_t snapshot_bytes_per_tick = 8 * limits::kMiB;
   // A follower that needs entries holds back the cut of the log, but not for longer than this many entries.
   uint64_t keep_entries_for_followers = 100'000;
+  // A snapshot transfer of which nothing was heard for so long begins anew, when the follower needs one still; what it had stored of
+  // the snapshot is deleted there.
+  Tick snapshot_timeout_ticks = 200;
+  // Rows of a state machine wait so long for a task to ride with, then they are written by themselves.
+  Tick rows_delay_ticks = 20;
+  // Groups that begin to campaign in one tick; the others' timers run out a tick later. Spreads the elections after the death of a node
+  // that led thousands of groups; far above what the random timeouts let through otherwise.
+  uint32_t campaigns_per_tick_max = 256;
 };
 
 // Answers a proposal.
@@ -129,7 +137,7 @@ class RaftHost final : public storage::WriteSink {
   const RaftCore* Find(GroupId group) const;
   Result<GroupCounters> Counters(GroupId group) const;
   HostCounters counters() const;
-  Tick now() const;
+  raft::Tick now() const;
 
   // storage::WriteSink: any thread; posts to the executor.
   void OnWritten(std::span<const storage::WriteDone> done) override;
