@@ -92,6 +92,7 @@ void Chronicle::EndEvent(std::span<const ReplicaSeen> seen) {
     ReplicaSeen& kept = replicas[replica.self];
     kept = replica;
     kept.configuration = nullptr;
+    kept.log = nullptr;
   }
   for (const Pending kind : pending_) {
     if (kind == Pending::kStarted) {
@@ -117,28 +118,23 @@ void Chronicle::EndEvent(std::span<const ReplicaSeen> seen) {
 
 void Chronicle::ExtendCommitted(const ReplicaSeen& seen) {
   Group& group = groups_[seen.group];
-  auto log = group.logs.find(seen.self);
-  if (log == group.logs.end()) return;
-  const LogIndex end = std::min(seen.commit, log->second.last());
-  for (LogIndex index{group.committed.size() + 1}; index <= end; ++index) {
-    const std::optional<Term> term = log->second.TermAt(index);
-    if (!term || index <= log->second.start.index) {
+  for (LogIndex index{group.committed.size() + 1}; index <= seen.commit; ++index) {
+    const std::optional<Term> term = TermAt(seen, index);
+    if (!term || Known(seen.group, {*term, index}) == nullptr) {
       verdict_.Violated("committed entries are known", "group ", seen.group, ": replica ", seen.self, " has commit ",
-                        seen.commit, " and its log starts after ", log->second.start.index,
-                        ", but nobody was seen to commit entry ", index);
+                        seen.commit, " and its log starts at ", seen.first, ", but entry ", index,
+                        term ? " was never handed to a disk" : " was never seen to be committed");
       return;
     }
-    const bool leads = seen.role == raft::Role::kLeader && index == end;
+    const bool leads = seen.role == raft::Role::kLeader && index == seen.commit;
     Commit(group, {*term, index}, seen.term, leads ? &seen : nullptr);
   }
 }
 
 void Chronicle::Commit(Group& group, const EntryId& id, Term found_in, const ReplicaSeen* leader) {
-  const Entry* entry = nullptr;
-  for (const Entry& known : group.known[id.index.value()]) {
-    if (known.term() == id.term) entry = &known;
-  }
-  CHECK(entry != nullptr) << "entry " << id << " was never written";
+  const auto& known = group.known[id.index.value()];
+  const auto entry = std::find_if(known.begin(), known.end(), [&](const Entry& e) { return e.term() == id.term; });
+  CHECK(entry != known.end()) << "entry " << id << " was never written";
   group.committed.push_back(id);
   LogIndex& last = group.found_in[found_in];
   last = std::max(last, id.index);
@@ -182,6 +178,12 @@ const Entry* Chronicle::Known(GroupId group, const EntryId& id) const {
     if (entry.term() == id.term) return &entry;
   }
   return nullptr;
+}
+
+std::optional<Term> Chronicle::TermAt(const ReplicaSeen& seen, LogIndex index) const {
+  if (seen.log != nullptr) return seen.log->TermAt(index);
+  const LogSeen* log = LogOf(seen.group, seen.self);
+  return log == nullptr ? std::nullopt : log->TermAt(index);
 }
 
 const LogSeen* Chronicle::LogOf(GroupId group, ReplicaId replica) const {

@@ -41,7 +41,10 @@ struct ReplicaSeen {
   LogIndex first;
   EntryId last;
   LogIndex configuration_index;
-  const Configuration* configuration = nullptr;  // lives as long as the call that shows it
+  // Both live as long as the call that shows them. The log in memory may be ahead of what was handed to the disk; without one
+  // (in tests) it is what was.
+  const Configuration* configuration = nullptr;
+  const raft::RaftLog* log = nullptr;
 };
 // A task was handed to the disk. `before` is the entry that the first one of the task follows.
 struct TaskSeen {
@@ -182,7 +185,9 @@ class Chronicle {
   LogIndex CommittedBefore(GroupId group, Term term) const;
   // Null: nobody ever wrote it.
   const Entry* Known(GroupId group, const EntryId& id) const;
-  // Null: it never opened.
+  // The term of an entry of the replica's log as it is now. Nothing: before its start, or past its end.
+  std::optional<Term> TermAt(const ReplicaSeen& seen, LogIndex index) const;
+  // What was handed to the disk. Null: it never opened.
   const LogSeen* LogOf(GroupId group, ReplicaId replica) const;
   const Configuration& FirstConfiguration(GroupId group) const;
   // The newest one that is committed.

@@ -64,10 +64,9 @@ class LeaderCompleteness final : public Invariant {
     if (now.role != Role::kLeader) return;
     if (before != nullptr && before->role == Role::kLeader && before->term == now.term) return;
     const LogIndex committed = chronicle.CommittedBefore(now.group, now.term);
-    const LogSeen* log = chronicle.LogOf(now.group, now.self);
-    if (committed.value() == 0 || log == nullptr || committed < log->start.index) return;
+    if (committed.value() == 0 || committed + 1 < now.first) return;
     const EntryId id = chronicle.CommittedAt(now.group, committed)->id();
-    if (log->TermAt(committed) == id.term) return;
+    if (chronicle.TermAt(now, committed) == id.term) return;
     Violated("group ", now.group, ": replica ", now.self, " leads term ", now.term, " without ", id,
              ", which was committed before");
   }
@@ -78,19 +77,16 @@ class CommittedNeverChanges final : public Invariant {
   using Invariant::Invariant;
   const char* name() const override { return "committed never changes"; }
   void OnSeen(const Chronicle& chronicle, const ReplicaSeen& now, const ReplicaSeen*) override {
-    const LogSeen* log = chronicle.LogOf(now.group, now.self);
-    if (log == nullptr) return;
-    Check(chronicle, now, log->start.index, log->start.term);
-    const LogIndex commit = std::min(now.commit, log->last());
-    if (const std::optional<Term> term = log->TermAt(commit)) Check(chronicle, now, commit, *term);
+    Check(chronicle, now, now.first - 1);
+    Check(chronicle, now, now.commit);
   }
 
  private:
-  void Check(const Chronicle& chronicle, const ReplicaSeen& now, LogIndex index, Term term) {
-    if (index.value() == 0) return;
+  void Check(const Chronicle& chronicle, const ReplicaSeen& now, LogIndex index) {
+    const std::optional<Term> term = chronicle.TermAt(now, index);
     const Entry* committed = chronicle.CommittedAt(now.group, index);
-    if (committed == nullptr || committed->term() == term) return;
-    Violated("group ", now.group, ": replica ", now.self, " holds ", EntryId{term, index}, " as committed, others ",
+    if (!term || committed == nullptr || committed->term() == *term) return;
+    Violated("group ", now.group, ": replica ", now.self, " holds ", EntryId{*term, index}, " as committed, others ",
              committed->id());
   }
 };

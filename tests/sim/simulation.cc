@@ -35,10 +35,10 @@ class Simulation {
   World& world() { return world_; }
 
  private:
-  // What is asked of each group once it looks settled.
+  // What is asked of a group once it looks settled. Calls; 0: not made yet.
   struct Probe {
-    uint64_t token = 0;
-    NodeId view;          // the member whose view of the leader is used
+    NodeId view;  // the member whose view of the leader is used
+    uint64_t proposal = 0;
     uint64_t read = 0;
   };
 
@@ -85,18 +85,19 @@ class Simulation {
     world_.trace().Line(NodeId{}, "---- ", what);
   }
 
-  // What keeps the cluster from being healthy; empty when nothing does. Asks each group for a proposal and a read from each member's
-  // view, and looks at the answers the next time.
+  // What keeps the cluster from being healthy; empty when nothing does. A group that looks settled is asked for a proposal and a read
+  // from each member's view; once they are answered it has to be settled again.
   std::string Missing() {
     for (GroupId group : world_.LiveGroups()) {
-      std::string missing = MissingIn(group);
-      if (!missing.empty()) {
-        probes_.erase(group);
-        return missing;
-      }
+      const bool asked = probes_.count(group) != 0;
+      const std::string missing = asked ? MissingProbes(group) : MissingIn(group);
+      if (!missing.empty()) return missing;
+      if (asked) continue;
+      for (const ReplicaId& member : Leader(group)->configuration().Replicas()) probes_[group].push_back({.view = member.node});
+      return "nothing was asked yet";
     }
     for (GroupId group : world_.LiveGroups()) {
-      std::string missing = MissingProbes(group);
+      const std::string missing = MissingIn(group);
       if (!missing.empty()) return missing;
     }
     return "";
@@ -110,7 +111,7 @@ class Simulation {
       out << "has no leader";
       return std::move(out).str();
     }
-    const raft::RaftCore* core = world_.CoreOn(group, *leader);
+    const raft::RaftCore* core = Leader(group);
     const Configuration configuration = core->configuration();
     if (configuration.joint()) {
       out << "is in a joint configuration: " << configuration;
@@ -145,38 +146,29 @@ class Simulation {
     return "";
   }
 
+  // Asks anew what was not answered OK: a leader may still have changed, or had too much to do.
   std::string MissingProbes(GroupId group) {
-    auto probes = probes_.find(group);
-    if (probes == probes_.end()) {
-      Ask(group);
-      return "nothing was asked yet";
-    }
-    for (const Probe& probe : probes->second) {
-      const std::optional<Status> proposed = world_.OutcomeOf(probe.token);
+    std::string missing;
+    for (Probe& probe : probes_.at(group)) {
+      const std::optional<Status> proposed = world_.OutcomeOf(probe.proposal);
       const std::optional<Status> read = world_.OutcomeOf(probe.read);
       if (proposed && proposed->ok() && read && read->ok()) continue;
       std::ostringstream out;
       out << "group " << group << ": a fresh proposal to the leader that node " << probe.view << " names ended with "
           << (proposed ? proposed->ToString() : "nothing") << ", and a read on it with " << (read ? read->ToString() : "nothing");
-      // An answer that is not OK is asked again: a leader may still have changed.
-      if ((proposed && !proposed->ok()) || (read && !read->ok())) probes_.erase(probes);
-      return std::move(out).str();
+      missing = std::move(out).str();
+      const raft::RaftCore* core = world_.CoreOn(group, probe.view);
+      if (core == nullptr) continue;
+      const NodeId target = core->leader().valid() ? core->leader().node : probe.view;
+      if (probe.proposal == 0 || (proposed && !proposed->ok())) {
+        probe.proposal = world_.Propose(group, target, {clients_.NewCommand(group)}, EntryKind::kData, 10);
+      }
+      if (probe.read == 0 || (read && !read->ok())) probe.read = world_.Read(group, probe.view);
     }
-    return "";
+    return missing;
   }
 
-  void Ask(GroupId group) {
-    const raft::RaftCore* leader = world_.CoreOn(group, *world_.LeaderOf(group));
-    for (const ReplicaId& member : leader->configuration().Replicas()) {
-      const ReplicaId named = world_.CoreOn(group, member.node)->leader();
-      const NodeId target = named.valid() ? named.node : member.node;
-      Probe probe;
-      probe.view = member.node;
-      probe.token = world_.Propose(group, target, {clients_.NewCommand(group)}, EntryKind::kData, 10);
-      probe.read = world_.Read(group, member.node);
-      probes_[group].push_back(probe);
-    }
-  }
+  const raft::RaftCore* Leader(GroupId group) { return world_.CoreOn(group, *world_.LeaderOf(group)); }
 
   void Finish() {
     Phase("the cluster is healthy");

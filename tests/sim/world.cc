@@ -141,7 +141,7 @@ void World::ReconcileNow(Node& node, GroupBook& group) {
       owner.departed = image->state;
       busy_[{node.id(), group.id}] = node.boot();
       const Status status = node.DestroyGroup(group.id);
-      if (!status.ok()) verdict_.Violated("groups can be deleted", "node ", node.id(), " group ", group.id, ": ", status);
+      if (!status.ok() && node.store().health().ok()) verdict_.Violated("groups can be deleted", "node ", node.id(), " group ", group.id, ": ", status);
       return;
     }
     if (node.host().Find(group.id) == nullptr && !wanted->faulted) OpenNow(node, group, *wanted);
@@ -154,7 +154,7 @@ void World::ReconcileNow(Node& node, GroupBook& group) {
                       .campaign = wanted->starts_alone};
   busy_[{node.id(), group.id}] = node.boot();
   const Status status = node.CreateGroup(made, group.machine);
-  if (!status.ok()) verdict_.Violated("groups can be made", "node ", node.id(), " group ", group.id, ": ", status);
+  if (!status.ok() && node.store().health().ok()) verdict_.Violated("groups can be made", "node ", node.id(), " group ", group.id, ": ", status);
 }
 
 void World::OpenNow(Node& node, GroupBook& group, ReplicaBook& replica) {

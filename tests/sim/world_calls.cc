@@ -333,7 +333,8 @@ ReplicaSeen World::Look(Node& node, const raft::RaftCore& core) {
           .first = log.first(),
           .last = log.last_id(),
           .configuration_index = log.configuration_index(),
-          .configuration = &core.configuration()};
+          .configuration = &core.configuration(),
+          .log = &log};
 }
 
 void World::NoteRole(const ReplicaSeen& seen) {
