@@ -85,6 +85,7 @@ void Cluster::Crash(Replica& replica, size_t surviving_tasks) {
   replica.fetches.clear();
   replica.snapshots_wanted.clear();
   replica.restore.reset();
+  replica.busy = false;
   replica.machine.clear();
   oracle_.OnCrash(replica);
   last_shown_.erase(replica.id);
@@ -109,8 +110,11 @@ void Cluster::PutInPool(Message message) {
 void Cluster::Deliver(size_t position) {
   Message message = std::move(pool_[position]);
   pool_.erase(pool_.begin() + static_cast<std::ptrdiff_t>(position));
-  auto to = replicas_.find(message.to);
-  const bool arrives = to != replicas_.end() && to->second.running();
+  // Nodes are connected, not replicas: what is meant for a former life of a node reaches the present one.
+  const auto to = std::find_if(replicas_.begin(), replicas_.end(), [&](const auto& row) {
+    return row.first.node == message.to.node && row.second.running();
+  });
+  const bool arrives = to != replicas_.end();
   Trace(Text("  > ", message, arrives ? "" : "   nobody there"));
   const ReplicaId from = message.from;
   const ReplicaId receiver = message.to;
@@ -251,7 +255,13 @@ void Cluster::ResumeApply(Replica& replica) {
   CarryOut(replica);
 }
 
+void Cluster::EndBusy(Replica& replica) {
+  replica.busy = false;
+  CarryOut(replica);
+}
+
 void Cluster::CarryOut(Replica& replica) {
+  if (replica.busy) return replica.core->CheckInvariants();
   // Effects may cause effects (applied entries let go of memory); a core that never runs out of them would
   // loop.
   for (int turn = 0;; ++turn) {

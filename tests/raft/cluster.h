@@ -45,6 +45,7 @@ struct Replica {
   uint64_t starts = 0;
   Tick now = 0;
   bool apply_paused = false;
+  bool busy = false;  // inputs come in, effects stay in the core: a driver may take many before it looks
 
   // Of the running core; forgotten when it crashes.
   std::vector<LogFetch> fetches;
@@ -118,6 +119,7 @@ class Cluster {
   Status AskRead(Replica& replica, const std::string& name);
   void PutInPool(Message message);
   void ResumeApply(Replica& replica);
+  void EndBusy(Replica& replica);
 
   const std::map<std::string, Read>& reads() const { return reads_; }
   // What is wrong between replicas, now. Throws.

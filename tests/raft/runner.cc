@@ -66,6 +66,8 @@ const std::map<std::string, Runner::Handler>& Runner::Commands() {
       {"fetch", &Runner::Fetch},
       {"apply-pause", &Runner::ApplyPause},
       {"apply-resume", &Runner::ApplyResume},
+      {"busy", &Runner::Busy},
+      {"idle", &Runner::Idle},
       {"deliver", &Runner::Deliver},
       {"drop", &Runner::Drop},
       {"repeat", &Runner::Repeat},
@@ -336,6 +338,9 @@ void Runner::Fetch(Words& words) {
 
 void Runner::ApplyPause(Words& words) { Running(words.Id()).apply_paused = true; }
 void Runner::ApplyResume(Words& words) { cluster_.ResumeApply(Running(words.Id())); }
+
+void Runner::Busy(Words& words) { Running(words.Id()).busy = true; }
+void Runner::Idle(Words& words) { cluster_.EndBusy(Running(words.Id())); }
 
 // --- the network
 

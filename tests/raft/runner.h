@@ -48,6 +48,8 @@ class Runner {
   void Fetch(Words& words);
   void ApplyPause(Words& words);
   void ApplyResume(Words& words);
+  void Busy(Words& words);
+  void Idle(Words& words);
   // --- the network
   void Deliver(Words& words);
   void Drop(Words& words);
