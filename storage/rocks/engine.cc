@@ -76,7 +76,7 @@ std::string LogFamilyName(uint32_t number) {
 rocksdb::DBOptions DatabaseOptions(const RocksStoreOptions& options, const EngineFiles& files) {
   rocksdb::DBOptions database;
   database.env = files.env;
-  database.info_log = MakeGlogLogger();
+  database.info_log = GlogLoggerForRocks();
   database.info_log_level = database.info_log->GetInfoLogLevel();
   database.max_background_jobs = options.background_jobs;
   database.max_open_files = -1;

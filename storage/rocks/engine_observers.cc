@@ -61,7 +61,11 @@ Status FailureLatch::status() const {
   return failure_;
 }
 
-std::shared_ptr<rocksdb::Logger> MakeGlogLogger() { return std::make_shared<GlogLogger>(); }
+std::shared_ptr<rocksdb::Logger> GlogLoggerForRocks() {
+  // One for the process, as glog is, and never destroyed: RocksDB's background threads outlive databases and main.
+  static const auto* const logger = new std::shared_ptr<rocksdb::Logger>(std::make_shared<GlogLogger>());
+  return *logger;
+}
 
 void EngineListener::OnMemTableSealed(const rocksdb::MemTableInfo& info) {
   const auto family = families_.find(info.cf_name);

@@ -53,7 +53,7 @@ class WalPins {
   std::vector<std::atomic<uint64_t>> pinned_from_;  // position + 1; 0: holds nothing
 };
 
-std::shared_ptr<rocksdb::Logger> MakeGlogLogger();
+std::shared_ptr<rocksdb::Logger> GlogLoggerForRocks();
 
 class EngineListener : public rocksdb::EventListener {
  public:
