@@ -97,6 +97,7 @@ void RaftCore::StartPreVote() {
 }
 
 void RaftCore::StartCampaign(bool transfer) {
+  RefuseForwardedReads(kNever);
   role_ = Role::kCandidate;
   leader_ = kNoReplica;
   SetTerm(term() + 1);

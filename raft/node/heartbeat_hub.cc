@@ -204,6 +204,7 @@ void HeartbeatHub::Reply(PeerOutbox& outbox) {
     if (!source.reply_due) continue;
     source.reply_due = false;
     NodeHeartbeatReply reply{.boot = source.boot,
+                             .receiver_boot = boot_,
                              .sequence = source.sequence,
                              .version = source.reply_version,
                              .known = source.reply_known};
@@ -222,6 +223,12 @@ void HeartbeatHub::ReceiveReply(NodeId from, const NodeHeartbeatReply& reply, Ti
   if (!of_now) return;
   link.replied_sequence = reply.sequence;
   link.heard_at = now;
+  if (std::exchange(link.receiver_boot, reply.receiver_boot) != reply.receiver_boot && link.replied_at != 0) {
+    // Another process answers than before. If it knows the version, then from a late message, which says less than its predecessor was
+    // told: it gets a version that no earlier message had.
+    ++link.version;
+    return;
+  }
   // The rows that it carried have arrived. A replica that was not told all that is committed, because it did not have it yet, stays on
   // the list.
   link.changed.ForEach([&](LedReplica& replica) {

@@ -88,6 +88,7 @@ struct HeartbeatLink {
   std::array<Tick, kRemembered> sent_at{};
   // The newest reply.
   uint64_t replied_sequence = 0;
+  uint64_t receiver_boot = 0;    // of the process that answered
   uint64_t replied_version = 0;  // of the last one that knew its version
   Tick replied_at = 0;
   std::vector<GroupId> absent;   // sorted

@@ -41,7 +41,8 @@ struct NodeHeartbeat {
   std::vector<HeartbeatRow> rows;
 };
 struct NodeHeartbeatReply {
-  uint64_t boot = 0;
+  uint64_t boot = 0;           // as asked
+  uint64_t receiver_boot = 0;  // of the answering process: what an earlier one was told of commits died with it
   uint64_t sequence = 0;
   uint64_t version = 0;
   bool known = true;
