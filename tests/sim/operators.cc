@@ -138,21 +138,18 @@ void Operators::Repair(GroupId group) {
 }
 
 bool Operators::Replace(GroupId group, NodeId leader, const Configuration& configuration) {
+  raft::MembershipChange change;
   for (const ReplicaId& replica : configuration.Replicas()) {
-    ReplicaBook& book = world_.groups().at(group).replicas.at(replica);
-    if (!book.faulted && !book.retired) continue;
-    if (!book.retired) {
-      world_.RetireReplica(group, replica);
-      return true;
-    }
-    raft::MembershipChange change{.remove = {replica}};
-    if (const std::optional<ReplicaId> joiner = Joiner(group, replica.node)) change.add_learners = {*joiner};
-    if (configuration.voters.size() == 1 && configuration.IsVoter(replica)) return false;
-    world_.coverage().Add(Met::kReplaced);
-    world_.ProposeChange(group, leader, std::move(change));
-    return true;
+    const ReplicaBook& book = world_.groups().at(group).replicas.at(replica);
+    if (book.faulted && !book.retired) world_.RetireReplica(group, replica);
+    if (book.retired) change.remove.push_back(replica);
   }
-  return false;
+  // The only voter cannot be replaced: nobody is left to agree.
+  if (change.remove.empty() || configuration.voters == change.remove) return false;
+  if (const std::optional<ReplicaId> joiner = Joiner(group, change.remove.front().node)) change.add_learners = {*joiner};
+  world_.coverage().Add(Met::kReplaced);
+  world_.ProposeChange(group, leader, std::move(change));
+  return true;
 }
 
 bool Operators::PromoteReplacement(GroupId group, NodeId leader, const Configuration& configuration) {

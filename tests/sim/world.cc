@@ -58,6 +58,7 @@ void World::CollectDiskEvents() {
     coverage_.Add(Met::kWriteFailed, events.writes_failed);
     coverage_.Add(Met::kBitFlipped, events.bits_flipped);
     coverage_.Add(Met::kWiped, events.wipes);
+    if (node->up()) coverage_.Add(Met::kAppendRefusedDiskFull, node->store().Counters().refused_disk_full);
   }
 }
 

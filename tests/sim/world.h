@@ -147,6 +147,7 @@ class World final : private NodeOwner, private DurableView {
   ReplicaSeen Look(Node& node, const raft::RaftCore& core);
   void NoteRole(const ReplicaSeen& seen);
   void NoteConfiguration(const ReplicaSeen& seen);
+  uint64_t UncommittedBytes(Node& node, GroupId group) const;
   void CheckAmounts(Node& node, const GroupBook& group);
   void NoteChange(const Call& call);
   void End(uint64_t token, const Status& status);

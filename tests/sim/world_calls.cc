@@ -17,6 +17,11 @@ std::vector<uint64_t> IdsOf(const std::vector<Command>& commands) {
 
 }  // namespace
 
+uint64_t World::UncommittedBytes(Node& node, GroupId group) const {
+  const raft::RaftCore* core = node.host().Find(group);
+  return core == nullptr ? 0 : core->status().uncommitted_bytes;
+}
+
 uint64_t World::Propose(GroupId group, NodeId id, std::vector<Command> commands, EntryKind kind, size_t padding) {
   const uint64_t token = ++last_token_;
   Node& at = node(id);
@@ -37,7 +42,14 @@ uint64_t World::Propose(GroupId group, NodeId id, std::vector<Command> commands,
                            .max_timestamp_ms = data ? timestamp : kNoTimestamp,
                            .payload = EncodeCommand(command, padding)});
     }
+    const uint64_t waiting = UncommittedBytes(at, group);
     const Result<LogIndex> first = at.host().Propose(group, proposals, token, at);
+    // What a new leader finds uncommitted may be more; what it takes on top may not.
+    if (first.ok() && at.up() && waiting != 0) {
+      const raft::RaftCore* core = at.host().Find(group);
+      chronicle_.Amount({group, core->self(), "uncommitted bytes after a proposal", UncommittedBytes(at, group),
+                         swarm_.host.core.uncommitted_bytes_max});
+    }
     trace_.Line(at.id(), "client proposes ", commands.size(), " to group ", group, ", command ", commands.back().id, ": ",
                 first.ok() ? Status() : first.status());
     if (first.ok() || !at.up()) return;
@@ -221,6 +233,7 @@ void World::OnBoot(Node& node) {
 }
 
 void World::OnDown(Node& node) {
+  coverage_.Add(Met::kAppendRefusedDiskFull, node.store().Counters().refused_disk_full);
   std::vector<uint64_t> lost;
   for (const auto& [token, call] : calls_) {
     if (call.node == node.id()) lost.push_back(token);
@@ -382,7 +395,6 @@ void World::CheckAmounts(Node& node, const GroupBook& group) {
   const auto check = [&](const char* what, uint64_t value, uint64_t limit) {
     chronicle_.Amount({group.id, core.self, what, value, limit});
   };
-  check("uncommitted bytes", core.uncommitted_bytes, options.uncommitted_bytes_max + swarm_.batch_max * entry);
   check("reads that wait for a round", core.pending_reads, options.pending_reads_max);
   for (const raft::ReplicaStatus& replica : core.replicas) {
     check("messages in flight", replica.inflight_messages, options.inflight_messages_max);
