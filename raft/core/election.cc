@@ -7,6 +7,12 @@
 #include "raft/core/raft_core.h"
 
 namespace flotilla::raft {
+namespace {
+
+// A learner waits this many election timeouts for the voters to elect somebody before it offers itself.
+constexpr uint32_t kSilentTimeoutsOfOutsiders = 4;
+
+}  // namespace
 
 // The vote changes exactly when the term does, here and where a vote is given; nowhere else.
 void RaftCore::SetTerm(Term term) {
@@ -49,6 +55,7 @@ bool RaftCore::LeaderIsAlive() const {
 
 void RaftCore::HeardFromLeader(Tick when) {
   follower_.heard_at = std::max(follower_.heard_at, when);
+  follower_.silent_timeouts = 0;
   const Tick timeout = options_.election_ticks + random_.Below(options_.election_ticks);
   follower_.election_deadline = std::max(follower_.election_deadline, when + timeout);
 }
@@ -63,12 +70,14 @@ void RaftCore::ReplicaAlive(ReplicaId replica, Tick when) {
   if (Progress* progress = FindProgress(replica)) progress->last_active = std::max(progress->last_active, when);
 }
 
-// A voter may campaign; so may one that its newest configuration drops, as long as that one is not known to be committed: it may
-// be the only replica with a log that the others accept (thesis §4.2.2).
+// A voter may campaign. So may one that its newest configuration drops, as long as that one is not known to be committed, and, after
+// a long silence, anybody: each may hold the only log that the others accept (thesis §4.2.2). Votes are counted by its
+// configuration, of which it may be no part; it then leads until that is committed and hands over.
 bool RaftCore::MayCampaign() const {
-  if (options_.priority == 0) return false;
+  if (options_.priority == 0 || log_.configuration().empty()) return false;
   if (log_.configuration().IsVoter(options_.self)) return true;
-  return log_.configuration_index() > commit_ && log_.previous_configuration().IsVoter(options_.self);
+  if (log_.configuration_index() > commit_ && log_.previous_configuration().IsVoter(options_.self)) return true;
+  return follower_.silent_timeouts >= kSilentTimeoutsOfOutsiders;
 }
 
 void RaftCore::Campaign() {
@@ -76,6 +85,7 @@ void RaftCore::Campaign() {
   if (MayCampaign()) {
     StartPreVote();
   } else {
+    ++follower_.silent_timeouts;
     if (role_ != Role::kFollower) BecomeFollower(term(), kNoReplica);
     leader_ = LeaderIsAlive() ? leader_ : kNoReplica;
     ResetElectionTimer();

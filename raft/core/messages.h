@@ -54,7 +54,7 @@ struct Heartbeat {
 };
 struct HeartbeatReply {
   uint64_t read_round = 0;
-  // The end of the receiver's log, durable or not; a leader that sees it short resends.
+  // The end of the receiver's log, durable or not: for people who follow a trace. Resending goes by AppendReply.
   LogIndex last;
 };
 

@@ -251,6 +251,7 @@ class RaftCore {
   struct Follower {
     Tick election_deadline = 0;
     Tick heard_at = 0;        // of the leader; with leader_ set, it is alive until heard_at + election_ticks
+    uint32_t silent_timeouts = 0;  // since then, while it could not campaign
   };
   struct Campaigning {        // pre-candidate and candidate
     bool transfer = false;
