@@ -135,7 +135,6 @@ class FaultFileSystem final : public rocksdb::FileSystemWrapper {
   bool StopsHere();
 
   void Grew(const std::string& path, uint64_t size);
-  void Synced(const std::string& path);
   void DirectorySynced(const std::string& directory);
   void Created(const std::string& path, uint64_t size);
 

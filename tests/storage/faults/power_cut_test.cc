@@ -229,7 +229,7 @@ TEST_F(SweepTest, EachOfTheFirstOperationsFails) {
 // One directory through many lives, each ended by a power cut at a random place, some of them while it is being opened.
 TEST_F(SweepTest, ManyLives) {
   Random random(4711);
-  for (int life = 0; life < 60; ++life) {
+  for (int life = 0; life < 20; ++life) {
     SCOPED_TRACE(testing::Message() << "life " << life);
     files_->FreezeAfter(random.Below(120), random.Below(5000));
     Run(random.Next(), 30);
