@@ -12,6 +12,7 @@ FLOTILLA_FUZZ(input) {
   const std::string_view key = input.substr(1, key_size);
   const std::string_view value = input.substr(1 + key_size);
   if (const auto row = DecodeNumber(key, value); row.ok()) CHECK(EncodeNumber(key, *row) == value);
+  if (const auto row = DecodeBatch(value); row.ok()) CHECK(EncodeBatch(*row) == value);
   if (const auto row = DecodeIdentityRow(key, value); row.ok()) CHECK(EncodeIdentityRow(key, *row) == value);
   if (const auto row = DecodeHardState(key, value); row.ok()) CHECK(EncodeHardState(key, *row) == value);
   if (const auto row = DecodeBounds(key, value); row.ok()) CHECK(EncodeBounds(key, *row) == value);
