@@ -1,0 +1,49 @@
+// What every decider shares: what it may look at beside request and image, and what it returns.
+//
+//   Result<Decision> decided = DecideTopicCreation(request, image, context);   // pure: no clock, no chance, no I/O
+//   if (decided.ok()) propose(decided->records);                               // all of them in one entry, or nothing
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "server/metadata/image.h"
+#include "server/metadata/records.h"
+#include "server/metadata/refusal.h"
+
+namespace flotilla::metadata {
+
+// Time and chance of one decision, drawn by whoever asks for it.
+struct Context {
+  int64_t now_ms = 0;
+  Uuid fresh_id;      // names what is created, if anything
+  uint64_t seed = 0;  // breaks ties of placement
+};
+
+// What is told to the caller once the records are applied.
+struct Outcome {
+  Uuid cluster;
+  NodeId node;
+  Uuid topic;
+  uint64_t config_version = 0;
+  // Nothing was done now: this very request was carried out before, or the state was as asked for.
+  bool repeated = false;
+  bool operator==(const Outcome&) const = default;
+};
+
+struct Decision {
+  // In order. None: there is nothing to do.
+  std::vector<Record> records;
+  Outcome outcome;
+};
+
+// What any change may carry.
+struct RequestTag {
+  // The caller's name for the request; a repetition under the same name is answered, not done again. Empty: none.
+  std::string request_id;
+  // Everything is checked and nothing is done.
+  bool validate_only = false;
+};
+
+}  // namespace flotilla::metadata

@@ -1,0 +1,235 @@
+#include "server/metadata/metadata_controller.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "server/metadata/replay.h"
+
+namespace flotilla::metadata {
+namespace {
+
+// The id of proposals whose answer nobody waits for.
+constexpr uint64_t kNobody = 0;
+
+struct DecideRequest {
+  const Image& image;
+  const Context& context;
+
+  Result<Decision> operator()(const Founding& request) const { return DecideFounding(request, image, context); }
+  Result<Decision> operator()(const RegisterNode& request) const { return DecideRegistration(request, image, context); }
+  Result<Decision> operator()(const RaiseFeatureLevel& request) const { return DecideFeatureLevel(request.level, image); }
+  Result<Decision> operator()(const CreateTopic& request) const { return DecideTopicCreation(request, image, context); }
+  Result<Decision> operator()(const DeleteTopic& request) const { return DecideTopicDeletion(request, image, context); }
+  Result<Decision> operator()(const AddPartitions& request) const { return DecideMorePartitions(request, image, context); }
+  Result<Decision> operator()(const ChangeConfig& request) const { return DecideConfigChange(request, image, context); }
+  Result<Decision> operator()(const PreferLeader& request) const { return DecideLeaderPreference(request, image, context); }
+};
+
+Batch BatchOn(const Image& image, std::vector<Record> records) {
+  Batch batch;
+  batch.set_feature_level(image.cluster ? image.feature_level() : kSupportedFeatures.min);
+  batch.set_previous_version(image.version.value());
+  for (Record& record : records) *batch.add_records() = std::move(record);
+  return batch;
+}
+
+// The same image under the version that its batch got.
+Shared<Image> AtVersion(const Image& image, LogIndex version) {
+  auto copy = std::make_shared<Image>(image);
+  copy->version = version;
+  return copy;
+}
+
+// What a refused or lost batch means for those whose answers rested on it: they asked for nothing that could have been done.
+Status NothingDone() {
+  return Status(Reason::kNoLeader, "the metadata lost its leader before this could be told for certain; nothing was done, ask again");
+}
+
+}  // namespace
+
+Result<Decision> Decide(const Request& request, const Image& image, const Context& context) {
+  return std::visit(DecideRequest{image, context}, request);
+}
+
+MetadataController::MetadataController(const ControllerOptions& options, MetadataLog& log, MetadataMachine& machine,
+                                       const Clock& clock, Random random)
+    : options_(options), log_(log), machine_(machine), clock_(clock), random_(random), liveness_(options.liveness) {
+  machine_.AddListener(*this);
+}
+
+// --- requests
+
+void MetadataController::Submit(const Request& request, uint64_t token, AnswerSink& sink) {
+  if (Status status = WhyNot(); !status.ok()) return sink.OnAnswer(token, {status, {}, {}});
+  Result<Decision> decision = Decide(request, *leading_->image, DrawContext());
+  Waiting waiting{.sink = &sink, .token = token, .answer = {}};
+  if (!decision.ok()) {
+    waiting.answer = {decision.status(), {}, {}};
+    return AnswerWhenCertain(std::move(waiting));
+  }
+  if (std::holds_alternative<RegisterNode>(request)) liveness_.Heard(decision->outcome.node, now_);
+  waiting.answer = {Status(), decision->outcome, leading_->image->version};
+  if (decision->records.empty()) return AnswerWhenCertain(std::move(waiting));
+  if (Status status = Propose(std::move(decision->records), std::move(waiting)); !status.ok()) {
+    sink.OnAnswer(token, {status, {}, {}});
+  }
+}
+
+Status MetadataController::WhyNot() const {
+  if (!machine_.health().ok()) return machine_.health();
+  if (!leading_) {
+    const NodeId leader = seen_.leader.node;
+    if (leader == NodeId{} || leader == options_.self.node) {
+      return Status(Reason::kNoLeader, "the metadata has no leader at the moment; nothing was done, ask again");
+    }
+    return Status(Reason::kNotLeader, "node " + std::to_string(leader.value()) + " leads the metadata, not node " +
+                                          std::to_string(options_.self.node.value()) + "; nothing was done, ask there")
+        .With("leader", leader.value());
+  }
+  if (pending_.size() < options_.pending_max && confirming_.size() < options_.pending_max) return {};
+  return Status(Reason::kOverloaded, std::to_string(std::max(pending_.size(), confirming_.size())) +
+                                         " changes of the metadata wait for their turn, which is the limit; nothing was done, ask later")
+      .With("limit", options_.pending_max);
+}
+
+Context MetadataController::DrawContext() {
+  const Uuid fresh_id = Uuid::Random(random_);
+  return {.now_ms = clock_.WallMillis(), .fresh_id = fresh_id, .seed = random_.Next()};
+}
+
+Status MetadataController::Propose(std::vector<Record> records, Waiting own) {
+  const Batch batch = BatchOn(*leading_->image, std::move(records));
+  // Tried before it is said: a batch that does not replay would halt every node.
+  Result<Shared<Image>> after = ReplayBatch(leading_->image, batch, leading_->image->version + 1);
+  if (!after.ok()) {
+    LOG(ERROR) << "a decision about the metadata contradicts it: reason=\"" << after.status() << "\"";
+    return Status(Reason::kInvalidArgument, "the broker made a decision that contradicts its metadata; nothing was done, this is a bug: " +
+                                                std::string(after.status().message()));
+  }
+  const uint64_t id = next_id_++;
+  const Result<LogIndex> index = log_.Propose(leading_->term, EncodeBatch(batch), id, *this);
+  if (!index.ok()) return index.status();
+  CHECK_GT(*index, leading_->image->version);
+  leading_->image = AtVersion(**after, *index);
+  own.answer.version = *index;
+  pending_.emplace(id, Pending{.index = *index, .own = std::move(own), .others = {}});
+  return {};
+}
+
+void MetadataController::AnswerWhenCertain(Waiting waiting) {
+  if (!pending_.empty()) {
+    pending_.rbegin()->second.others.push_back(std::move(waiting));
+    return;
+  }
+  const uint64_t id = next_id_++;
+  const Status status = log_.ConfirmLeadership(id, *this);
+  if (!status.ok()) return waiting.sink->OnAnswer(waiting.token, {status, {}, {}});
+  confirming_.emplace(id, std::move(waiting));
+}
+
+void MetadataController::OnProposal(uint64_t id, const Status& status, const storage::EntryHeader& /*header*/) {
+  const auto at = pending_.find(id);
+  if (at == pending_.end()) return;  // of a change of members
+  const Pending pending = std::move(at->second);
+  pending_.erase(at);
+  if (status.ok() && leading_ && pending_.empty()) {
+    CHECK_EQ(leading_->image->version, machine_.image()->version);
+    leading_->image = machine_.image();
+  }
+  if (pending.own.sink != nullptr) {
+    pending.own.sink->OnAnswer(pending.own.token, status.ok() ? pending.own.answer : Answer{status, {}, {}});
+  }
+  for (const Waiting& waiting : pending.others) {
+    waiting.sink->OnAnswer(waiting.token, status.ok() ? waiting.answer : Answer{NothingDone(), {}, {}});
+  }
+}
+
+void MetadataController::OnRead(uint64_t id, const Status& status, LogIndex /*index*/) {
+  const auto at = confirming_.find(id);
+  CHECK(at != confirming_.end()) << id;
+  const Waiting waiting = std::move(at->second);
+  confirming_.erase(at);
+  waiting.sink->OnAnswer(waiting.token, status.ok() ? waiting.answer : Answer{NothingDone(), {}, {}});
+}
+
+// --- leadership
+
+void MetadataController::OnLeadership(const raft::StateMachine::Leadership& leadership) {
+  seen_ = leadership;
+  const bool leads = leadership.role == raft::Role::kLeader && leadership.surely;
+  if (leading_ && (!leads || leading_->term != leadership.term)) {
+    LOG(INFO) << "metadata leadership ended: node=" << options_.self.node << " term=" << leading_->term
+              << " pending=" << pending_.size();
+    leading_.reset();
+  }
+  if (!leads || leading_) return;
+  LOG(INFO) << "metadata leadership began: node=" << options_.self.node << " term=" << leadership.term
+            << " version=" << machine_.image()->version;
+  leading_ = Leading{.term = leadership.term, .image = machine_.image(), .reports = {}, .learners_at = now_};
+  liveness_.Begin();
+}
+
+void MetadataController::OnConfiguration(const raft::Configuration& configuration) { configuration_ = configuration; }
+
+// --- nodes
+
+Status MetadataController::Report(const NodeReport& report) {
+  if (Status status = WhyNot(); !status.ok() && status.reason() != Reason::kOverloaded) return status;
+  FLOTILLA_RETURN_IF_ERROR(CheckIdentity(report.identity, *leading_->image));
+  liveness_.Heard(report.identity.node, now_);
+  leading_->reports.insert_or_assign(report.identity.node, report);
+  return {};
+}
+
+void MetadataController::Tick(raft::Tick now) {
+  now_ = now;
+  if (machine_.WantsSnapshot()) {
+    if (Status status = log_.TakeSnapshot(); !status.ok()) {
+      LOG_EVERY_N(WARNING, 1000) << "no snapshot of the metadata: reason=\"" << status << "\"";
+    }
+  }
+  if (!WhyNot().ok()) return;
+  liveness_.Heard(options_.self.node, now_);
+  ConcludeLiveness();
+  if (leading_ && now_ >= leading_->learners_at) AddMissingLearners();
+}
+
+void MetadataController::ConcludeLiveness() {
+  std::vector<Record> records = liveness_.Conclude(*leading_->image, now_, clock_.WallMillis());
+  for (const Record& record : records) {
+    const auto& change = record.node_liveness_changed();
+    LOG(WARNING) << "node " << (change.liveness() == record::NODE_LIVENESS_ALIVE ? "returned" : "failed")
+                 << ": node=" << change.node_id();
+  }
+  // What is refused is concluded again in the next tick.
+  if (!records.empty()) (void)Propose(std::move(records), Waiting{}).ok();
+}
+
+void MetadataController::AddMissingLearners() {
+  leading_->learners_at = now_ + options_.learner_retry_ticks;
+  std::vector<ReplicaId> missing = MissingLearners(*machine_.image(), configuration_);
+  if (missing.empty()) return;
+  // Refused while another change is under way: tried again.
+  (void)log_.AddLearners(std::move(missing), kNobody, *this).ok();
+}
+
+std::map<NodeId, NodeReport> MetadataController::reports() const {
+  return leading_ ? leading_->reports : std::map<NodeId, NodeReport>();
+}
+
+std::optional<raft::Tick> MetadataController::LastHeard(NodeId node) const {
+  return leading_ ? liveness_.LastHeard(node) : std::nullopt;
+}
+
+std::vector<ReplicaId> MissingLearners(const Image& image, const raft::Configuration& configuration) {
+  const std::vector<ReplicaId> members = configuration.Replicas();
+  std::vector<ReplicaId> missing;
+  for (const Node* node : image.LivingNodes()) {
+    const bool member =
+        std::any_of(members.begin(), members.end(), [&](const ReplicaId& replica) { return replica.node == node->id; });
+    if (!member && members.size() + missing.size() < limits::kReplicasPerGroupMax) missing.push_back({node->id, 0});
+  }
+  return missing;
+}
+
+}  // namespace flotilla::metadata

@@ -1,0 +1,149 @@
+// Makes decisions on the leader of group 0, one after the other, and sees them through.
+//
+//   controller.Submit(CreateTopic{.topic = {.name = "orders"}}, token, sink);   // sink.OnAnswer(token, {OK, outcome, version}) once
+//
+// Decisions do not wait for each other's disks: each is made on the image that all earlier ones lead to, proposed or applied alike (the
+// speculative image). That is safe because the log keeps them in order: a batch is in it only if all that it builds on are. When the
+// leadership goes, so does the speculative image. The next leader begins from what is applied, once that is everything committed
+// before its term.
+//
+// Outcomes are honest. OK: applied here, and by a majority's log. NOT_LEADER, NO_LEADER, OVERLOADED, DISK_FULL: nothing was done. OUTCOME_UNKNOWN:
+// it may have been, send it again with the same request_id. A refusal that rests on what is not committed yet waits until it is, and
+// one that rests on what is waits for a heartbeat round: no deposed leader answers from the past.
+//
+// On group 0's executor, as the machine. There is one on every node; those that do not lead refuse.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "raft/node/raft_host.h"
+#include "server/metadata/founding.h"
+#include "server/metadata/liveness.h"
+#include "server/metadata/membership.h"
+#include "server/metadata/metadata_log.h"
+#include "server/metadata/metadata_machine.h"
+#include "server/metadata/topics.h"
+#include "storage/base/clock.h"
+#include "storage/base/random.h"
+
+namespace flotilla::metadata {
+
+struct RaiseFeatureLevel {
+  uint32_t level = 0;
+};
+using Request =
+    std::variant<Founding, RegisterNode, RaiseFeatureLevel, CreateTopic, DeleteTopic, AddPartitions, ChangeConfig, PreferLeader>;
+
+// The one place where a request finds its decider. Pure.
+Result<Decision> Decide(const Request& request, const Image& image, const Context& context);
+
+struct Answer {
+  Status status;
+  Outcome outcome;     // when OK
+  LogIndex version;    // an image of this version, or a later one, has it
+};
+class AnswerSink {
+ public:
+  virtual ~AnswerSink() = default;
+  virtual void OnAnswer(uint64_t token, const Answer& answer) = 0;
+};
+
+// What a node tells the metadata leader, every second.
+struct NodeReport {
+  NodeIdentity identity;
+  LogIndex metadata_version;
+  uint64_t disk_total_bytes = 0;
+  uint64_t disk_free_bytes = 0;
+  uint64_t replicas = 0;
+  uint64_t leaders = 0;
+  std::vector<std::string> warnings = {};
+};
+
+struct ControllerOptions {
+  // This node in group 0.
+  ReplicaId self;
+  LivenessOptions liveness;
+  size_t pending_max = limits::kPendingDecisionsMax;
+  // A node that is not a member of group 0 yet is added; between two attempts, 1 s of 50 ms.
+  raft::Tick learner_retry_ticks = 20;
+};
+
+class MetadataController final : public MetadataListener, public raft::ProposalSink, public raft::ReadSink {
+ public:
+  // References outlive the controller. Registers itself with the machine.
+  MetadataController(const ControllerOptions& options, MetadataLog& log, MetadataMachine& machine, const Clock& clock, Random random);
+
+  // Answers `sink` once, perhaps before it returns. Refusals of the deciders; NOT_LEADER (detail "leader"), NO_LEADER, OVERLOADED,
+  // REPLICA_FAULTED.
+  void Submit(const Request& request, uint64_t token, AnswerSink& sink);
+  // NOT_LEADER, NO_LEADER, and as CheckIdentity.
+  Status Report(const NodeReport& report);
+  // Time moves on: concludes who lives, lets new nodes learn, keeps the log short.
+  void Tick(raft::Tick now);
+
+  bool leading() const { return leading_.has_value(); }
+  // The last report of each node since this one leads; empty elsewhere.
+  std::map<NodeId, NodeReport> reports() const;
+  // When the node was heard of, in ticks; nothing if it was not since this one leads.
+  std::optional<raft::Tick> LastHeard(NodeId node) const;
+  size_t pending() const { return pending_.size(); }
+
+  // MetadataListener, ProposalSink, ReadSink
+  void OnLeadership(const raft::StateMachine::Leadership& leadership) override;
+  void OnConfiguration(const raft::Configuration& configuration) override;
+  void OnProposal(uint64_t id, const Status& status, const storage::EntryHeader& header) override;
+  void OnRead(uint64_t id, const Status& status, LogIndex index) override;
+
+ private:
+  // Somebody who waits for an answer that is ready, but may not be given yet.
+  struct Waiting {
+    AnswerSink* sink = nullptr;  // null: nobody
+    uint64_t token = 0;
+    Answer answer;
+  };
+  // A batch on its way, and those whose answers rest on it.
+  struct Pending {
+    LogIndex index;
+    Waiting own;
+    std::vector<Waiting> others;
+  };
+  // What only a leader has.
+  struct Leading {
+    Term term;
+    Shared<Image> image;  // all that was proposed
+    std::map<NodeId, NodeReport> reports;
+    raft::Tick learners_at = 0;
+  };
+
+  Status WhyNot() const;
+  Context DrawContext();
+  // Proposes and waits; the refusal if there is nothing to wait for.
+  Status Propose(std::vector<Record> records, Waiting own);
+  void AnswerWhenCertain(Waiting waiting);
+  void ConcludeLiveness();
+  void AddMissingLearners();
+
+  const ControllerOptions options_;
+  MetadataLog& log_;
+  MetadataMachine& machine_;
+  const Clock& clock_;
+  Random random_;
+  raft::Tick now_ = 0;
+  raft::StateMachine::Leadership seen_;
+  raft::Configuration configuration_;
+  std::optional<Leading> leading_;
+  LivenessTracker liveness_;
+  uint64_t next_id_ = 1;
+  std::map<uint64_t, Pending> pending_;   // by id, which is the order in the log
+  std::map<uint64_t, Waiting> confirming_;  // by the id of their read
+};
+
+// Living nodes that are not in group 0's configuration: they should learn. Pure.
+std::vector<ReplicaId> MissingLearners(const Image& image, const raft::Configuration& configuration);
+
+}  // namespace flotilla::metadata

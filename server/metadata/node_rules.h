@@ -1,0 +1,19 @@
+// What a node may say of itself.
+#pragma once
+
+#include "server/metadata/image.h"
+#include "server/metadata/records.h"
+#include "server/metadata/refusal.h"
+
+namespace flotilla::metadata {
+
+// INVALID_ARGUMENT or LIMIT_EXCEEDED with `field`: no UUID, an address that is not "host:port" or is too long, a rack or version that is
+// too long or cannot be printed, feature levels that are no range.
+Status CheckDescription(const NodeDescription& description);
+
+// "node 3 (6f96..., 10.0.0.3:9651)", for messages.
+std::string Describe(const Node& node);
+
+Record RegistrationOf(NodeId id, const NodeDescription& description, int64_t now_ms);
+
+}  // namespace flotilla::metadata

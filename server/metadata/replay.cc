@@ -1,0 +1,334 @@
+#include "server/metadata/replay.h"
+
+#include <utility>
+
+#include "server/metadata/limits.h"
+
+namespace flotilla::metadata {
+namespace {
+
+Status DoesNotFit(std::string message) { return Status(Reason::kReplicaFaulted, std::move(message)); }
+
+std::string Number(uint64_t value) { return std::to_string(value); }
+
+// What a record says of a node, as the image keeps it.
+NodeDescription DescriptionOf(const record::NodeRegistered& record, const Uuid& uuid) {
+  return {.uuid = uuid,
+          .name = record.name(),
+          .client_address = record.client_address(),
+          .peer_address = record.peer_address(),
+          .rack = record.rack(),
+          .software_version = record.software_version(),
+          .features = {.min = record.feature_level_min(), .max = record.feature_level_max()},
+          .capacity = {.disk_bytes = record.capacity().disk_bytes(),
+                       .memory_bytes = record.capacity().memory_bytes(),
+                       .cores = record.capacity().cores()}};
+}
+
+Configs ConfigsOf(const google::protobuf::RepeatedPtrField<record::ConfigEntry>& entries) {
+  Configs configs;
+  for (const record::ConfigEntry& entry : entries) configs.insert_or_assign(entry.name(), entry.value());
+  return configs;
+}
+
+void ChangeConfigs(const record::ConfigChanged& change, Configs* configs) {
+  for (const record::ConfigEntry& entry : change.set()) configs->insert_or_assign(entry.name(), entry.value());
+  for (const std::string& name : change.reset()) configs->erase(name);
+}
+
+}  // namespace
+
+Result<Shared<Image>> ReplayBatch(const Shared<Image>& before, const Batch& batch, LogIndex index) {
+  const std::string where = "metadata batch at index " + Number(index.value());
+  if (batch.previous_version() != before->version.value()) {
+    return DoesNotFit(where + " follows version " + Number(batch.previous_version()) + ", but this node is at version " +
+                      Number(before->version.value()));
+  }
+  if (index <= before->version) {
+    return DoesNotFit(where + " is not after version " + Number(before->version.value()));
+  }
+  ImageBuilder builder(*before, RecordSource::kLog);
+  for (int i = 0; i < batch.records_size(); ++i) {
+    if (Status status = builder.Apply(batch.records(i)); !status.ok()) {
+      return DoesNotFit(where + ", record " + Number(static_cast<uint64_t>(i)) + " (" +
+                        std::string(RecordName(batch.records(i))) + "): " + std::string(status.message()));
+    }
+  }
+  return builder.Finish(index);
+}
+
+Status ImageBuilder::Apply(const Record& record) {
+  if (!image_.cluster && record.record_case() != Record::kClusterInitialized &&
+      record.record_case() != Record::kCountersRestored) {
+    return DoesNotFit("the cluster is not initialised");
+  }
+  switch (record.record_case()) {
+    case Record::kClusterInitialized: return Add(record.cluster_initialized());
+    case Record::kFeatureLevelChanged: return Add(record.feature_level_changed());
+    case Record::kNodeRegistered: return Add(record.node_registered());
+    case Record::kNodeLivenessChanged: return Add(record.node_liveness_changed());
+    case Record::kTopicCreated: return Add(record.topic_created());
+    case Record::kPartitionCreated: return Add(record.partition_created());
+    case Record::kPartitionsAdded: return Add(record.partitions_added());
+    case Record::kTopicDeleted: return Add(record.topic_deleted());
+    case Record::kConfigChanged: return Add(record.config_changed());
+    case Record::kLeaderPreferenceChanged: return Add(record.leader_preference_changed());
+    case Record::kRequestRemembered: return Add(record.request_remembered());
+    case Record::kCountersRestored: return Add(record.counters_restored());
+    case Record::RECORD_NOT_SET: break;
+  }
+  return DoesNotFit("a record of a kind that this program does not know");
+}
+
+Result<Shared<Image>> ImageBuilder::Finish(LogIndex version) {
+  for (auto& [id, open] : open_) {
+    if (open.topic->partitions.size() != open.partitions_announced) {
+      return DoesNotFit("topic " + id.ToString() + " has " + Number(open.topic->partitions.size()) + " of " +
+                        Number(open.partitions_announced) + " partitions");
+    }
+    image_.topics = image_.topics.With(id, std::move(open.topic));
+  }
+  open_.clear();
+  image_.version = version;
+  return std::make_shared<const Image>(std::move(image_));
+}
+
+// --- the cluster and its nodes
+
+Status ImageBuilder::Add(const record::ClusterInitialized& record) {
+  if (image_.cluster) return DoesNotFit("the cluster " + image_.cluster->id.ToString() + " was initialised before");
+  const std::optional<Uuid> id = Uuid::FromBytes(record.cluster_id());
+  if (!id || id->nil()) return DoesNotFit("the cluster's id is not 16 bytes that name something");
+  if (record.feature_level() == 0) return DoesNotFit("feature level 0");
+  image_.cluster = Cluster{
+      .id = *id, .initialized_at_ms = record.initialized_at_ms(), .feature_level = record.feature_level()};
+  image_.cluster_config_version = 1;
+  return {};
+}
+
+Status ImageBuilder::Add(const record::FeatureLevelChanged& record) {
+  if (record.feature_level() <= image_.cluster->feature_level) {
+    return DoesNotFit("feature level " + Number(record.feature_level()) + " is not above " +
+                      Number(image_.cluster->feature_level));
+  }
+  image_.cluster->feature_level = record.feature_level();
+  return {};
+}
+
+Status ImageBuilder::Add(const record::NodeRegistered& record) {
+  const NodeId id{record.node_id()};
+  const std::optional<Uuid> uuid = Uuid::FromBytes(record.node_uuid());
+  if (!uuid || uuid->nil()) return DoesNotFit("node " + Number(id.value()) + " has no UUID");
+  Node node{.id = id,
+            .description = DescriptionOf(record, *uuid),
+            .alive = true,
+            .registered_at_ms = record.registered_at_ms()};
+  if (const Node* known = image_.FindNode(id)) {
+    if (known->description.uuid != *uuid) {
+      return DoesNotFit("node " + Number(id.value()) + " is " + known->description.uuid.ToString() + ", not " + uuid->ToString());
+    }
+    node.liveness_changed_at_ms = known->alive ? known->liveness_changed_at_ms : record.registered_at_ms();
+  } else if (source_ == RecordSource::kLog) {
+    if (id != image_.next_node) {
+      return DoesNotFit("node " + Number(id.value()) + " is new, but the next one is " + Number(image_.next_node.value()));
+    }
+    image_.next_node = NodeId{id.value() + 1};
+  }
+  image_.nodes = image_.nodes.With(id, std::make_shared<const Node>(std::move(node)));
+  return {};
+}
+
+Status ImageBuilder::Add(const record::NodeLivenessChanged& record) {
+  const NodeId id{record.node_id()};
+  const Node* known = image_.FindNode(id);
+  if (known == nullptr) return DoesNotFit("node " + Number(id.value()) + " is not registered");
+  if (record.liveness() == record::NODE_LIVENESS_UNSPECIFIED) return DoesNotFit("node " + Number(id.value()) + " is neither");
+  Node node = *known;
+  node.alive = record.liveness() == record::NODE_LIVENESS_ALIVE;
+  node.liveness_changed_at_ms = record.changed_at_ms();
+  image_.nodes = image_.nodes.With(id, std::make_shared<const Node>(std::move(node)));
+  return {};
+}
+
+// --- topics
+
+Status ImageBuilder::Add(const record::TopicCreated& record) {
+  const std::optional<Uuid> id = Uuid::FromBytes(record.topic_id());
+  if (!id || id->nil()) return DoesNotFit("topic \"" + record.name() + "\" has no id");
+  if (image_.topics.Contains(*id) || open_.contains(*id)) return DoesNotFit("topic " + id->ToString() + " exists");
+  TopicName name{record.namespace_(), record.name()};
+  if (image_.topic_names.Contains(name)) return DoesNotFit("topic \"" + record.name() + "\" exists");
+  auto topic = std::make_shared<Topic>(Topic{.id = *id,
+                                             .topic_namespace = record.namespace_(),
+                                             .name = record.name(),
+                                             .replication_factor = record.replication_factor(),
+                                             .partitions = {},
+                                             .configs = ConfigsOf(record.configs()),
+                                             .config_version = record.config_version(),
+                                             .created_at_ms = record.created_at_ms()});
+  image_.topic_names = image_.topic_names.With(std::move(name), *id);
+  open_.emplace(*id, OpenTopic{std::move(topic), record.partition_count()});
+  return {};
+}
+
+Result<Shared<Partition>> ImageBuilder::PartitionOf(const record::PartitionCreated& record) {
+  Partition partition{.number = record.partition(), .group = GroupId{record.group_id()}, .replicas = {}, .preferred_leader = {}};
+  for (const record::PartitionReplica& replica : record.replicas()) {
+    const ReplicaId id{NodeId{replica.node_id()}, replica.incarnation()};
+    if (image_.FindNode(id.node) == nullptr) return DoesNotFit("node " + Number(id.node.value()) + " is not registered");
+    if (partition.ReplicaOn(id.node).valid()) return DoesNotFit("two replicas on node " + Number(id.node.value()));
+    partition.replicas.push_back(id);
+  }
+  if (partition.replicas.empty()) return DoesNotFit("a partition without replicas");
+  partition.preferred_leader = partition.replicas.front().node;
+  return std::make_shared<const Partition>(std::move(partition));
+}
+
+Status ImageBuilder::Add(const record::PartitionCreated& record) {
+  OpenTopic* open = Open(record.topic_id());
+  if (open == nullptr) return DoesNotFit("its topic does not exist");
+  if (record.partition() != open->topic->partitions.size()) {
+    return DoesNotFit("partition " + Number(record.partition()) + " comes after " + Number(open->topic->partitions.size()) + " others");
+  }
+  const GroupId group{record.group_id()};
+  if (image_.groups.Contains(group)) return DoesNotFit("group " + Number(group.value()) + " exists");
+  if (source_ == RecordSource::kLog) {
+    if (group != image_.next_group) {
+      return DoesNotFit("group " + Number(group.value()) + " is new, but the next one is " + Number(image_.next_group.value()));
+    }
+    image_.next_group = GroupId{group.value() + 1};
+  }
+  Result<Shared<Partition>> partition = PartitionOf(record);
+  if (!partition.ok()) return partition.status();
+  Index(*open->topic, *partition);
+  open->topic->partitions.push_back(*std::move(partition));
+  return {};
+}
+
+Status ImageBuilder::Add(const record::PartitionsAdded& record) {
+  OpenTopic* open = Open(record.topic_id());
+  if (open == nullptr) return DoesNotFit("the topic does not exist");
+  if (record.partition_count() <= open->partitions_announced) {
+    return DoesNotFit(Number(record.partition_count()) + " partitions are not more than " + Number(open->partitions_announced));
+  }
+  open->partitions_announced = record.partition_count();
+  return {};
+}
+
+Status ImageBuilder::Add(const record::TopicDeleted& record) {
+  const OpenTopic* open = Open(record.topic_id());
+  if (open == nullptr) return DoesNotFit("the topic does not exist");
+  const Shared<Topic> topic = open->topic;
+  for (const Shared<Partition>& partition : topic->partitions) Unindex(*partition);
+  image_.topic_names = image_.topic_names.Without(TopicName{topic->topic_namespace, topic->name});
+  image_.topics = image_.topics.Without(topic->id);
+  open_.erase(topic->id);
+  return {};
+}
+
+Status ImageBuilder::Add(const record::ConfigChanged& record) {
+  uint64_t* version = &image_.cluster_config_version;
+  Configs* configs = &image_.cluster_configs;
+  if (!record.topic_id().empty()) {
+    OpenTopic* open = Open(record.topic_id());
+    if (open == nullptr) return DoesNotFit("the topic does not exist");
+    version = &open->topic->config_version;
+    configs = &open->topic->configs;
+  }
+  if (source_ == RecordSource::kLog && record.config_version() != *version + 1) {
+    return DoesNotFit("version " + Number(record.config_version()) + " of the settings does not follow " + Number(*version));
+  }
+  ChangeConfigs(record, configs);
+  *version = record.config_version();
+  return {};
+}
+
+Status ImageBuilder::Add(const record::LeaderPreferenceChanged& record) {
+  const GroupId group{record.group_id()};
+  const NodeId node{record.node_id()};
+  const PartitionKey* key = image_.groups.Find(group);
+  if (key == nullptr) return DoesNotFit("group " + Number(group.value()) + " does not exist");
+  Shared<Partition>& slot = Open(std::string(key->topic.bytes()))->topic->partitions[key->partition];
+  if (!slot->ReplicaOn(node).valid()) {
+    return DoesNotFit("node " + Number(node.value()) + " has no replica of group " + Number(group.value()));
+  }
+  Partition partition = *slot;
+  MoveLoad(partition.preferred_leader, 0, -1);
+  MoveLoad(node, 0, 1);
+  partition.preferred_leader = node;
+  slot = std::make_shared<const Partition>(std::move(partition));
+  return {};
+}
+
+// --- requests and counters
+
+Status ImageBuilder::Add(const record::RequestRemembered& record) {
+  if (image_.request_order.Contains(record.request_id())) return DoesNotFit("request \"" + record.request_id() + "\" was carried out");
+  const std::optional<Uuid> topic = record.topic_id().empty() ? Uuid() : Uuid::FromBytes(record.topic_id());
+  if (!topic) return DoesNotFit("the id of its topic is not 16 bytes");
+  const uint64_t order = image_.next_request++;
+  image_.request_order = image_.request_order.With(record.request_id(), order);
+  image_.requests = image_.requests.With(order, std::make_shared<const RememberedRequest>(RememberedRequest{
+                                                    .id = record.request_id(),
+                                                    .fingerprint = record.fingerprint(),
+                                                    .topic = *topic,
+                                                    .done_at_ms = record.done_at_ms()}));
+  ForgetRequests(record.done_at_ms());
+  return {};
+}
+
+Status ImageBuilder::Add(const record::CountersRestored& record) {
+  if (source_ == RecordSource::kLog) return DoesNotFit("counters are restored in snapshots only");
+  image_.next_node = NodeId{record.next_node_id()};
+  image_.next_group = GroupId{record.next_group_id()};
+  return {};
+}
+
+// --- parts
+
+ImageBuilder::OpenTopic* ImageBuilder::Open(const std::string& id_bytes) {
+  const std::optional<Uuid> id = Uuid::FromBytes(id_bytes);
+  if (!id) return nullptr;
+  if (auto at = open_.find(*id); at != open_.end()) return &at->second;
+  const Topic* known = image_.FindTopic(*id);
+  if (known == nullptr) return nullptr;
+  const auto count = static_cast<uint32_t>(known->partitions.size());
+  return &open_.emplace(*id, OpenTopic{std::make_shared<Topic>(*known), count}).first->second;
+}
+
+// By the times in the records, so that every node forgets the same ones.
+void ImageBuilder::ForgetRequests(int64_t now_ms) {
+  while (true) {
+    const uint64_t oldest = image_.next_request - image_.requests.size();
+    const RememberedRequest& request = **image_.requests.Find(oldest);
+    const bool outdated = request.done_at_ms < now_ms - limits::kRememberedRequestMillis;
+    if (!outdated && image_.requests.size() <= limits::kRememberedRequestsMax) return;
+    image_.request_order = image_.request_order.Without(request.id);
+    image_.requests = image_.requests.Without(oldest);
+  }
+}
+
+void ImageBuilder::Index(const Topic& topic, const Shared<Partition>& partition) {
+  image_.groups = image_.groups.With(partition->group, PartitionKey{topic.id, partition->number});
+  for (const ReplicaId& replica : partition->replicas) {
+    image_.replicas = image_.replicas.With(NodeGroup{replica.node, partition->group}, replica);
+    MoveLoad(replica.node, 1, replica.node == partition->preferred_leader ? 1 : 0);
+  }
+}
+
+void ImageBuilder::Unindex(const Partition& partition) {
+  image_.groups = image_.groups.Without(partition.group);
+  for (const ReplicaId& replica : partition.replicas) {
+    image_.replicas = image_.replicas.Without(NodeGroup{replica.node, partition.group});
+    MoveLoad(replica.node, -1, replica.node == partition.preferred_leader ? -1 : 0);
+  }
+}
+
+void ImageBuilder::MoveLoad(NodeId node, int64_t replicas, int64_t preferred_leaders) {
+  NodeLoad load = image_.LoadOf(node);
+  load.replicas += static_cast<uint64_t>(replicas);
+  load.preferred_leaders += static_cast<uint64_t>(preferred_leaders);
+  image_.loads = image_.loads.With(node, load);
+}
+
+}  // namespace flotilla::metadata

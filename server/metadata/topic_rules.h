@@ -1,0 +1,33 @@
+// What a topic may be called and how large it may be.
+#pragma once
+
+#include <string_view>
+
+#include "server/metadata/image.h"
+#include "server/metadata/refusal.h"
+
+namespace flotilla::metadata {
+
+// How a request names a topic: by name, by id, or by both, which then have to belong together.
+struct TopicSelector {
+  std::string topic_namespace;  // empty: the default one
+  std::string name;
+  Uuid id;
+};
+
+// INVALID_ARGUMENT, LIMIT_EXCEEDED: empty, too long, ".", "..", or with characters other than A-Z a-z 0-9 . _ -
+Status CheckTopicName(std::string_view name);
+// INVALID_ARGUMENT: not the default namespace, which is the only one.
+Status CheckNamespace(std::string_view topic_namespace);
+// INVALID_ARGUMENT: not 1, 3 or 5. NOT_ENOUGH_NODES: more than nodes that live.
+Status CheckReplicationFactor(int64_t replication_factor, const Image& image);
+// INVALID_ARGUMENT: below 1. LIMIT_EXCEEDED: above limits::kPartitionsPerTopicMax.
+Status CheckPartitionCount(int64_t partition_count);
+
+// TOPIC_NOT_FOUND; INVALID_ARGUMENT: names nothing.
+Result<const Topic*> SelectTopic(const TopicSelector& selector, const Image& image);
+
+// "orders", "6f96...": what the selector says, for messages.
+std::string Describe(const TopicSelector& selector);
+
+}  // namespace flotilla::metadata
