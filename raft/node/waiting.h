@@ -7,6 +7,7 @@
 #include <span>
 
 #include "raft/core/fifo.h"
+#include "raft/node/raft_host.h"
 #include "storage/base/ids.h"
 #include "storage/base/status.h"
 #include "storage/log/entry.h"
