@@ -49,6 +49,12 @@ Status Group::MakeSnapshot(bool for_follower) {
   }
   const LogIndex newest = shelf().ready ? shelf().ready->anchor.last.index : start;
   if (content->anchor <= newest && !for_follower) return {};  // nothing to cut
+  const Configuration& members = core_.log().ConfigurationAt(content->anchor);
+  if (members.empty()) {
+    // This replica joined with an empty log: it was never told the members before the first change that it has.
+    return Status(Reason::kNotCaughtUp, "the members at index " + std::to_string(content->anchor.value()) +
+                                            " are not known here; try again when a later index is to be cut");
+  }
   uint64_t bytes = 0;
   uint32_t checksum = 0;
   for (const Bytes& chunk : content->chunks) {
@@ -68,7 +74,7 @@ Status Group::MakeSnapshot(bool for_follower) {
   if (!slot) return Status(Reason::kOverloaded, "earlier snapshots of this group are still being sent; try again later");
 
   Making making;
-  making.meta.configuration = EncodeConfiguration(core_.log().ConfigurationAt(content->anchor));
+  making.meta.configuration = EncodeConfiguration(members);
   making.meta.id = *slot;
   making.meta.bytes = bytes;
   making.meta.chunks = static_cast<uint32_t>(content->chunks.size());
