@@ -304,7 +304,7 @@ void Group::Close() {
 Tick Group::NextDue() const {
   Tick due = core_.NextDeadline();
   if (!rows_in_flight_) due = std::min(due, rows_due_);
-  if (shelf_ && shelf_->staging && !shelf_->staging->installing) due = std::min(due, shelf_->staging->expires_at);
+  if (shelf_) due = std::min(due, shelf_->NextDue());
   return due;
 }
 

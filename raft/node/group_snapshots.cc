@@ -156,8 +156,13 @@ void Group::GiveUpMaking(const Status& why) {
 // When the followers allow. Looked at once a tick, since it asks for all of them.
 void Group::CutLog() {
   SnapshotShelf& all = *shelf_;
-  if (all.making || restoring_ || all.cut_tried_at == node_.now) return;
+  if (all.making || restoring_) return;
+  if (all.cut_tried_at == node_.now) {
+    all.cut_due = node_.now + 1;
+    return;
+  }
   all.cut_tried_at = node_.now;
+  all.cut_due = kNever;
   if (all.ready->anchor.last.index > NeededByFollowers()) return;
   all.ready_cut = true;
   WriteRows();  // what they reflect is about to leave the log
@@ -307,9 +312,10 @@ void Group::StagedChunkWritten(const PendingWrite& write, const Status& status) 
   } else if (staging.checksum != staging.theirs.checksum || staging.bytes != staging.theirs.bytes) {
     LOG(ERROR) << "snapshot refused, its checksum is wrong group=" << id() << " from=" << staging.from
                << " anchor=" << staging.theirs.anchor.last;
-    Staging anew{.theirs = staging.theirs, .from = staging.from, .term = staging.term};
+    // From the beginning, and not at once: it may be the leader's copy that is wrong.
+    const Staging anew{.theirs = staging.theirs, .from = staging.from, .term = staging.term};
     AbandonStaging();
-    ReplyChunk(anew, {});
+    ReplyChunk(anew, {.refused = true});
   } else {
     InstallStaged();
   }

@@ -9,6 +9,7 @@
 // Ids are slots, used in turn, so that a group that opens after a crash knows which ones may hold leftovers: all but the current.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <list>
 #include <optional>
@@ -49,12 +50,18 @@ struct SnapshotShelf {
   std::optional<storage::SnapshotMeta> ready;
   bool ready_cut = false;  // the task that makes `ready` current is on its way
   Tick cut_tried_at = kNever;
+  Tick cut_due = kNever;   // to be tried again, without waiting for anything else to happen
   std::optional<Making> making;
   std::optional<Staging> staging;
   std::vector<uint64_t> retired;
   std::vector<ReplicaId> wanted_by;  // followers that wait for what is being made
   uint64_t last_id = 0;
 
+  Tick NextDue() const {
+    Tick due = ready && !ready_cut ? cut_due : kNever;
+    if (staging && !staging->installing) due = std::min(due, staging->expires_at);
+    return due;
+  }
   bool Holds(uint64_t id) const {
     if (current && current->id == id) return true;
     if (ready && ready->id == id) return true;

@@ -14,6 +14,7 @@ HostOptions SmallOptions() {
   options.core.tail_bytes_max = 0;
   options.keep_entries_for_followers = 4;
   options.snapshot_timeout_ticks = 60;
+  options.snapshot_chunks_inflight_max = 2;
   return options;
 }
 
@@ -284,7 +285,7 @@ TEST_F(HostSnapshotTest, ProposalsThatASnapshotReplacedHaveAnUnknownOutcome) {
 
 TEST_F(HostSnapshotTest, TransfersStayBelowTheirRate) {
   HostOptions options = SmallOptions();
-  options.snapshot_bytes_per_tick = 8;  // a chunk
+  options.snapshot_bytes_per_tick = 4;  // a chunk
   HostCluster slow(3, options, {.tail_bytes = 0});
   slow.CreateEverywhere();
   slow.WaitForLeader();
