@@ -261,7 +261,10 @@ void Cluster::EndBusy(Replica& replica) {
 }
 
 void Cluster::CarryOut(Replica& replica) {
-  if (replica.busy) return replica.core->CheckInvariants();
+  if (replica.busy) {
+    replica.core->CheckInvariants();
+    return Require(oracle_.OnInput(replicas_, replica));
+  }
   // Effects may cause effects (applied entries let go of memory); a core that never runs out of them would
   // loop.
   for (int turn = 0;; ++turn) {

@@ -48,7 +48,9 @@ Oracle::Wrong Oracle::OnSend(const Replica& sender, const Message& message) {
                   message.to);
     }
   }
-  if (const auto* reply = std::get_if<AppendReply>(&message.body); reply != nullptr && reply->accepted) {
+  // One of an earlier term, overwritten since, is as if the network had kept it: it counts nowhere.
+  const auto* reply = std::get_if<AppendReply>(&message.body);
+  if (reply != nullptr && reply->accepted && message.term == sender.core->term()) {
     if (sender.disk.last() < reply->index) {
       return Text("acknowledged, but only ", sender.disk.last(), " is durable: ", message);
     }

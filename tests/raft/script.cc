@@ -69,8 +69,8 @@ std::string Words::Next(const char* what) {
 }
 
 uint64_t Words::Number(const char* what) {
-  if (empty()) throw Failure{Text("the line ends where ", what, " is expected")};
-  return NumberOf(Next(what));
+  if (empty()) throw Failure{Text("a number is missing: ", what)};
+  return NumberOf(words_[at_++]);
 }
 
 std::vector<std::string> Words::Rest() {
