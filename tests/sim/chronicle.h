@@ -107,6 +107,8 @@ class DurableView {
   virtual ~DurableView() = default;
   // Whether the replica's disk has the entry, or had it and trimmed it. Of a lost disk: whether it had when it was lost.
   virtual bool Holds(GroupId group, ReplicaId replica, const EntryId& entry) const = 0;
+  // The term of an entry that is on its disk now, or of the one before the first.
+  virtual std::optional<Term> TermOnDisk(GroupId group, ReplicaId replica, LogIndex index) const = 0;
   virtual storage::HardState HardStateOf(GroupId group, ReplicaId replica) const = 0;
 };
 

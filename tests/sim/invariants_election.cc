@@ -79,8 +79,10 @@ class DurableBeforeSent final : public Invariant {
     if (log == nullptr || reply.index <= log->start.index) return;
     // An acknowledgement to an earlier leader may be overtaken by the next one's entries.
     if (chronicle.durable().HardStateOf(message.group, message.from).term > message.term) return;
-    const std::optional<Term> term = log->TermAt(reply.index);
-    if (term && chronicle.durable().Holds(message.group, message.from, {*term, reply.index})) return;
+    // Or what waits to be written after it may replace it.
+    const std::optional<Term> on_disk = chronicle.durable().TermOnDisk(message.group, message.from, reply.index);
+    const std::optional<Term> newest = log->TermAt(reply.index);
+    if (on_disk && (!newest || *newest == *on_disk || *newest > message.term)) return;
     Violated("group ", message.group, ": replica ", message.from, " acknowledged up to ", reply.index, " in term ",
              message.term, " and does not have it on its disk");
   }

@@ -30,6 +30,12 @@ class FakeDisks final : public DurableView {
   bool Holds(GroupId, ReplicaId replica, const EntryId& entry) const override {
     return held.count({replica, entry}) != 0;
   }
+  std::optional<Term> TermOnDisk(GroupId, ReplicaId replica, LogIndex index) const override {
+    for (const auto& [holder, entry] : held) {
+      if (holder == replica && entry.index == index) return entry.term;
+    }
+    return std::nullopt;
+  }
   storage::HardState HardStateOf(GroupId, ReplicaId replica) const override {
     auto state = states.find(replica);
     return state == states.end() ? storage::HardState{} : state->second;

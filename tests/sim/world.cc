@@ -126,6 +126,11 @@ ReplicaBook* World::ReplicaOn(GroupId id, NodeId node) {
   return replica.retired ? nullptr : &replica;
 }
 
+ReplicaBook* World::Running(const Node& node, GroupId group) {
+  auto running = running_.find({node.id(), group});
+  return running == running_.end() ? nullptr : &groups_.at(group).replicas.at(running->second);
+}
+
 void World::Reconcile(NodeId id, GroupId group) {
   node(id).Post([this, id, group] { ReconcileNow(node(id), groups_.at(group)); });
 }
@@ -154,11 +159,13 @@ void World::ReconcileNow(Node& node, GroupBook& group) {
                       .configuration = wanted->first,
                       .campaign = wanted->starts_alone};
   busy_[{node.id(), group.id}] = node.boot();
+  running_[{node.id(), group.id}] = wanted->id;
   const Status status = node.CreateGroup(made, group.machine);
   if (!status.ok() && node.store().health().ok()) verdict_.Violated("groups can be made", "node ", node.id(), " group ", group.id, ": ", status);
 }
 
 void World::OpenNow(Node& node, GroupBook& group, ReplicaBook& replica) {
+  running_[{node.id(), group.id}] = replica.id;
   chronicle_.Booted(node.disk().Find(group.id)->state);
   const Status status = node.OpenGroup(group.id, group.machine);
   trace_.Line(node.id(), "opens group ", group.id, " as ", replica.id, ": ", status);
@@ -203,8 +210,10 @@ bool World::MayLose(GroupId id, ReplicaId replica) const {
     });
     return static_cast<size_t>(lost) <= (half.size() - 1) / 2;
   };
+  const Configuration& committed = chronicle_.CommittedConfiguration(id);
   for (const auto& [other, book] : group.replicas) {
-    if (book.lost || book.retired) continue;
+    // What a lost one knew may still spread, until it is replaced.
+    if ((book.lost || book.retired) && !committed.Contains(other)) continue;
     for (const Configuration* configuration : {&book.configuration, &book.previous}) {
       if (!sound(configuration->voters) || !sound(configuration->outgoing)) return false;
     }
@@ -258,6 +267,11 @@ bool World::Holds(GroupId group, ReplicaId replica, const EntryId& entry) const 
   if (state == nullptr) return false;
   if (entry.index < state->bounds.start.last.index) return true;
   return storage::TermAt(*state, entry.index) == entry.term;
+}
+
+std::optional<Term> World::TermOnDisk(GroupId group, ReplicaId replica, LogIndex index) const {
+  const storage::GroupState* state = DurableStateOf(group, replica);
+  return state == nullptr ? std::nullopt : storage::TermAt(*state, index);
 }
 
 storage::HardState World::HardStateOf(GroupId group, ReplicaId replica) const {

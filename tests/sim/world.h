@@ -138,9 +138,12 @@ class World final : private NodeOwner, private DurableView {
   void OnGroup(Node& node, GroupId group, const Status& status) override;
   // DurableView
   bool Holds(GroupId group, ReplicaId replica, const EntryId& entry) const override;
+  std::optional<Term> TermOnDisk(GroupId group, ReplicaId replica, LogIndex index) const override;
   storage::HardState HardStateOf(GroupId group, ReplicaId replica) const override;
 
   const storage::GroupState* DurableStateOf(GroupId group, ReplicaId replica) const;
+  // The replica that runs on the node now, which may be one that its books have replaced. Null: none was opened.
+  ReplicaBook* Running(const Node& node, GroupId group);
   void ReconcileNow(Node& node, GroupBook& group);
   void OpenNow(Node& node, GroupBook& group, ReplicaBook& replica);
   void NoteFault(GroupBook& group, ReplicaBook& replica, const Status& reason);
@@ -162,6 +165,7 @@ class World final : private NodeOwner, private DurableView {
   Chronicle chronicle_;
   std::map<GroupId, GroupBook> groups_;
   std::vector<std::unique_ptr<Node>> nodes_;
+  std::map<std::pair<NodeId, GroupId>, ReplicaId> running_;
   std::map<std::pair<NodeId, GroupId>, uint64_t> busy_;  // a group is made or deleted in this life of the node
   std::map<std::pair<GroupId, ReplicaId>, raft::Role> roles_;
   std::map<GroupId, Configuration> committed_configurations_;

@@ -254,7 +254,7 @@ void World::OnSubmit(Node& node, const storage::WriteTask& task) {
   ReplicaId self;
   if (task.create) {
     self = task.create->self;
-  } else if (const ReplicaBook* replica = ReplicaOn(task.group, node.id())) {
+  } else if (const ReplicaBook* replica = Running(node, task.group)) {
     self = replica->id;
   }
   if (trace_.text()) {
@@ -293,14 +293,14 @@ void World::OnSend(Node& node, const raft::PeerMessage& message) {
 }
 
 void World::OnStarted(Node& node, GroupId group, LogIndex applied, bool from_snapshot) {
-  const ReplicaBook* replica = ReplicaOn(group, node.id());
+  const ReplicaBook* replica = Running(node, group);
   if (replica == nullptr) return;
   trace_.Line(node.id(), "group ", group, " starts after ", applied, from_snapshot ? ", from a snapshot" : "");
   chronicle_.Started({group, replica->id, node.boot(), applied});
 }
 
 void World::OnApplied(Node& node, const storage::Entry& entry, std::optional<uint64_t> state_hash) {
-  const ReplicaBook* replica = ReplicaOn(entry.header.group, node.id());
+  const ReplicaBook* replica = Running(node, entry.header.group);
   if (replica == nullptr) return;
   trace_.Mark(Event::kApply, node.id(), entry.header.group.value(), entry.index().value());
   trace_.Line(node.id(), "group ", entry.header.group, " applies ", entry.id(), ' ', EntryKindName(entry.header.kind));
@@ -308,7 +308,7 @@ void World::OnApplied(Node& node, const storage::Entry& entry, std::optional<uin
 }
 
 void World::OnFault(Node& node, GroupId group, const Status& reason) {
-  if (ReplicaBook* replica = ReplicaOn(group, node.id())) NoteFault(groups_.at(group), *replica, reason);
+  if (ReplicaBook* replica = Running(node, group)) NoteFault(groups_.at(group), *replica, reason);
 }
 
 void World::OnEventOver(Node& node, bool submit_dropped) {
@@ -317,7 +317,7 @@ void World::OnEventOver(Node& node, bool submit_dropped) {
     if (submit_dropped) break;
     const raft::RaftCore* core = node.host().Find(id);
     auto book = core == nullptr ? group.replicas.end() : group.replicas.find(core->self());
-    if (book == group.replicas.end() || book->second.retired || group.destroyed) continue;
+    if (book == group.replicas.end()) continue;
     core->CheckInvariants();
     ReplicaBook& replica = book->second;
     if (replica.configuration != core->configuration()) {
