@@ -25,7 +25,7 @@ TXT
 
 readonly SETS=(unit asan tsan sim crash fuzz mutants bench)
 readonly BUILD_PACKAGES=(cmake ninja-build g++ ccache librocksdb-dev libgoogle-glog-dev libgtest-dev libgmock-dev
-  libbenchmark-dev)
+  libbenchmark-dev protobuf-compiler protobuf-compiler-grpc libprotobuf-dev libprotoc-dev libgrpc++-dev)
 readonly FUZZ_PACKAGES=(clang-14 libclang-rt-14-dev llvm-14) # llvm-14: names instead of addresses in reports
 
 say() { printf '==> %s\n' "$*"; }
