@@ -1,0 +1,1 @@
+flotilla_binary(raft_host_bench SOURCES raft_host_bench.cc LIBRARIES flotilla_host_cluster benchmark::benchmark)
