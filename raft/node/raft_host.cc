@@ -142,6 +142,11 @@ void RaftHost::Impl::OnCreated(GroupId id, const Creating& creating, const Statu
 }
 
 void RaftHost::Impl::Close(GroupId id) {
+  if (const auto creating = creating_.find(id); creating != creating_.end()) {
+    leaving_.emplace(id, Leaving{.last_token = creating->second.token});
+    creating_.erase(creating);
+    return;
+  }
   const auto found = groups_.find(id);
   if (found == groups_.end()) return;
   std::unique_ptr<Group> group = std::move(found->second);

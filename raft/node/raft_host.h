@@ -7,6 +7,11 @@
 //   host.Propose(group, proposals, token, sink);           // sink.OnProposal(token, OK, where) once applied
 //
 // All methods but the constructor and the WriteSink part run on the executor. Time is counted in calls of Tick().
+//
+// Inputs only change cores. What they have to say is carried out in a turn, which the host posts to its executor behind the inputs
+// that wait there already: their appends, votes and answers share messages and writes.
+//
+// To end: stop the readers and the executor, then the store (completions that still come are dropped), then the host.
 #pragma once
 
 #include <cstdint>
@@ -102,15 +107,17 @@ struct HostCounters {
 
 class RaftHost final : public storage::WriteSink {
  public:
-  // References outlive the host. `readers` may be the same executor (the simulator's).
+  // References are used until the end, see above. `readers` may be the same executor (the simulator's).
   RaftHost(const HostOptions& options, Executor& executor, BlockingExecutor& readers, storage::LogStore& store, Transport& transport,
            Random random);
   ~RaftHost() override;
 
   // --- groups
-  // Continues a group of the store. GROUP_NOT_FOUND, GROUP_EXISTS (already open), DATA_LOSS.
+  // Continues a group of the store. GROUP_NOT_FOUND, DATA_LOSS, STORAGE_FAILED, what the machine's Restore says; GROUP_EXISTS: open
+  // already, or it was closed and tasks of it are still on their way to the disk: try again when they are done.
   Status OpenGroup(GroupId group, StateMachine& machine);
-  // Makes a group, durably, then opens it. GROUP_EXISTS and LIMIT_EXCEEDED at once, the rest through `sink`.
+  // Makes a group, durably, then opens it. GROUP_EXISTS, LIMIT_EXCEEDED, OVERLOADED and STORAGE_FAILED at once, and then `sink` hears
+  // nothing; the rest through `sink`.
   Status CreateGroup(const NewGroup& group, StateMachine& machine, GroupSink& sink);
   // Stops taking part; what it has stays in the store. Waiting proposals end with OUTCOME_UNKNOWN. Nothing is called afterwards.
   void CloseGroup(GroupId group);
@@ -130,7 +137,9 @@ class RaftHost final : public storage::WriteSink {
   Status TransferLeadership(GroupId group, ReplicaId target);
   void Campaign(GroupId group);
   void SetPriority(GroupId group, uint32_t priority);
-  // Takes a snapshot of the state machine, keeps it, and cuts the log behind its anchor as far as followers allow.
+  // Takes a snapshot of the state machine, keeps it, and cuts the log behind its anchor once no follower needs what goes, or too many
+  // entries would stay for it. OK: it began, or there is nothing to cut. OVERLOADED: an earlier one is not done yet. On a full disk
+  // it is given up. And what StateMachine::Snapshot says.
   Status TakeSnapshot(GroupId group);
 
   // --- views

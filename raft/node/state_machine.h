@@ -36,11 +36,14 @@ class StateMachine {
   // it are applied again.
   virtual LogIndex AppliedOnOpen(const storage::GroupState& state, const storage::LogReader& reader) = 0;
   // Starts anew from a snapshot: when the group opens with nothing newer of its own (AppliedOnOpen is at the anchor and the
-  // anchor is not 0), and when one was installed.
+  // anchor is not 0), and when one was installed. Rows that are in the store are of an earlier state then; those not yet written are
+  // dropped. The next rows have to begin with deleting them (kDeletePrefix), and until those are written, an opening must still find
+  // that its rows are older than the anchor. Reads the chunks while everything else on the executor waits.
   virtual Status Restore(const storage::SnapshotMeta& meta, SnapshotReader& reader) = 0;
   // Committed and durable entries, in order, each once in the life of this object (and again after a restart). Entries of every kind
   // are shown; those of kind kNoop and kConfiguration need no action. Rows put into `rows` are written with the group's next
-  // task: they may be lost by a crash, never reordered, and never reach the disk before the entries they come from.
+  // task that brings data, or by themselves after a while: they may be lost by a crash, never reordered, and never reach the disk
+  // before the entries they come from. Rows of one call are written together.
   virtual void Apply(std::span<const storage::Entry> entries, std::vector<storage::StateWrite>* rows) = 0;
   // The state as it is now, to be sent or kept so that the log can be cut.
   virtual Result<SnapshotContent> Snapshot() = 0;

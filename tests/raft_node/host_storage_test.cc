@@ -160,6 +160,17 @@ TEST(HostStorageTest, AMachineMayCloseItsGroupFromACallback) {
   cluster.Ticks(5);
 }
 
+TEST(HostStorageTest, AGroupThatIsClosedWhileItIsMadeDoesNotOpen) {
+  HostCluster cluster(1);
+  ASSERT_TRUE(cluster.Create(1, kGroup, HostCluster::VotersOf({1})).ok());
+  cluster.host(1).CloseGroup(kGroup);
+  cluster.Settle();
+  EXPECT_EQ(cluster.host(1).Find(kGroup), nullptr);
+  EXPECT_TRUE(cluster.node(1).answers.groups.empty());
+  ASSERT_TRUE(cluster.Open(1).ok());  // but it was made
+  EXPECT_EQ(cluster.WaitForLeader(), 1u);
+}
+
 TEST(HostStorageTest, RowsRideWithTheNextEntries) {
   HostCluster cluster(1);
   cluster.CreateEverywhere(kGroup, {.rows = true});
