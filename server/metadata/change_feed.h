@@ -1,11 +1,12 @@
 // The newest image, and how it came to be: for watchers that want every change without being waited for.
 //
-//   feed.AddWatcher(watcher);                          // it is told that there is news, and posts to its own thread
-//   FeedUpdate update = feed.After(version);           // what has it missed since `version`?
+//   feed.AddWatcher(watcher);               // it is told that there is news, and posts to its own thread
+//   FeedUpdate update = feed.After(seen);   // what has it missed since version `seen`?
 //     update.changes     the steps from there, oldest first; none: it is up to date
 //     update.image       the newest image; with update.reset it has to begin anew from it
 //
-// A bounded number of changes is kept: a watcher that is slower gets the image instead, and costs nothing while it sleeps.
+// A bounded number of changes is kept: a watcher that is slower gets the image instead, and costs nothing
+// while it sleeps.
 #pragma once
 
 #include <cstddef>
@@ -39,7 +40,8 @@ class ChangeFeed {
 
   // Any thread.
   Shared<Image> Current() const;
-  // What follows `version`, which the watcher got from this feed or another node's. `reset`: this feed does not know the way from there.
+  // What follows `version`, which the watcher got from this feed or another node's. `reset`: this feed does
+  // not know the way from there.
   FeedUpdate After(LogIndex version) const;
 
   // Publisher's executor only. `image` is newer than the current one.

@@ -28,14 +28,16 @@ constexpr std::array kKeys = {
               .min = 1,
               .max = 5,
               .choices = "1|3|5",
-              .doc = "Replicas of each partition of a topic that is created without saying how many. A cluster of fewer nodes than "
+              .doc = "Replicas of each partition of a topic that is created without saying how many. A "
+                     "cluster of fewer nodes than "
                      "that makes 1."},
     ConfigKey{.name = "flush",
               .scope = ConfigScope::kTopic,
               .type = ConfigType::kChoice,
               .default_value = "sync",
               .choices = "relaxed|sync",
-              .doc = "sync: a record is acknowledged when a majority has it on the disk. relaxed: when a majority has it in memory; what "
+              .doc = "sync: a record is acknowledged when a majority has it on the disk. relaxed: when a "
+                     "majority has it in memory; what "
                      "was acknowledged may be lost when nodes lose power together."},
     ConfigKey{.name = "record_bytes_max",
               .scope = ConfigScope::kTopic,
@@ -43,7 +45,8 @@ constexpr std::array kKeys = {
               .default_value = "1048576",
               .min = 1,
               .max = 32 * kMiB,
-              .doc = "The largest record that is accepted, serialized, in bytes. A whole request has a limit of its own (8 MiB), so that "
+              .doc = "The largest record that is accepted, serialized, in bytes. A whole request has a limit "
+                     "of its own (8 MiB), so that "
                      "larger records have to come compressed."},
     ConfigKey{.name = "retention_bytes",
               .scope = ConfigScope::kTopic,
@@ -59,19 +62,21 @@ constexpr std::array kKeys = {
               .min = -1,
               .max = kNoEnd,
               .doc = "Records older than so many milliseconds are deleted. -1: never."},
-    ConfigKey{.name = "timestamp_ahead_ms_max",
-              .scope = ConfigScope::kTopic,
-              .type = ConfigType::kInteger,
-              .default_value = "3600000",
-              .min = 0,
-              .max = kNoEnd,
-              .doc = "A record whose own time is further ahead of the broker's clock is refused, in milliseconds."},
+    ConfigKey{
+        .name = "timestamp_ahead_ms_max",
+        .scope = ConfigScope::kTopic,
+        .type = ConfigType::kInteger,
+        .default_value = "3600000",
+        .min = 0,
+        .max = kNoEnd,
+        .doc = "A record whose own time is further ahead of the broker's clock is refused, in milliseconds."},
     ConfigKey{.name = "timestamp_type",
               .scope = ConfigScope::kTopic,
               .type = ConfigType::kChoice,
               .default_value = "create",
               .choices = "append|create",
-              .doc = "create: a record keeps the time that its producer gave it. append: it gets the time of the broker."},
+              .doc = "create: a record keeps the time that its producer gave it. append: it gets the time of "
+                     "the broker."},
 };
 
 constexpr bool Sorted() {
@@ -82,14 +87,18 @@ constexpr bool Sorted() {
 }
 static_assert(Sorted());
 
-std::string_view ScopeName(ConfigScope scope) { return scope == ConfigScope::kTopic ? "a topic" : "the cluster"; }
+std::string_view ScopeName(ConfigScope scope) {
+  return scope == ConfigScope::kTopic ? "a topic" : "the cluster";
+}
 
 std::string NameIn(ConfigScope scope, const ConfigKey& key) {
   const bool prefixed = scope == ConfigScope::kCluster && key.scope == ConfigScope::kTopic;
   return prefixed ? std::string(kTopicPrefix) + std::string(key.name) : std::string(key.name);
 }
 
-bool IsIn(ConfigScope scope, const ConfigKey& key) { return scope == ConfigScope::kCluster || key.scope == scope; }
+bool IsIn(ConfigScope scope, const ConfigKey& key) {
+  return scope == ConfigScope::kCluster || key.scope == scope;
+}
 
 // How many letters have to change (Levenshtein).
 size_t EditDistance(std::string_view a, std::string_view b) {
@@ -174,7 +183,7 @@ const ConfigKey* FindConfigKey(ConfigScope scope, std::string_view name) {
 Status CheckConfigName(ConfigScope scope, std::string_view name) {
   if (FindConfigKey(scope, name) != nullptr) return {};
   return Refuse(Refusal::kUnknownConfig, std::string(ScopeName(scope)) + " has no setting " + Quoted(name) +
-                                                    "; did you mean \"" + MostAlike(scope, name) + "\"?")
+                                             "; did you mean \"" + MostAlike(scope, name) + "\"?")
       .With("name", std::string(name.substr(0, 128)));
 }
 
@@ -183,7 +192,7 @@ Status CheckConfig(ConfigScope scope, std::string_view name, std::string_view va
   const ConfigKey& key = *FindConfigKey(scope, name);
   if (Accepts(key, value)) return {};
   return Status(Reason::kInvalidArgument,
-                 "setting " + std::string(name) + " cannot be " + Quoted(value) + "; it takes " + key.Range())
+                "setting " + std::string(name) + " cannot be " + Quoted(value) + "; it takes " + key.Range())
       .With("field", std::string(name))
       .With("range", key.Range());
 }
@@ -191,7 +200,8 @@ Status CheckConfig(ConfigScope scope, std::string_view name, std::string_view va
 Setting EffectiveSetting(const Image& image, const Topic& topic, std::string_view name) {
   const ConfigKey* key = FindConfigKey(ConfigScope::kTopic, name);
   CHECK(key != nullptr) << "no topic setting " << name;
-  if (auto at = topic.configs.find(name); at != topic.configs.end()) return {at->second, ConfigSource::kTopic};
+  if (auto at = topic.configs.find(name); at != topic.configs.end())
+    return {at->second, ConfigSource::kTopic};
   return EffectiveSetting(image, NameIn(ConfigScope::kCluster, *key));
 }
 

@@ -1,6 +1,8 @@
-// Every setting that can be changed while the cluster runs: one table from which values are checked, described and looked up.
+// Every setting that can be changed while the cluster runs: one table from which values are checked,
+// described and looked up.
 //
-// A topic's setting counts before the cluster's ("topic.NAME", what topics get that say nothing themselves), that before the default.
+// A topic's setting counts before the cluster's ("topic.NAME", what topics get that say nothing themselves),
+// that before the default.
 //
 //   Setting s = EffectiveSetting(image, topic, "retention_ms");   // {"604800000", kDefault}
 #pragma once

@@ -1,7 +1,9 @@
 // What every decider shares: what it may look at beside request and image, and what it returns.
 //
-//   Result<Decision> decided = DecideTopicCreation(request, image, context);   // pure: no clock, no chance, no I/O
-//   if (decided.ok()) propose(decided->records);                               // all of them in one entry, or nothing
+//   Result<Decision> decided = DecideTopicCreation(request, image, context);
+//   if (decided.ok()) propose(decided->records);
+//
+// Deciders are pure: no clock, no chance, no I/O. The records of a decision go into one entry, or nowhere.
 #pragma once
 
 #include <cstdint>
@@ -40,7 +42,8 @@ struct Decision {
 
 // What any change may carry.
 struct RequestTag {
-  // The caller's name for the request; a repetition under the same name is answered, not done again. Empty: none.
+  // The caller's name for the request; a repetition under the same name is answered, not done again. Empty:
+  // none.
   std::string request_id;
   // Everything is checked and nothing is done.
   bool validate_only = false;

@@ -35,10 +35,11 @@ Difference Between(const Image& before, const Image& after) {
   Compare(before.nodes, after.nodes, [&](NodeId, const Shared<Node>* old_node, const Shared<Node>* new_node) {
     difference.nodes.push_back({OrNull(old_node), OrNull(new_node)});
   });
-  Compare(before.topics, after.topics, [&](const Uuid&, const Shared<Topic>* old_topic, const Shared<Topic>* new_topic) {
-    difference.topics.push_back({OrNull(old_topic), OrNull(new_topic)});
-    ComparePartitions(difference.topics.back(), &difference.partitions);
-  });
+  Compare(before.topics, after.topics,
+          [&](const Uuid&, const Shared<Topic>* old_topic, const Shared<Topic>* new_topic) {
+            difference.topics.push_back({OrNull(old_topic), OrNull(new_topic)});
+            ComparePartitions(difference.topics.back(), &difference.partitions);
+          });
   return difference;
 }
 

@@ -1,4 +1,5 @@
-// What changed between two images: for those who act on it, and for those who watch. Costs by what changed, not by what there is.
+// What changed between two images: for those who act on it, and for those who watch. Costs by what changed,
+// not by what there is.
 #pragma once
 
 #include <vector>
@@ -25,9 +26,9 @@ struct Difference {
   LogIndex to;
   // The cluster was initialised, or its feature level or its settings changed.
   bool cluster_changed = false;
-  std::vector<Changed<Node>> nodes;            // by id
-  std::vector<Changed<Topic>> topics;          // by UUID; also when only a partition of it changed
-  std::vector<PartitionChanged> partitions;    // by topic and number; all of a topic that came or went
+  std::vector<Changed<Node>> nodes;          // by id
+  std::vector<Changed<Topic>> topics;        // by UUID; also when only a partition of it changed
+  std::vector<PartitionChanged> partitions;  // by topic and number; all of a topic that came or went
 
   bool empty() const { return !cluster_changed && nodes.empty() && topics.empty() && partitions.empty(); }
 };

@@ -37,7 +37,8 @@ const Partition* Image::FindPartition(GroupId group) const {
   const PartitionKey* key = groups.Find(group);
   if (key == nullptr) return nullptr;
   const Topic* topic = FindTopic(key->topic);
-  CHECK(topic != nullptr) << "group " << group << " belongs to topic " << key->topic << ", which is not there";
+  CHECK(topic != nullptr) << "group " << group << " belongs to topic " << key->topic
+                          << ", which is not there";
   CHECK_LT(key->partition, topic->partitions.size());
   return topic->partitions[key->partition].get();
 }

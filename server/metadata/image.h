@@ -1,10 +1,12 @@
-// The cluster's metadata at one version, as every node sees it. Immutable: whoever holds a pointer reads it for as long as it likes,
-// from any thread. The next version shares everything that did not change.
+// The cluster's metadata at one version, as every node sees it. Immutable: whoever holds a pointer reads it
+// for as long as it likes, from any thread. The next version shares everything that did not change.
 //
 //   std::shared_ptr<const Image> image = machine.feed().Current();
-//   if (const Topic* topic = image->FindTopic(kDefaultNamespace, "orders")) topic->partitions[3]->replicas ...
+//   const Topic* topic = image->FindTopic(kDefaultNamespace, "orders");
+//   if (topic != nullptr) ... topic->partitions[3]->replicas
 //
-// Images are made by replaying records (replay.h), and only so: the same records give equal images on every node.
+// Images are made by replaying records (replay.h), and only so: the same records give equal images on every
+// node.
 #pragma once
 
 #include <compare>

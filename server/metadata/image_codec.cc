@@ -103,7 +103,8 @@ Record CountersOf(const Image& image) {
   return out;
 }
 
-// `emit(record)` for each record that leads to the image, in order: everything after what it refers to, by id within its kind.
+// `emit(record)` for each record that leads to the image, in order: everything after what it refers to, by id
+// within its kind.
 template <typename Emit>
 void ForEachRecord(const Image& image, Emit emit) {
   if (image.cluster) emit(RecordOf(*image.cluster));
@@ -119,11 +120,14 @@ void ForEachRecord(const Image& image, Emit emit) {
       if (partition->preferred_leader != partition->replicas.front().node) emit(PreferenceOf(*partition));
     }
   });
-  image.requests.ForEach([&](uint64_t, const Shared<RememberedRequest>& request) { emit(RecordOf(*request)); });
+  image.requests.ForEach(
+      [&](uint64_t, const Shared<RememberedRequest>& request) { emit(RecordOf(*request)); });
   emit(CountersOf(image));
 }
 
-Status Damaged(std::string message) { return Status(Reason::kDataLoss, "metadata snapshot: " + std::move(message)); }
+Status Damaged(std::string message) {
+  return Status(Reason::kDataLoss, "metadata snapshot: " + std::move(message));
+}
 
 }  // namespace
 
@@ -179,9 +183,10 @@ Result<Shared<Image>> DecodeImage(std::span<const Bytes> chunks, FeatureRange su
     }
     if (part->number() != i || part->count() != chunks.size() || part->version() != version.value() ||
         part->image_checksum() != checksum) {
-      return Damaged("part " + std::to_string(i) + " of " + std::to_string(chunks.size()) + " says that it is part " +
-                     std::to_string(part->number()) + " of " + std::to_string(part->count()) + " of version " +
-                     std::to_string(part->version()) + ", not of version " + std::to_string(version.value()));
+      return Damaged("part " + std::to_string(i) + " of " + std::to_string(chunks.size()) +
+                     " says that it is part " + std::to_string(part->number()) + " of " +
+                     std::to_string(part->count()) + " of version " + std::to_string(part->version()) +
+                     ", not of version " + std::to_string(version.value()));
     }
     for (const Record& record : part->records()) {
       if (Status status = builder.Apply(record); !status.ok()) return status;
@@ -190,8 +195,8 @@ Result<Shared<Image>> DecodeImage(std::span<const Bytes> chunks, FeatureRange su
   Result<Shared<Image>> image = builder.Finish(version);
   if (!image.ok()) return image;
   if (const uint32_t found = ImageChecksum(**image); found != checksum) {
-    return Damaged("the image of version " + std::to_string(version.value()) + " has checksum " + std::to_string(found) +
-                   " instead of " + std::to_string(checksum));
+    return Damaged("the image of version " + std::to_string(version.value()) + " has checksum " +
+                   std::to_string(found) + " instead of " + std::to_string(checksum));
   }
   return image;
 }

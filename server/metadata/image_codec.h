@@ -18,12 +18,12 @@ namespace flotilla::metadata {
 
 // Parts of at most limits::kSnapshotChunkBytes, at least one.
 std::vector<Bytes> EncodeImage(const Image& image);
-// REPLICA_FAULTED and CORRUPT_MESSAGE as DecodeBatch; DATA_LOSS: parts are missing or mixed up, or the image that they lead to has
-// another checksum than the one that was encoded.
+// REPLICA_FAULTED and CORRUPT_MESSAGE as DecodeBatch; DATA_LOSS: parts are missing or mixed up, or the image
+// that they lead to has another checksum than the one that was encoded.
 Result<Shared<Image>> DecodeImage(std::span<const Bytes> chunks, FeatureRange supported);
 
-// Two images with the same checksum are equal, on whichever nodes and by whichever way they came to be. Costs by the image's size:
-// about a millisecond for a thousand partitions.
+// Two images with the same checksum are equal, on whichever nodes and by whichever way they came to be. Costs
+// by the image's size: about a millisecond for a thousand partitions.
 uint32_t ImageChecksum(const Image& image);
 
 }  // namespace flotilla::metadata

@@ -4,7 +4,8 @@
 
 namespace flotilla::metadata {
 
-std::optional<LeaderTransfer> LeaderBalancer::Next(const Image& image, std::span<const LedGroup> led, raft::Tick now) {
+std::optional<LeaderTransfer> LeaderBalancer::Next(const Image& image, std::span<const LedGroup> led,
+                                                   raft::Tick now) {
   ObserveNodes(image, now);
   ObserveTransfer(led, now);
   if (in_flight_ || now < next_at_) return std::nullopt;
@@ -30,7 +31,8 @@ void LeaderBalancer::ObserveNodes(const Image& image, raft::Tick now) {
 void LeaderBalancer::ObserveTransfer(std::span<const LedGroup> led, raft::Tick now) {
   std::erase_if(muted_until_, [&](const auto& row) { return row.second <= now; });
   if (!in_flight_) return;
-  const bool still_here = std::any_of(led.begin(), led.end(), [&](const LedGroup& group) { return group.group == in_flight_->group; });
+  const bool still_here = std::any_of(
+      led.begin(), led.end(), [&](const LedGroup& group) { return group.group == in_flight_->group; });
   if (still_here && now - in_flight_->since < options_.transfer_ticks) return;
   if (still_here) muted_until_[in_flight_->group] = now + options_.mute_ticks;
   in_flight_.reset();
@@ -47,7 +49,8 @@ bool LeaderBalancer::Muted(GroupId group, raft::Tick now) const {
   return at != muted_until_.end() && now < at->second;
 }
 
-std::optional<LeaderTransfer> LeaderBalancer::HomeOf(const LedGroup& led, const Image& image, raft::Tick now) const {
+std::optional<LeaderTransfer> LeaderBalancer::HomeOf(const LedGroup& led, const Image& image,
+                                                     raft::Tick now) const {
   const Partition* partition = image.FindPartition(led.group);
   if (partition == nullptr || partition->preferred_leader == self_) return std::nullopt;
   if (Muted(led.group, now) || !Settled(partition->preferred_leader, now)) return std::nullopt;

@@ -1,11 +1,13 @@
-// Leaderships go home: after a failover or a restart each node hands back, gently, what others should lead. Every node decides for the
-// groups that it leads; nobody has to know all of them.
+// Leaderships go home: after a failover or a restart each node hands back, gently, what others should lead.
+// Every node decides for the groups that it leads; nobody has to know all of them.
 //
-//   std::vector<LedGroup> led = ...;                                  // what this node leads now
-//   if (auto transfer = balancer.Next(*image, led, now)) host.TransferLeadership(transfer->group, transfer->to);
+//   std::vector<LedGroup> led = ...;                      // what this node leads now
+//   auto transfer = balancer.Next(*image, led, now);
+//   if (transfer) host.TransferLeadership(transfer->group, transfer->to);
 //
-// One transfer at a time, a pause after each, and only to a replica that has caught up, on a node that has lived for a while. One that
-// does not succeed is left alone for some minutes. The same calls give the same answers.
+// One transfer at a time, a pause after each, and only to a replica that has caught up, on a node that has
+// lived for a while. One that does not succeed is left alone for some minutes. The same calls give the same
+// answers.
 #pragma once
 
 #include <map>
@@ -19,7 +21,8 @@
 namespace flotilla::metadata {
 
 struct LeaderBalanceOptions {
-  // A node gets leaderships when it has lived for so long: 30 s of 50 ms. It has caches to fill and other things to catch up with.
+  // A node gets leaderships when it has lived for so long: 30 s of 50 ms. It has caches to fill and other
+  // things to catch up with.
   raft::Tick settle_ticks = 600;
   // Between two transfers: 4 a second.
   raft::Tick pause_ticks = 5;

@@ -9,8 +9,8 @@
 
 namespace flotilla::limits {
 
-// Nodes that ever registered. Their heartbeats meet in one place, and images list all of them.
-inline constexpr size_t kNodesMax = 1024;
+// Nodes that ever registered, dead ones included: every node is a member of group 0.
+inline constexpr size_t kNodesMax = kReplicasPerGroupMax;
 // Members of group 0 that vote: two may fail, and a commit waits for three disks, not more.
 inline constexpr size_t kMetadataVotersMax = 5;
 // Replicas on one node to start with: what elections, timers and column families were measured for.
@@ -28,7 +28,8 @@ inline constexpr size_t kAddressBytesMax = 260;
 inline constexpr size_t kSoftwareVersionBytesMax = 64;
 // A client's name for a request: a UUID in any notation fits.
 inline constexpr size_t kRequestIdBytesMax = 64;
-// A request is remembered for so long, so that a retry does not do it again. All nodes forget alike: another value is another format.
+// A request is remembered for so long, so that a retry does not do it again. All nodes forget alike: another
+// value is another format.
 inline constexpr int64_t kRememberedRequestMillis = 10 * 60 * 1000;
 // ... unless more than so many come within that time: 27 a second.
 inline constexpr size_t kRememberedRequestsMax = 16 * 1024;
@@ -43,8 +44,7 @@ inline constexpr size_t kPendingDecisionsMax = 4096;
 inline constexpr size_t kPartitionRecordBytesMax = 256;
 static_assert(kPartitionsPerTopicMax * kPartitionRecordBytesMax <= kEntryPayloadBytesMax,
               "the largest topic must fit into one entry");
-static_assert(kMetadataVotersMax <= kReplicasPerGroupMax);
-static_assert(kNodesMax >= kMetadataVotersMax);
+static_assert(kMetadataVotersMax <= kNodesMax);
 static_assert(kReplicasPerNodeMax <= kGroupsPerNodeMax);
 
 }  // namespace flotilla::limits

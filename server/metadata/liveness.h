@@ -1,8 +1,9 @@
-// Which nodes live, as the leader of group 0 hears of them. What it concludes becomes a record, so that everyone sees the same.
+// Which nodes live, as the leader of group 0 hears of them. What it concludes becomes a record, so that
+// everyone sees the same.
 //
-//   tracker.Begin();                           // this node leads since now: silence before that means nothing
-//   tracker.Heard(node, now);                  // a report came
-//   propose(tracker.Conclude(image, now, wall_ms));   // nodes that failed and returned since the image
+//   tracker.Begin();                                  // leads since now: silence before means nothing
+//   tracker.Heard(node, now);                         // a report came
+//   propose(tracker.Conclude(image, now, wall_ms));   // nodes that failed or returned since the image
 #pragma once
 
 #include <map>
@@ -16,7 +17,8 @@
 namespace flotilla::metadata {
 
 struct LivenessOptions {
-  // Silence for so long is a failure: 6 s of 50 ms. Six reports may be lost; partitions do not wait for this to elect leaders.
+  // Silence for so long is a failure: 6 s of 50 ms. Six reports may be lost; partitions do not wait for this
+  // to elect leaders.
   raft::Tick failure_ticks = 120;
 };
 
@@ -27,14 +29,15 @@ class LivenessTracker {
   // A new leader knows nothing: every node has the whole timeout to be heard.
   void Begin();
   void Heard(NodeId node, raft::Tick now);
-  // Records for the nodes whose state differs from the image's, by id. Those that are proposed are in the next image that is passed.
+  // Records for the nodes whose state differs from the image's, by id. Those that are proposed are in the
+  // next image that is passed.
   std::vector<Record> Conclude(const Image& image, raft::Tick now, int64_t now_ms);
   // When the node was heard of since Begin; nothing if it was not.
   std::optional<raft::Tick> LastHeard(NodeId node) const;
 
  private:
   struct Seen {
-    raft::Tick at = 0;   // heard, or first known of
+    raft::Tick at = 0;  // heard, or first known of
     bool heard = false;
   };
 

@@ -10,12 +10,14 @@ std::string Text(FeatureRange range) { return std::to_string(range.min) + "-" + 
 
 Status CheckCluster(const Uuid& theirs, const Image& image) {
   if (!image.cluster) {
-    return Refuse(Refusal::kNotInitialized, "the cluster does not exist yet; run `flotilla cluster init` once, on any node");
+    return Refuse(Refusal::kNotInitialized,
+                  "the cluster does not exist yet; run `flotilla cluster init` once, on any node");
   }
   if (theirs.nil() || theirs == image.cluster->id) return {};
-  return Refuse(Refusal::kClusterMismatch, "the node's data belongs to cluster " + theirs.ToString() + ", this is cluster " +
-                                                      image.cluster->id.ToString() +
-                                                      "; correct its seeds, or start it with an empty data directory")
+  return Refuse(Refusal::kClusterMismatch,
+                "the node's data belongs to cluster " + theirs.ToString() + ", this is cluster " +
+                    image.cluster->id.ToString() +
+                    "; correct its seeds, or start it with an empty data directory")
       .With("ours", image.cluster->id.ToString())
       .With("theirs", theirs.ToString());
 }
@@ -24,9 +26,10 @@ Status CheckFeatures(const NodeDescription& node, const Image& image) {
   if (node.features.Contains(image.feature_level())) return {};
   const bool too_old = node.features.max < image.feature_level();
   return Refuse(Refusal::kProtocolMismatch,
-                 "version " + Quoted(node.software_version) + " knows feature levels " + Text(node.features) +
-                     ", the cluster runs at " + std::to_string(image.feature_level()) +
-                     (too_old ? "; install a newer version on the node" : "; upgrade the cluster version by version"))
+                "version " + Quoted(node.software_version) + " knows feature levels " + Text(node.features) +
+                    ", the cluster runs at " + std::to_string(image.feature_level()) +
+                    (too_old ? "; install a newer version on the node"
+                             : "; upgrade the cluster version by version"))
       .With("ours", std::to_string(image.feature_level()) + "-" + std::to_string(image.feature_level()))
       .With("theirs", Text(node.features));
 }
@@ -42,17 +45,21 @@ Status ForeignId(NodeId claimed, const Uuid& ours, const Uuid& theirs, std::stri
 Status CheckClaim(const RegisterNode& request, const Node* known, const Image& image) {
   if (request.claimed == NodeId{}) return {};
   const Uuid& uuid = request.description.uuid;
-  const std::string claims = "the node with UUID " + uuid.ToString() + " claims id " + std::to_string(request.claimed.value());
+  const std::string claims =
+      "the node with UUID " + uuid.ToString() + " claims id " + std::to_string(request.claimed.value());
   if (known != nullptr) {
     if (known->id == request.claimed) return {};
-    return ForeignId(request.claimed, uuid, uuid, claims + ", but it is " + Describe(*known) + "; its data directory was tampered with");
+    return ForeignId(request.claimed, uuid, uuid,
+                     claims + ", but it is " + Describe(*known) + "; its data directory was tampered with");
   }
   const Node* owner = image.FindNode(request.claimed);
   if (owner == nullptr) {
-    return ForeignId(request.claimed, Uuid(), uuid, claims + ", which was never given; start it with an empty data directory");
+    return ForeignId(request.claimed, Uuid(), uuid,
+                     claims + ", which was never given; start it with an empty data directory");
   }
   return ForeignId(request.claimed, owner->description.uuid, uuid,
-                   claims + ", which is " + Describe(*owner) + "; start it with an empty data directory to join as a new node");
+                   claims + ", which is " + Describe(*owner) +
+                       "; start it with an empty data directory to join as a new node");
 }
 
 // Two living nodes at one address: one of them would get the other's messages.
@@ -61,11 +68,12 @@ Status CheckAddresses(const NodeDescription& node, const Image& image) {
     const NodeDescription& taken = other->description;
     if (taken.uuid == node.uuid) continue;
     if (taken.peer_address != node.peer_address && taken.client_address != node.client_address) continue;
-    const std::string& address = taken.peer_address == node.peer_address ? node.peer_address : node.client_address;
-    return Refuse(Refusal::kNodeMismatch,
-                   "address " + address + " is that of " + Describe(*other) +
-                       ", which is alive; give this node an address of its own. If its disk was replaced, it may register as a new node "
-                       "once the old one is seen to have failed")
+    const std::string& address =
+        taken.peer_address == node.peer_address ? node.peer_address : node.client_address;
+    return Refuse(Refusal::kNodeMismatch, "address " + address + " is that of " + Describe(*other) +
+                                              ", which is alive; give this node an address of its own. If "
+                                              "its disk was replaced, it may register as a new node "
+                                              "once the old one is seen to have failed")
         .With("node_id", other->id.value())
         .With("ours", taken.uuid.ToString())
         .With("theirs", node.uuid.ToString())
@@ -92,7 +100,7 @@ Result<Decision> DecideRegistration(const RegisterNode& request, const Image& im
   } else {
     if (image.nodes.size() >= limits::kNodesMax) {
       return Status(Reason::kLimitExceeded, "the cluster has " + std::to_string(image.nodes.size()) +
-                                                        " nodes, dead ones included, which is the limit")
+                                                " nodes, dead ones included, which is the limit")
           .With("field", "nodes")
           .With("limit", limits::kNodesMax)
           .With("value", image.nodes.size() + 1);
@@ -107,8 +115,9 @@ Status CheckIdentity(const NodeIdentity& identity, const Image& image) {
   FLOTILLA_RETURN_IF_ERROR(CheckCluster(identity.cluster, image));
   const Node* node = image.FindNode(identity.node);
   if (node == nullptr) {
-    return Refuse(Refusal::kNodeNotFound, "node " + std::to_string(identity.node.value()) +
-                                                     " is not registered; it has to register before it sends heartbeats")
+    return Refuse(Refusal::kNodeNotFound,
+                  "node " + std::to_string(identity.node.value()) +
+                      " is not registered; it has to register before it sends heartbeats")
         .With("node_id", identity.node.value());
   }
   if (node->description.uuid == identity.uuid) return {};
@@ -125,16 +134,18 @@ Result<Decision> DecideFeatureLevel(uint32_t level, const Image& image) {
     return decision;
   }
   if (level < image.feature_level()) {
-    return Refuse(Refusal::kProtocolMismatch, "feature level " + std::to_string(level) + " is below the cluster's " +
-                                                         std::to_string(image.feature_level()) + "; levels only rise");
+    return Refuse(Refusal::kProtocolMismatch,
+                  "feature level " + std::to_string(level) + " is below the cluster's " +
+                      std::to_string(image.feature_level()) + "; levels only rise");
   }
   std::string too_old;
   image.nodes.ForEach([&](NodeId, const Shared<Node>& node) {
     if (node->description.features.max < level) too_old += (too_old.empty() ? "" : ", ") + Describe(*node);
   });
   if (!too_old.empty()) {
-    return Refuse(Refusal::kProtocolMismatch, "feature level " + std::to_string(level) + " is not known to " + too_old +
-                                                         "; upgrade them first, or remove them if they are gone");
+    return Refuse(Refusal::kProtocolMismatch, "feature level " + std::to_string(level) + " is not known to " +
+                                                  too_old +
+                                                  "; upgrade them first, or remove them if they are gone");
   }
   Record out;
   out.mutable_feature_level_changed()->set_feature_level(level);

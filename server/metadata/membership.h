@@ -1,4 +1,5 @@
-// Who is in the cluster: nodes register, get an id for ever, and prove with each heartbeat that they are who they say.
+// Who is in the cluster: nodes register, get an id for ever, and prove with each heartbeat that they are who
+// they say.
 #pragma once
 
 #include <string>
@@ -15,9 +16,10 @@ struct RegisterNode {
   NodeDescription description;
 };
 
-// Outcome::node is its id. A UUID that is known gets its id back, an unknown one the next id: a wiped disk is a new node. No records when
-// nothing is new. NOT_INITIALIZED; CLUSTER_MISMATCH with both ids; NODE_MISMATCH: the claimed id, or the address, is that of another
-// disk (which, for an address, still lives); PROTOCOL_MISMATCH; what CheckDescription objects to; LIMIT_EXCEEDED: too many nodes.
+// Outcome::node is its id. A UUID that is known gets its id back, an unknown one the next id: a wiped disk is
+// a new node. No records when nothing is new. NOT_INITIALIZED; CLUSTER_MISMATCH with both ids; NODE_MISMATCH:
+// the claimed id, or the address, is that of another disk (which, for an address, still lives);
+// PROTOCOL_MISMATCH; what CheckDescription objects to; LIMIT_EXCEEDED: too many nodes.
 Result<Decision> DecideRegistration(const RegisterNode& request, const Image& image, const Context& context);
 
 // Who sends a heartbeat.
@@ -29,8 +31,8 @@ struct NodeIdentity {
 // NOT_INITIALIZED, CLUSTER_MISMATCH, NODE_NOT_FOUND, NODE_MISMATCH.
 Status CheckIdentity(const NodeIdentity& identity, const Image& image);
 
-// From which level on newer formats may be written. PROTOCOL_MISMATCH: a registered node does not know it, or it would go back; names
-// the nodes. No records when the cluster is at the level.
+// From which level on newer formats may be written. PROTOCOL_MISMATCH: a registered node does not know it, or
+// it would go back; names the nodes. No records when the cluster is at the level.
 Result<Decision> DecideFeatureLevel(uint32_t level, const Image& image);
 
 }  // namespace flotilla::metadata

@@ -15,14 +15,30 @@ struct DecideRequest {
   const Image& image;
   const Context& context;
 
-  Result<Decision> operator()(const Founding& request) const { return DecideFounding(request, image, context); }
-  Result<Decision> operator()(const RegisterNode& request) const { return DecideRegistration(request, image, context); }
-  Result<Decision> operator()(const RaiseFeatureLevel& request) const { return DecideFeatureLevel(request.level, image); }
-  Result<Decision> operator()(const CreateTopic& request) const { return DecideTopicCreation(request, image, context); }
-  Result<Decision> operator()(const DeleteTopic& request) const { return DecideTopicDeletion(request, image, context); }
-  Result<Decision> operator()(const AddPartitions& request) const { return DecideMorePartitions(request, image, context); }
-  Result<Decision> operator()(const ChangeConfig& request) const { return DecideConfigChange(request, image, context); }
-  Result<Decision> operator()(const PreferLeader& request) const { return DecideLeaderPreference(request, image, context); }
+  Result<Decision> operator()(const Founding& request) const {
+    return DecideFounding(request, image, context);
+  }
+  Result<Decision> operator()(const RegisterNode& request) const {
+    return DecideRegistration(request, image, context);
+  }
+  Result<Decision> operator()(const RaiseFeatureLevel& request) const {
+    return DecideFeatureLevel(request.level, image);
+  }
+  Result<Decision> operator()(const CreateTopic& request) const {
+    return DecideTopicCreation(request, image, context);
+  }
+  Result<Decision> operator()(const DeleteTopic& request) const {
+    return DecideTopicDeletion(request, image, context);
+  }
+  Result<Decision> operator()(const AddPartitions& request) const {
+    return DecideMorePartitions(request, image, context);
+  }
+  Result<Decision> operator()(const ChangeConfig& request) const {
+    return DecideConfigChange(request, image, context);
+  }
+  Result<Decision> operator()(const PreferLeader& request) const {
+    return DecideLeaderPreference(request, image, context);
+  }
 };
 
 Batch BatchOn(const Image& image, std::vector<Record> records) {
@@ -40,9 +56,12 @@ Shared<Image> AtVersion(const Image& image, LogIndex version) {
   return copy;
 }
 
-// What a refused or lost batch means for those whose answers rested on it: they asked for nothing that could have been done.
+// What a refused or lost batch means for those whose answers rested on it: they asked for nothing that could
+// have been done.
 Status NothingDone() {
-  return Status(Reason::kNoLeader, "the metadata lost its leader before this could be told for certain; nothing was done, ask again");
+  return Status(
+      Reason::kNoLeader,
+      "the metadata lost its leader before this could be told for certain; nothing was done, ask again");
 }
 
 }  // namespace
@@ -51,9 +70,14 @@ Result<Decision> Decide(const Request& request, const Image& image, const Contex
   return std::visit(DecideRequest{image, context}, request);
 }
 
-MetadataController::MetadataController(const ControllerOptions& options, MetadataLog& log, MetadataMachine& machine,
-                                       const Clock& clock, Random random)
-    : options_(options), log_(log), machine_(machine), clock_(clock), random_(random), liveness_(options.liveness) {
+MetadataController::MetadataController(const ControllerOptions& options, MetadataLog& log,
+                                       MetadataMachine& machine, const Clock& clock, Random random)
+    : options_(options),
+      log_(log),
+      machine_(machine),
+      clock_(clock),
+      random_(random),
+      liveness_(options.liveness) {
   machine_.AddListener(*this);
 }
 
@@ -80,15 +104,18 @@ Status MetadataController::WhyNot() const {
   if (!leading_) {
     const NodeId leader = seen_.leader.node;
     if (leader == NodeId{} || leader == options_.self.node) {
-      return Status(Reason::kNoLeader, "the metadata has no leader at the moment; nothing was done, ask again");
+      return Status(Reason::kNoLeader,
+                    "the metadata has no leader at the moment; nothing was done, ask again");
     }
-    return Status(Reason::kNotLeader, "node " + std::to_string(leader.value()) + " leads the metadata, not node " +
-                                          std::to_string(options_.self.node.value()) + "; nothing was done, ask there")
+    return Status(Reason::kNotLeader,
+                  "node " + std::to_string(leader.value()) + " leads the metadata, not node " +
+                      std::to_string(options_.self.node.value()) + "; nothing was done, ask there")
         .With("leader", leader.value());
   }
   if (pending_.size() < options_.pending_max && confirming_.size() < options_.pending_max) return {};
   return Status(Reason::kOverloaded, std::to_string(std::max(pending_.size(), confirming_.size())) +
-                                         " changes of the metadata wait for their turn, which is the limit; nothing was done, ask later")
+                                         " changes of the metadata wait for their turn, which is the limit; "
+                                         "nothing was done, ask later")
       .With("limit", options_.pending_max);
 }
 
@@ -103,8 +130,10 @@ Status MetadataController::Propose(std::vector<Record> records, Waiting own) {
   Result<Shared<Image>> after = ReplayBatch(leading_->image, batch, leading_->image->version + 1);
   if (!after.ok()) {
     LOG(ERROR) << "a decision about the metadata contradicts it: reason=\"" << after.status() << "\"";
-    return Status(Reason::kInvalidArgument, "the broker made a decision that contradicts its metadata; nothing was done, this is a bug: " +
-                                                std::string(after.status().message()));
+    return Status(
+        Reason::kInvalidArgument,
+        "the broker made a decision that contradicts its metadata; nothing was done, this is a bug: " +
+            std::string(after.status().message()));
   }
   const uint64_t id = next_id_++;
   const Result<LogIndex> index = log_.Propose(leading_->term, EncodeBatch(batch), id, *this);
@@ -127,11 +156,16 @@ void MetadataController::AnswerWhenCertain(Waiting waiting) {
   confirming_.emplace(id, std::move(waiting));
 }
 
-void MetadataController::OnProposal(uint64_t id, const Status& status, const storage::EntryHeader& /*header*/) {
+void MetadataController::OnProposal(uint64_t id, const Status& outcome,
+                                    const storage::EntryHeader& /*header*/) {
   const auto at = pending_.find(id);
   if (at == pending_.end()) return;  // of a change of members
   const Pending pending = std::move(at->second);
   pending_.erase(at);
+  // Committed, but the machine halted before it: what became of it has to be seen elsewhere.
+  const bool blind = outcome.ok() && !machine_.health().ok();
+  const Status status =
+      blind ? Status(Reason::kOutcomeUnknown, std::string(machine_.health().message())) : outcome;
   if (status.ok() && leading_ && pending_.empty()) {
     CHECK_EQ(leading_->image->version, machine_.image()->version);
     leading_->image = machine_.image();
@@ -169,7 +203,11 @@ void MetadataController::OnLeadership(const raft::StateMachine::Leadership& lead
   liveness_.Begin();
 }
 
-void MetadataController::OnConfiguration(const raft::Configuration& configuration) { configuration_ = configuration; }
+void MetadataController::OnHalt(const Status& /*reason*/) { leading_.reset(); }
+
+void MetadataController::OnConfiguration(const raft::Configuration& configuration) {
+  configuration_ = configuration;
+}
 
 // --- nodes
 
@@ -225,9 +263,9 @@ std::vector<ReplicaId> MissingLearners(const Image& image, const raft::Configura
   const std::vector<ReplicaId> members = configuration.Replicas();
   std::vector<ReplicaId> missing;
   for (const Node* node : image.LivingNodes()) {
-    const bool member =
-        std::any_of(members.begin(), members.end(), [&](const ReplicaId& replica) { return replica.node == node->id; });
-    if (!member && members.size() + missing.size() < limits::kReplicasPerGroupMax) missing.push_back({node->id, 0});
+    const bool member = std::any_of(members.begin(), members.end(),
+                                    [&](const ReplicaId& replica) { return replica.node == node->id; });
+    if (!member) missing.push_back({node->id, 0});
   }
   return missing;
 }

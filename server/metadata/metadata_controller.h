@@ -1,15 +1,17 @@
 // Makes decisions on the leader of group 0, one after the other, and sees them through.
 //
-//   controller.Submit(CreateTopic{.topic = {.name = "orders"}}, token, sink);   // sink.OnAnswer(token, {OK, outcome, version}) once
+//   controller.Submit(CreateTopic{.topic = {.name = "orders"}}, token, sink);
+//   ... sink.OnAnswer(token, {OK, outcome, version}), once
 //
-// Decisions do not wait for each other's disks: each is made on the image that all earlier ones lead to, proposed or applied alike (the
-// speculative image). That is safe because the log keeps them in order: a batch is in it only if all that it builds on are. When the
-// leadership goes, so does the speculative image. The next leader begins from what is applied, once that is everything committed
-// before its term.
+// Decisions do not wait for each other's disks: each is made on the image that all earlier ones lead to,
+// proposed or applied alike (the speculative image). That is safe because the log keeps them in order: a
+// batch is in it only if all that it builds on are. When the leadership goes, so does the speculative image.
+// The next leader begins from what is applied, once that is everything committed before its term.
 //
-// Outcomes are honest. OK: applied here, and by a majority's log. NOT_LEADER, NO_LEADER, OVERLOADED, DISK_FULL: nothing was done. OUTCOME_UNKNOWN:
-// it may have been, send it again with the same request_id. A refusal that rests on what is not committed yet waits until it is, and
-// one that rests on what is waits for a heartbeat round: no deposed leader answers from the past.
+// Outcomes are honest. OK: applied here, and by a majority's log. NOT_LEADER, NO_LEADER, OVERLOADED,
+// DISK_FULL: nothing was done. OUTCOME_UNKNOWN: it may have been, send it again with the same request_id. A
+// refusal that rests on what is not committed yet waits until it is, and one that rests on what is waits for
+// a heartbeat round: no deposed leader answers from the past.
 //
 // On group 0's executor, as the machine. There is one on every node; those that do not lead refuse.
 #pragma once
@@ -36,16 +38,16 @@ namespace flotilla::metadata {
 struct RaiseFeatureLevel {
   uint32_t level = 0;
 };
-using Request =
-    std::variant<Founding, RegisterNode, RaiseFeatureLevel, CreateTopic, DeleteTopic, AddPartitions, ChangeConfig, PreferLeader>;
+using Request = std::variant<Founding, RegisterNode, RaiseFeatureLevel, CreateTopic, DeleteTopic,
+                             AddPartitions, ChangeConfig, PreferLeader>;
 
 // The one place where a request finds its decider. Pure.
 Result<Decision> Decide(const Request& request, const Image& image, const Context& context);
 
 struct Answer {
   Status status;
-  Outcome outcome;     // when OK
-  LogIndex version;    // an image of this version, or a later one, has it
+  Outcome outcome;   // when OK
+  LogIndex version;  // an image of this version, or a later one, has it
 };
 class AnswerSink {
  public:
@@ -76,10 +78,11 @@ struct ControllerOptions {
 class MetadataController final : public MetadataListener, public raft::ProposalSink, public raft::ReadSink {
  public:
   // References outlive the controller. Registers itself with the machine.
-  MetadataController(const ControllerOptions& options, MetadataLog& log, MetadataMachine& machine, const Clock& clock, Random random);
+  MetadataController(const ControllerOptions& options, MetadataLog& log, MetadataMachine& machine,
+                     const Clock& clock, Random random);
 
-  // Answers `sink` once, perhaps before it returns. Refusals of the deciders; NOT_LEADER (detail "leader"), NO_LEADER, OVERLOADED,
-  // REPLICA_FAULTED.
+  // Answers `sink` once, perhaps before it returns. Refusals of the deciders; NOT_LEADER (detail "leader"),
+  // NO_LEADER, OVERLOADED, REPLICA_FAULTED.
   void Submit(const Request& request, uint64_t token, AnswerSink& sink);
   // NOT_LEADER, NO_LEADER, and as CheckIdentity.
   Status Report(const NodeReport& report);
@@ -96,7 +99,8 @@ class MetadataController final : public MetadataListener, public raft::ProposalS
   // MetadataListener, ProposalSink, ReadSink
   void OnLeadership(const raft::StateMachine::Leadership& leadership) override;
   void OnConfiguration(const raft::Configuration& configuration) override;
-  void OnProposal(uint64_t id, const Status& status, const storage::EntryHeader& header) override;
+  void OnHalt(const Status& reason) override;
+  void OnProposal(uint64_t id, const Status& outcome, const storage::EntryHeader& header) override;
   void OnRead(uint64_t id, const Status& status, LogIndex index) override;
 
  private:
@@ -139,7 +143,7 @@ class MetadataController final : public MetadataListener, public raft::ProposalS
   std::optional<Leading> leading_;
   LivenessTracker liveness_;
   uint64_t next_id_ = 1;
-  std::map<uint64_t, Pending> pending_;   // by id, which is the order in the log
+  std::map<uint64_t, Pending> pending_;     // by id, which is the order in the log
   std::map<uint64_t, Waiting> confirming_;  // by the id of their read
 };
 

@@ -1,4 +1,5 @@
-// What the controller needs of group 0, and no more: RaftHost in the daemon and the simulator, a script in tests.
+// What the controller needs of group 0, and no more: RaftHost in the daemon and the simulator, a script in
+// tests.
 #pragma once
 
 #include <vector>
@@ -14,8 +15,8 @@ class MetadataLog {
  public:
   virtual ~MetadataLog() = default;
 
-  // Appends a batch, if this replica surely leads in `term`; `sink` is answered once, never before this returns. The batch's index. Refusals
-  // as RaftHost::Propose: nothing was appended.
+  // Appends a batch, if this replica surely leads in `term`; `sink` is answered once, never before this
+  // returns. The batch's index. Refusals as RaftHost::Propose: nothing was appended.
   virtual Result<LogIndex> Propose(Term term, Bytes batch, uint64_t token, raft::ProposalSink& sink) = 0;
   // Answers `sink` with OK when this replica still leads, or did when the call was made.
   virtual Status ConfirmLeadership(uint64_t token, raft::ReadSink& sink) = 0;

@@ -1,13 +1,15 @@
-// Group 0's state machine: every committed batch becomes the next image. The same on all nodes, leader or not.
+// Group 0's state machine: every committed batch becomes the next image. The same on all nodes, leader or
+// not.
 //
 //   MetadataMachine machine(kSupportedFeatures);
 //   machine.AddListener(controller);
 //   host.OpenGroup(kMetadataGroup, machine);
-//   ... machine.feed().Current()                      // any thread
+//   Shared<Image> image = machine.feed().Current();   // any thread
 //
-// A batch that this program cannot replay (of a newer feature level, damaged, or decided on another image) halts the machine: it stays at
-// the last good image, applies nothing more, makes no snapshot, and says why. The node should leave the cluster then, and can come back
-// with a program that understands.
+// A batch that this program cannot replay (of a newer feature level, damaged, or decided on another image)
+// halts the machine: it stays at the last good image, applies nothing more, makes no snapshot, and says why.
+// The node should leave the cluster then, and can come back with a program that understands. One machine per
+// opening of the group.
 #pragma once
 
 #include <vector>

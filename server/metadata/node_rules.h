@@ -7,8 +7,8 @@
 
 namespace flotilla::metadata {
 
-// INVALID_ARGUMENT or LIMIT_EXCEEDED with `field`: no UUID, an address that is not "host:port" or is too long, a rack or version that is
-// too long or cannot be printed, feature levels that are no range.
+// INVALID_ARGUMENT or LIMIT_EXCEEDED with `field`: no UUID, an address that is not "host:port" or is too
+// long, a rack or version that is too long or cannot be printed, feature levels that are no range.
 Status CheckDescription(const NodeDescription& description);
 
 // "node 3 (6f96..., 10.0.0.3:9651)", for messages.

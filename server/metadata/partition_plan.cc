@@ -59,13 +59,15 @@ CreateReplica PlanReplica(const Image& image, const Topic& topic, const Partitio
   raft::Configuration configuration{.voters = partition.replicas};
   configuration.Normalize();
   return {.group = {.group = partition.group,
-                    .identity = {.self = partition.ReplicaOn(self), .label = topic.name + "/" + std::to_string(partition.number)},
+                    .identity = {.self = partition.ReplicaOn(self),
+                                 .label = topic.name + "/" + std::to_string(partition.number)},
                     .configuration = std::move(configuration),
                     .campaign = FirstLeader(image, partition) == self},
           .partition = KeyOf(topic, partition)};
 }
 
-std::vector<PartitionAction> PlanStart(const Image& image, NodeId self, std::span<const StoredReplica> stored) {
+std::vector<PartitionAction> PlanStart(const Image& image, NodeId self,
+                                       std::span<const StoredReplica> stored) {
   std::map<GroupId, ReplicaId> in_store;
   for (const StoredReplica& replica : stored) in_store.emplace(replica.group, replica.self);
   Plan plan;
@@ -100,7 +102,8 @@ std::vector<PartitionAction> PlanChange(const Image& before, const Image& after,
   }
   for (const Changed<Topic>& topic : difference.topics) {
     if (topic.before == nullptr || topic.after == nullptr) continue;
-    if (topic.before->config_version != topic.after->config_version) PlanSettings(*topic.before, *topic.after, self, &plan);
+    if (topic.before->config_version != topic.after->config_version)
+      PlanSettings(*topic.before, *topic.after, self, &plan);
   }
   return std::move(plan).InOrder();
 }

@@ -1,12 +1,14 @@
-// An ordered map that never changes: With and Without return a new one that shares all but O(log n) of the old one's memory.
-// Images of ten thousand partitions can so be made a thousand times a second and kept by whoever still reads them.
+// An ordered map that never changes: With and Without return a new one that shares all but O(log n) of the
+// old one's memory. Images of ten thousand partitions can so be made a thousand times a second and kept by
+// whoever still reads them.
 //
 //   PersistentMap<NodeId, std::string> a;
 //   PersistentMap<NodeId, std::string> b = a.With(NodeId{1}, "one");
-//   Compare(a, b, [](const NodeId& id, const std::string* before, const std::string* after) { ... });   // what differs
+//   Compare(a, b, [](NodeId id, const std::string* before, const std::string* after) { ... });
 //
-// A treap (Seidel and Aragon, 1996) whose priorities are hashes of the keys. Its shape follows from its keys alone, so that two
-// maps with a common past share whole subtrees, and Compare skips them: it costs by what differs, not by what there is.
+// A treap (Seidel and Aragon, 1996) whose priorities are hashes of the keys. Its shape follows from its keys
+// alone, so that two maps with a common past share whole subtrees, and Compare skips them: it costs by what
+// differs, not by what there is.
 #pragma once
 
 #include <cstddef>
@@ -64,8 +66,8 @@ class PersistentMap {
     VisitFrom(root_.get(), from, visit);
   }
 
-  // `visit(key, before, after)` for each key whose entry is in one only, or whose values are not equal, in order; the missing
-  // one is null.
+  // `visit(key, before, after)` for each key whose entry is in one only, or whose values are not equal, in
+  // order; the missing one is null.
   template <typename Visit>
   friend void Compare(const PersistentMap& before, const PersistentMap& after, Visit visit) {
     CompareTrees(before.root_, after.root_, visit);
@@ -99,7 +101,8 @@ class PersistentMap {
     return priority != node.priority ? priority > node.priority : key < node.key;
   }
   static Tree Make(const Node& like, Tree left, Tree right) {
-    return std::make_shared<const Node>(Node{like.key, like.value, like.priority, std::move(left), std::move(right)});
+    return std::make_shared<const Node>(
+        Node{like.key, like.value, like.priority, std::move(left), std::move(right)});
   }
 
   // Without `key` itself.
@@ -118,14 +121,15 @@ class PersistentMap {
   static Tree Merge(const Tree& less, const Tree& greater) {
     if (less == nullptr) return greater;
     if (greater == nullptr) return less;
-    if (Above(less->priority, less->key, *greater)) return Make(*less, less->left, Merge(less->right, greater));
+    if (Above(less->priority, less->key, *greater))
+      return Make(*less, less->left, Merge(less->right, greater));
     return Make(*greater, Merge(less, greater->left), greater->right);
   }
   static Tree Put(const Tree& tree, Key key, uint64_t priority, Value value) {
     if (tree == nullptr || Above(priority, key, *tree)) {
       Halves halves = Split(tree, key);
-      return std::make_shared<const Node>(
-          Node{std::move(key), std::move(value), priority, std::move(halves.less), std::move(halves.greater)});
+      return std::make_shared<const Node>(Node{std::move(key), std::move(value), priority,
+                                               std::move(halves.less), std::move(halves.greater)});
     }
     if (key < tree->key) {
       return Make(*tree, Put(tree->left, std::move(key), priority, std::move(value)), tree->right);
@@ -133,7 +137,8 @@ class PersistentMap {
     if (tree->key < key) {
       return Make(*tree, tree->left, Put(tree->right, std::move(key), priority, std::move(value)));
     }
-    return std::make_shared<const Node>(Node{std::move(key), std::move(value), priority, tree->left, tree->right});
+    return std::make_shared<const Node>(
+        Node{std::move(key), std::move(value), priority, tree->left, tree->right});
   }
   static Tree Remove(const Tree& tree, const Key& key) {
     if (key < tree->key) return Make(*tree, Remove(tree->left, key), tree->right);
@@ -162,12 +167,16 @@ class PersistentMap {
   static void CompareTrees(const Tree& before, const Tree& after, Visit& visit) {
     if (before == after) return;
     if (before == nullptr) {
-      auto added = [&](const Key& key, const Value& value) { visit(key, static_cast<const Value*>(nullptr), &value); };
+      auto added = [&](const Key& key, const Value& value) {
+        visit(key, static_cast<const Value*>(nullptr), &value);
+      };
       VisitAll(after, added);
       return;
     }
     if (after == nullptr) {
-      auto removed = [&](const Key& key, const Value& value) { visit(key, &value, static_cast<const Value*>(nullptr)); };
+      auto removed = [&](const Key& key, const Value& value) {
+        visit(key, &value, static_cast<const Value*>(nullptr));
+      };
       VisitAll(before, removed);
       return;
     }

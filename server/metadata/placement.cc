@@ -14,11 +14,14 @@ uint64_t Mix(uint64_t z) {
 }
 
 // Decides between nodes that are alike, differently for each partition.
-uint64_t Lot(uint64_t seed, size_t partition, NodeId node) { return Mix(Mix(seed ^ partition) ^ node.value()); }
+uint64_t Lot(uint64_t seed, size_t partition, NodeId node) {
+  return Mix(Mix(seed ^ partition) ^ node.value());
+}
 
 class Placer {
  public:
-  Placer(std::vector<PlacementNode> nodes, const PlacementRequest& request) : nodes_(std::move(nodes)), request_(request) {}
+  Placer(std::vector<PlacementNode> nodes, const PlacementRequest& request)
+      : nodes_(std::move(nodes)), request_(request) {}
 
   // The nodes for one partition; fewer than asked for when there is no room.
   std::vector<NodeId> Place(size_t partition) {
@@ -43,8 +46,8 @@ class Placer {
  private:
   static size_t InRackOf(const PlacementNode& node, const std::vector<PlacementNode*>& chosen) {
     if (node.rack.empty()) return 0;
-    return static_cast<size_t>(
-        std::count_if(chosen.begin(), chosen.end(), [&](const PlacementNode* other) { return other->rack == node.rack; }));
+    return static_cast<size_t>(std::count_if(
+        chosen.begin(), chosen.end(), [&](const PlacementNode* other) { return other->rack == node.rack; }));
   }
 
   PlacementNode* BestReplica(const std::vector<PlacementNode*>& chosen, size_t partition) {
@@ -61,13 +64,15 @@ class Placer {
     return best;
   }
 
-  std::vector<PlacementNode*>::iterator BestLeader(std::vector<PlacementNode*>& chosen, size_t partition) const {
+  std::vector<PlacementNode*>::iterator BestLeader(std::vector<PlacementNode*>& chosen,
+                                                   size_t partition) const {
     const auto rank = [&](const PlacementNode* node) {
       return std::tuple(node->topic.preferred_leaders, node->load.preferred_leaders,
                         Lot(~request_.seed, partition, node->id));
     };
-    return std::min_element(chosen.begin(), chosen.end(),
-                            [&](const PlacementNode* a, const PlacementNode* b) { return rank(a) < rank(b); });
+    return std::min_element(
+        chosen.begin(), chosen.end(),
+        [&](const PlacementNode* a, const PlacementNode* b) { return rank(a) < rank(b); });
   }
 
   std::vector<PlacementNode> nodes_;
@@ -90,7 +95,8 @@ Placement PlaceReplicas(std::vector<PlacementNode> nodes, const PlacementRequest
 std::vector<PlacementNode> PlacementNodes(const Image& image, const Topic* topic) {
   std::vector<PlacementNode> nodes;
   for (const Node* node : image.LivingNodes()) {
-    nodes.push_back({.id = node->id, .rack = node->description.rack, .load = image.LoadOf(node->id), .topic = {}});
+    nodes.push_back(
+        {.id = node->id, .rack = node->description.rack, .load = image.LoadOf(node->id), .topic = {}});
   }
   if (topic == nullptr) return nodes;
   for (const Shared<Partition>& partition : topic->partitions) {

@@ -1,8 +1,10 @@
-// Where the replicas of new partitions go. Deterministic: the same loads, request and seed give the same places.
+// Where the replicas of new partitions go. Deterministic: the same loads, request and seed give the same
+// places.
 //
-// Replicas of one partition stand on different nodes, and in as many racks as there are. Beyond that the topic is spread evenly, and
-// among the ways to do that the one is taken that evens out what nodes carry altogether; so a new, empty node takes its share of a new
-// topic, not all of it. The first replica should lead; those are spread by the same rule.
+// Replicas of one partition stand on different nodes, and in as many racks as there are. Beyond that the
+// topic is spread evenly, and among the ways to do that the one is taken that evens out what nodes carry
+// altogether; so a new, empty node takes its share of a new topic, not all of it. The first replica should
+// lead; those are spread by the same rule.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +31,8 @@ struct PlacementRequest {
 };
 
 struct Placement {
-  // Per partition the nodes of its replicas; the first should lead. Ends early when no `replication_factor` nodes have room.
+  // Per partition the nodes of its replicas; the first should lead. Ends early when no `replication_factor`
+  // nodes have room.
   std::vector<std::vector<NodeId>> partitions;
 };
 

@@ -1,5 +1,5 @@
-// The metadata's records (proto/flotilla/internal/v1/metadata_record.proto) and the bytes of a batch of them, which is the payload of
-// one entry of group 0.
+// The metadata's records (proto/flotilla/internal/v1/metadata_record.proto) and the bytes of a batch of them,
+// which is the payload of one entry of group 0.
 #pragma once
 
 #include <string>
@@ -20,8 +20,9 @@ using Batch = record::MetadataBatch;
 inline constexpr FeatureRange kSupportedFeatures{.min = 1, .max = 1};
 
 Bytes EncodeBatch(const Batch& batch);
-// REPLICA_FAULTED: of a feature level outside of `supported`, or with a record, field or value that this program does not know:
-// whoever goes on without it has another image than the rest of the cluster. CORRUPT_MESSAGE: not a batch at all.
+// REPLICA_FAULTED: of a feature level outside of `supported`, or with a record, field or value that this
+// program does not know: whoever goes on without it has another image than the rest of the cluster.
+// CORRUPT_MESSAGE: not a batch at all.
 Result<Batch> DecodeBatch(std::string_view payload, FeatureRange supported);
 // The same for a part of a snapshot.
 Result<record::MetadataSnapshotChunk> DecodeSnapshotChunk(std::string_view payload, FeatureRange supported);

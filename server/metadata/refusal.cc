@@ -55,7 +55,8 @@ Code RefusalCode(Refusal refusal) {
 
 Status Refuse(Refusal refusal, std::string message) {
   CHECK(refusal != Refusal::kNone);
-  return Status(Reason::kInvalidArgument, std::move(message)).With(kDetail, std::string(RefusalName(refusal)));
+  return Status(Reason::kInvalidArgument, std::move(message))
+      .With(kDetail, std::string(RefusalName(refusal)));
 }
 
 Refusal RefusalOf(const Status& status) {

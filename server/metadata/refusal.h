@@ -1,7 +1,8 @@
-// Why a request about the cluster's metadata is refused, where storage's and Raft's reasons (storage/base/status.h) do not say it: a Status
-// that also carries the name of an ErrorReason of proto/flotilla/v1/errors.proto, without that name's prefix.
+// Why a request about the cluster's metadata is refused, where storage's and Raft's reasons
+// (storage/base/status.h) do not say it: a Status that also carries the name of an ErrorReason of
+// proto/flotilla/v1/errors.proto, without that name's prefix.
 //
-//   return Refuse(Refusal::kTopicExists, "topic \"orders\" exists; choose another name").With("topic", "orders");
+//   return Refuse(Refusal::kTopicExists, "topic \"orders\" exists; choose another name");
 //
 //   RefusalOf(status)       // kTopicExists; kNone for any other status
 //   RefusalName(...)        // "TOPIC_EXISTS"
@@ -20,8 +21,8 @@ namespace flotilla::metadata {
 
 enum class Refusal : uint8_t {
   kNone,
-  kRequestIdReused,     // request_id
-  kUnknownConfig,       // name
+  kRequestIdReused,  // request_id
+  kUnknownConfig,    // name
   kNotInitialized,
   kAlreadyInitialized,  // cluster_id, address
   kTopicExists,         // topic, topic_id

@@ -32,7 +32,8 @@ Configs ConfigsOf(const google::protobuf::RepeatedPtrField<record::ConfigEntry>&
 }
 
 void ChangeConfigs(const record::ConfigChanged& change, Configs* configs) {
-  for (const record::ConfigEntry& entry : change.set()) configs->insert_or_assign(entry.name(), entry.value());
+  for (const record::ConfigEntry& entry : change.set())
+    configs->insert_or_assign(entry.name(), entry.value());
   for (const std::string& name : change.reset()) configs->erase(name);
 }
 
@@ -41,8 +42,8 @@ void ChangeConfigs(const record::ConfigChanged& change, Configs* configs) {
 Result<Shared<Image>> ReplayBatch(const Shared<Image>& before, const Batch& batch, LogIndex index) {
   const std::string where = "metadata batch at index " + Number(index.value());
   if (batch.previous_version() != before->version.value()) {
-    return DoesNotFit(where + " follows version " + Number(batch.previous_version()) + ", but this node is at version " +
-                      Number(before->version.value()));
+    return DoesNotFit(where + " follows version " + Number(batch.previous_version()) +
+                      ", but this node is at version " + Number(before->version.value()));
   }
   if (index <= before->version) {
     return DoesNotFit(where + " is not after version " + Number(before->version.value()));
@@ -63,19 +64,32 @@ Status ImageBuilder::Apply(const Record& record) {
     return DoesNotFit("the cluster is not initialised");
   }
   switch (record.record_case()) {
-    case Record::kClusterInitialized: return Add(record.cluster_initialized());
-    case Record::kFeatureLevelChanged: return Add(record.feature_level_changed());
-    case Record::kNodeRegistered: return Add(record.node_registered());
-    case Record::kNodeLivenessChanged: return Add(record.node_liveness_changed());
-    case Record::kTopicCreated: return Add(record.topic_created());
-    case Record::kPartitionCreated: return Add(record.partition_created());
-    case Record::kPartitionsAdded: return Add(record.partitions_added());
-    case Record::kTopicDeleted: return Add(record.topic_deleted());
-    case Record::kConfigChanged: return Add(record.config_changed());
-    case Record::kLeaderPreferenceChanged: return Add(record.leader_preference_changed());
-    case Record::kRequestRemembered: return Add(record.request_remembered());
-    case Record::kCountersRestored: return Add(record.counters_restored());
-    case Record::RECORD_NOT_SET: break;
+    case Record::kClusterInitialized:
+      return Add(record.cluster_initialized());
+    case Record::kFeatureLevelChanged:
+      return Add(record.feature_level_changed());
+    case Record::kNodeRegistered:
+      return Add(record.node_registered());
+    case Record::kNodeLivenessChanged:
+      return Add(record.node_liveness_changed());
+    case Record::kTopicCreated:
+      return Add(record.topic_created());
+    case Record::kPartitionCreated:
+      return Add(record.partition_created());
+    case Record::kPartitionsAdded:
+      return Add(record.partitions_added());
+    case Record::kTopicDeleted:
+      return Add(record.topic_deleted());
+    case Record::kConfigChanged:
+      return Add(record.config_changed());
+    case Record::kLeaderPreferenceChanged:
+      return Add(record.leader_preference_changed());
+    case Record::kRequestRemembered:
+      return Add(record.request_remembered());
+    case Record::kCountersRestored:
+      return Add(record.counters_restored());
+    case Record::RECORD_NOT_SET:
+      break;
   }
   return DoesNotFit("a record of a kind that this program does not know");
 }
@@ -96,7 +110,8 @@ Result<Shared<Image>> ImageBuilder::Finish(LogIndex version) {
 // --- the cluster and its nodes
 
 Status ImageBuilder::Add(const record::ClusterInitialized& record) {
-  if (image_.cluster) return DoesNotFit("the cluster " + image_.cluster->id.ToString() + " was initialised before");
+  if (image_.cluster)
+    return DoesNotFit("the cluster " + image_.cluster->id.ToString() + " was initialised before");
   const std::optional<Uuid> id = Uuid::FromBytes(record.cluster_id());
   if (!id || id->nil()) return DoesNotFit("the cluster's id is not 16 bytes that name something");
   if (record.feature_level() == 0) return DoesNotFit("feature level 0");
@@ -125,12 +140,14 @@ Status ImageBuilder::Add(const record::NodeRegistered& record) {
             .registered_at_ms = record.registered_at_ms()};
   if (const Node* known = image_.FindNode(id)) {
     if (known->description.uuid != *uuid) {
-      return DoesNotFit("node " + Number(id.value()) + " is " + known->description.uuid.ToString() + ", not " + uuid->ToString());
+      return DoesNotFit("node " + Number(id.value()) + " is " + known->description.uuid.ToString() +
+                        ", not " + uuid->ToString());
     }
     node.liveness_changed_at_ms = known->alive ? known->liveness_changed_at_ms : record.registered_at_ms();
   } else if (source_ == RecordSource::kLog) {
     if (id != image_.next_node) {
-      return DoesNotFit("node " + Number(id.value()) + " is new, but the next one is " + Number(image_.next_node.value()));
+      return DoesNotFit("node " + Number(id.value()) + " is new, but the next one is " +
+                        Number(image_.next_node.value()));
     }
     image_.next_node = NodeId{id.value() + 1};
   }
@@ -142,7 +159,8 @@ Status ImageBuilder::Add(const record::NodeLivenessChanged& record) {
   const NodeId id{record.node_id()};
   const Node* known = image_.FindNode(id);
   if (known == nullptr) return DoesNotFit("node " + Number(id.value()) + " is not registered");
-  if (record.liveness() == record::NODE_LIVENESS_UNSPECIFIED) return DoesNotFit("node " + Number(id.value()) + " is neither");
+  if (record.liveness() == record::NODE_LIVENESS_UNSPECIFIED)
+    return DoesNotFit("node " + Number(id.value()) + " is neither");
   Node node = *known;
   node.alive = record.liveness() == record::NODE_LIVENESS_ALIVE;
   node.liveness_changed_at_ms = record.changed_at_ms();
@@ -155,7 +173,8 @@ Status ImageBuilder::Add(const record::NodeLivenessChanged& record) {
 Status ImageBuilder::Add(const record::TopicCreated& record) {
   const std::optional<Uuid> id = Uuid::FromBytes(record.topic_id());
   if (!id || id->nil()) return DoesNotFit("topic \"" + record.name() + "\" has no id");
-  if (image_.topics.Contains(*id) || open_.contains(*id)) return DoesNotFit("topic " + id->ToString() + " exists");
+  if (image_.topics.Contains(*id) || open_.contains(*id))
+    return DoesNotFit("topic " + id->ToString() + " exists");
   TopicName name{record.namespace_(), record.name()};
   if (image_.topic_names.Contains(name)) return DoesNotFit("topic \"" + record.name() + "\" exists");
   auto topic = std::make_shared<Topic>(Topic{.id = *id,
@@ -172,11 +191,16 @@ Status ImageBuilder::Add(const record::TopicCreated& record) {
 }
 
 Result<Shared<Partition>> ImageBuilder::PartitionOf(const record::PartitionCreated& record) {
-  Partition partition{.number = record.partition(), .group = GroupId{record.group_id()}, .replicas = {}, .preferred_leader = {}};
+  Partition partition{.number = record.partition(),
+                      .group = GroupId{record.group_id()},
+                      .replicas = {},
+                      .preferred_leader = {}};
   for (const record::PartitionReplica& replica : record.replicas()) {
     const ReplicaId id{NodeId{replica.node_id()}, replica.incarnation()};
-    if (image_.FindNode(id.node) == nullptr) return DoesNotFit("node " + Number(id.node.value()) + " is not registered");
-    if (partition.ReplicaOn(id.node).valid()) return DoesNotFit("two replicas on node " + Number(id.node.value()));
+    if (image_.FindNode(id.node) == nullptr)
+      return DoesNotFit("node " + Number(id.node.value()) + " is not registered");
+    if (partition.ReplicaOn(id.node).valid())
+      return DoesNotFit("two replicas on node " + Number(id.node.value()));
     partition.replicas.push_back(id);
   }
   if (partition.replicas.empty()) return DoesNotFit("a partition without replicas");
@@ -188,13 +212,15 @@ Status ImageBuilder::Add(const record::PartitionCreated& record) {
   OpenTopic* open = Open(record.topic_id());
   if (open == nullptr) return DoesNotFit("its topic does not exist");
   if (record.partition() != open->topic->partitions.size()) {
-    return DoesNotFit("partition " + Number(record.partition()) + " comes after " + Number(open->topic->partitions.size()) + " others");
+    return DoesNotFit("partition " + Number(record.partition()) + " comes after " +
+                      Number(open->topic->partitions.size()) + " others");
   }
   const GroupId group{record.group_id()};
   if (image_.groups.Contains(group)) return DoesNotFit("group " + Number(group.value()) + " exists");
   if (source_ == RecordSource::kLog) {
     if (group != image_.next_group) {
-      return DoesNotFit("group " + Number(group.value()) + " is new, but the next one is " + Number(image_.next_group.value()));
+      return DoesNotFit("group " + Number(group.value()) + " is new, but the next one is " +
+                        Number(image_.next_group.value()));
     }
     image_.next_group = GroupId{group.value() + 1};
   }
@@ -209,7 +235,8 @@ Status ImageBuilder::Add(const record::PartitionsAdded& record) {
   OpenTopic* open = Open(record.topic_id());
   if (open == nullptr) return DoesNotFit("the topic does not exist");
   if (record.partition_count() <= open->partitions_announced) {
-    return DoesNotFit(Number(record.partition_count()) + " partitions are not more than " + Number(open->partitions_announced));
+    return DoesNotFit(Number(record.partition_count()) + " partitions are not more than " +
+                      Number(open->partitions_announced));
   }
   open->partitions_announced = record.partition_count();
   return {};
@@ -236,7 +263,8 @@ Status ImageBuilder::Add(const record::ConfigChanged& record) {
     configs = &open->topic->configs;
   }
   if (source_ == RecordSource::kLog && record.config_version() != *version + 1) {
-    return DoesNotFit("version " + Number(record.config_version()) + " of the settings does not follow " + Number(*version));
+    return DoesNotFit("version " + Number(record.config_version()) + " of the settings does not follow " +
+                      Number(*version));
   }
   ChangeConfigs(record, configs);
   *version = record.config_version();
@@ -263,16 +291,17 @@ Status ImageBuilder::Add(const record::LeaderPreferenceChanged& record) {
 // --- requests and counters
 
 Status ImageBuilder::Add(const record::RequestRemembered& record) {
-  if (image_.request_order.Contains(record.request_id())) return DoesNotFit("request \"" + record.request_id() + "\" was carried out");
+  if (image_.request_order.Contains(record.request_id()))
+    return DoesNotFit("request \"" + record.request_id() + "\" was carried out");
   const std::optional<Uuid> topic = record.topic_id().empty() ? Uuid() : Uuid::FromBytes(record.topic_id());
   if (!topic) return DoesNotFit("the id of its topic is not 16 bytes");
   const uint64_t order = image_.next_request++;
   image_.request_order = image_.request_order.With(record.request_id(), order);
-  image_.requests = image_.requests.With(order, std::make_shared<const RememberedRequest>(RememberedRequest{
-                                                    .id = record.request_id(),
-                                                    .fingerprint = record.fingerprint(),
-                                                    .topic = *topic,
-                                                    .done_at_ms = record.done_at_ms()}));
+  image_.requests = image_.requests.With(
+      order, std::make_shared<const RememberedRequest>(RememberedRequest{.id = record.request_id(),
+                                                                         .fingerprint = record.fingerprint(),
+                                                                         .topic = *topic,
+                                                                         .done_at_ms = record.done_at_ms()}));
   ForgetRequests(record.done_at_ms());
   return {};
 }

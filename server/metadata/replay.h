@@ -1,5 +1,6 @@
-// Records become images: the only way in which an image comes to be. Every node replays the same records, so every node has the same
-// image; a record that does not fit stops the replay, because whoever guessed would drift away from the others.
+// Records become images: the only way in which an image comes to be. Every node replays the same records, so
+// every node has the same image; a record that does not fit stops the replay, because whoever guessed would
+// drift away from the others.
 //
 //   Result<Shared<Image>> next = ReplayBatch(image, batch, entry.index());
 //   if (!next.ok()) ...   // this node takes no further part
@@ -14,8 +15,8 @@
 
 namespace flotilla::metadata {
 
-// `before` with everything of the batch, which stands at `index` of the log. REPLICA_FAULTED: the batch was decided on another image
-// than `before`, or a record contradicts it; names the record.
+// `before` with everything of the batch, which stands at `index` of the log. REPLICA_FAULTED: the batch was
+// decided on another image than `before`, or a record contradicts it; names the record.
 Result<Shared<Image>> ReplayBatch(const Shared<Image>& before, const Batch& batch, LogIndex index);
 
 // In a snapshot counters come last and groups come by topic, so ids are not checked to be the next ones.

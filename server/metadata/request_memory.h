@@ -1,8 +1,8 @@
 // A request is carried out once, however often it is sent: by the name that its caller gave it.
 //
 //   const uint64_t fingerprint = Fingerprint("create_topic").Add(name).Add(count).value();
-//   Result<std::optional<Outcome>> before = Recall(tag, fingerprint, image);   // the outcome, if it was carried out
-//   Remember(tag, fingerprint, context, &decision);                            // with the records that carry it out
+//   Recall(tag, fingerprint, image);                      // the outcome, if it was carried out
+//   Remember(tag, fingerprint, context, &decision);       // with the records that carry it out
 #pragma once
 
 #include <cstdint>
@@ -28,8 +28,8 @@ class Fingerprint {
   uint64_t hash_ = 0xCBF29CE484222325ULL;
 };
 
-// INVALID_ARGUMENT, LIMIT_EXCEEDED: a request_id that is too long or not printable ASCII without space. REQUEST_ID_REUSED: it was carried
-// out, but it was another request.
+// INVALID_ARGUMENT, LIMIT_EXCEEDED: a request_id that is too long or not printable ASCII without space.
+// REQUEST_ID_REUSED: it was carried out, but it was another request.
 Result<std::optional<Outcome>> Recall(const RequestTag& tag, uint64_t fingerprint, const Image& image);
 
 // Adds the record, if the request has an id; with validate_only takes all records away instead.

@@ -8,7 +8,8 @@ namespace flotilla::metadata {
 namespace {
 
 bool IsNameCharacter(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
+         c == '-';
 }
 
 std::string NameOf(char c) {
@@ -27,22 +28,26 @@ Status BadName(std::string message) {
 Status CheckTopicName(std::string_view name) {
   if (name.empty()) return BadName("the topic has no name; use 1 to 249 letters, digits, '.', '_', '-'");
   if (name.size() > limits::kTopicNameBytesMax) {
-    return Status(Reason::kLimitExceeded, "topic name " + Quoted(name) + " has " + std::to_string(name.size()) +
-                                              " characters; the limit is " + std::to_string(limits::kTopicNameBytesMax))
+    return Status(Reason::kLimitExceeded, "topic name " + Quoted(name) + " has " +
+                                              std::to_string(name.size()) + " characters; the limit is " +
+                                              std::to_string(limits::kTopicNameBytesMax))
         .With("field", "topic.name")
         .With("limit", limits::kTopicNameBytesMax)
         .With("value", name.size());
   }
-  if (name == "." || name == "..") return BadName("a topic cannot be called " + Quoted(name) + "; that is a directory");
+  if (name == "." || name == "..")
+    return BadName("a topic cannot be called " + Quoted(name) + "; that is a directory");
   const auto wrong = std::find_if_not(name.begin(), name.end(), IsNameCharacter);
   if (wrong == name.end()) return {};
-  return BadName("topic name " + Quoted(name) + " has " + NameOf(*wrong) + "; use letters, digits, '.', '_', '-'");
+  return BadName("topic name " + Quoted(name) + " has " + NameOf(*wrong) +
+                 "; use letters, digits, '.', '_', '-'");
 }
 
 Status CheckNamespace(std::string_view topic_namespace) {
   if (topic_namespace.empty() || topic_namespace == kDefaultNamespace) return {};
   return Status(Reason::kInvalidArgument, "namespace " + Quoted(topic_namespace) + " does not exist; \"" +
-                                              std::string(kDefaultNamespace) + "\" is the only one, leave it empty")
+                                              std::string(kDefaultNamespace) +
+                                              "\" is the only one, leave it empty")
       .With("field", "topic.topic_namespace");
 }
 
@@ -56,20 +61,22 @@ Status CheckReplicationFactor(int64_t replication_factor, const Image& image) {
   const size_t living = image.LivingNodes().size();
   if (static_cast<size_t>(replication_factor) <= living) return {};
   return Refuse(Refusal::kNotEnoughNodes,
-                "replication factor " + std::to_string(replication_factor) + " needs as many living nodes, there are " +
-                    std::to_string(living) + " of " + std::to_string(image.nodes.size()) +
-                    "; start more, or ask for fewer replicas")
+                "replication factor " + std::to_string(replication_factor) +
+                    " needs as many living nodes, there are " + std::to_string(living) + " of " +
+                    std::to_string(image.nodes.size()) + "; start more, or ask for fewer replicas")
       .With("replication_factor", static_cast<uint64_t>(replication_factor))
       .With("live_nodes", living);
 }
 
 Status CheckPartitionCount(int64_t partition_count) {
   if (partition_count < 1) {
-    return Status(Reason::kInvalidArgument, std::to_string(partition_count) + " partitions; a topic has at least 1")
+    return Status(Reason::kInvalidArgument,
+                  std::to_string(partition_count) + " partitions; a topic has at least 1")
         .With("field", "partition_count");
   }
   if (partition_count <= int64_t{limits::kPartitionsPerTopicMax}) return {};
-  return Status(Reason::kLimitExceeded, std::to_string(partition_count) + " partitions are more than a topic may have; the limit is " +
+  return Status(Reason::kLimitExceeded, std::to_string(partition_count) +
+                                            " partitions are more than a topic may have; the limit is " +
                                             std::to_string(limits::kPartitionsPerTopicMax))
       .With("field", "partition_count")
       .With("limit", limits::kPartitionsPerTopicMax)
@@ -78,20 +85,22 @@ Status CheckPartitionCount(int64_t partition_count) {
 
 Result<const Topic*> SelectTopic(const TopicSelector& selector, const Image& image) {
   if (selector.name.empty() && selector.id.nil()) {
-    return Status(Reason::kInvalidArgument, "no topic is named; say its name, its id, or both").With("field", "topic");
+    return Status(Reason::kInvalidArgument, "no topic is named; say its name, its id, or both")
+        .With("field", "topic");
   }
   FLOTILLA_RETURN_IF_ERROR(CheckNamespace(selector.topic_namespace));
   if (!selector.name.empty()) FLOTILLA_RETURN_IF_ERROR(CheckTopicName(selector.name));
-  const Topic* topic =
-      selector.name.empty() ? image.FindTopic(selector.id) : image.FindTopic(kDefaultNamespace, selector.name);
+  const Topic* topic = selector.name.empty() ? image.FindTopic(selector.id)
+                                             : image.FindTopic(kDefaultNamespace, selector.name);
   if (topic == nullptr) {
     return Refuse(Refusal::kTopicNotFound, "there is no topic " + Describe(selector))
         .With("topic", selector.name)
         .With("topic_id", selector.id.nil() ? "" : selector.id.ToString());
   }
   if (!selector.id.nil() && selector.id != topic->id) {
-    return Refuse(Refusal::kTopicNotFound, "topic " + Quoted(topic->name) + " is now " + topic->id.ToString() + ", not " +
-                                               selector.id.ToString() + "; it was deleted and created again")
+    return Refuse(Refusal::kTopicNotFound, "topic " + Quoted(topic->name) + " is now " +
+                                               topic->id.ToString() + ", not " + selector.id.ToString() +
+                                               "; it was deleted and created again")
         .With("topic", selector.name)
         .With("topic_id", topic->id.ToString());
   }

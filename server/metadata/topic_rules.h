@@ -15,7 +15,8 @@ struct TopicSelector {
   Uuid id;
 };
 
-// INVALID_ARGUMENT, LIMIT_EXCEEDED: empty, too long, ".", "..", or with characters other than A-Z a-z 0-9 . _ -
+// INVALID_ARGUMENT, LIMIT_EXCEEDED: empty, too long, ".", "..", or with characters other than A-Z a-z 0-9 . _
+// -
 Status CheckTopicName(std::string_view name);
 // INVALID_ARGUMENT: not the default namespace, which is the only one.
 Status CheckNamespace(std::string_view topic_namespace);

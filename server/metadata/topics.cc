@@ -51,11 +51,14 @@ uint64_t FingerprintOf(const PreferLeader& request) {
       .value();
 }
 
-// The frame of every change: the cluster exists, the request was not carried out before, and once it is, that is remembered.
+// The frame of every change: the cluster exists, the request was not carried out before, and once it is, that
+// is remembered.
 template <typename Request, typename Decide>
-Result<Decision> DecideOnce(const Request& request, const Image& image, const Context& context, Decide decide) {
+Result<Decision> DecideOnce(const Request& request, const Image& image, const Context& context,
+                            Decide decide) {
   if (!image.cluster) {
-    return Refuse(Refusal::kNotInitialized, "the cluster does not exist yet; run `flotilla cluster init` once, on any node");
+    return Refuse(Refusal::kNotInitialized,
+                  "the cluster does not exist yet; run `flotilla cluster init` once, on any node");
   }
   const uint64_t fingerprint = FingerprintOf(request);
   Result<std::optional<Outcome>> before = Recall(request.tag, fingerprint, image);
@@ -81,9 +84,10 @@ struct NewPartitions {
 Status NoRoom(const NewPartitions& wanted, size_t placed, size_t living) {
   const uint64_t replicas = uint64_t{wanted.count} * wanted.replication_factor;
   return Status(Reason::kLimitExceeded,
-                std::to_string(wanted.count) + " partitions with " + std::to_string(wanted.replication_factor) +
-                    " replicas each do not fit on " + std::to_string(living) + " living nodes, which have room for " +
-                    std::to_string(placed) + " of them; a node holds at most " + std::to_string(limits::kReplicasPerNodeMax) +
+                std::to_string(wanted.count) + " partitions with " +
+                    std::to_string(wanted.replication_factor) + " replicas each do not fit on " +
+                    std::to_string(living) + " living nodes, which have room for " + std::to_string(placed) +
+                    " of them; a node holds at most " + std::to_string(limits::kReplicasPerNodeMax) +
                     " replicas. Add nodes, or ask for fewer")
       .With("field", "partition_count")
       .With("limit", placed)
@@ -92,13 +96,15 @@ Status NoRoom(const NewPartitions& wanted, size_t placed, size_t living) {
 }
 
 // LIMIT_EXCEEDED: living nodes have no room.
-Status AppendPartitions(const NewPartitions& wanted, const Image& image, const Context& context, std::vector<Record>* records) {
+Status AppendPartitions(const NewPartitions& wanted, const Image& image, const Context& context,
+                        std::vector<Record>* records) {
   std::vector<PlacementNode> nodes = PlacementNodes(image, wanted.topic);
   const size_t living = nodes.size();
-  const Placement placement = PlaceReplicas(std::move(nodes), {.partitions = wanted.count,
-                                                               .replication_factor = wanted.replication_factor,
-                                                               .replicas_per_node_max = limits::kReplicasPerNodeMax,
-                                                               .seed = context.seed});
+  const Placement placement =
+      PlaceReplicas(std::move(nodes), {.partitions = wanted.count,
+                                       .replication_factor = wanted.replication_factor,
+                                       .replicas_per_node_max = limits::kReplicasPerNodeMax,
+                                       .seed = context.seed});
   if (placement.partitions.size() < wanted.count) return NoRoom(wanted, placement.partitions.size(), living);
   for (uint32_t i = 0; i < wanted.count; ++i) {
     Record out;
@@ -112,8 +118,8 @@ Status AppendPartitions(const NewPartitions& wanted, const Image& image, const C
   return {};
 }
 
-// A default that is too large for the cluster becomes 1; one that could be reached by starting dead nodes does not, lest a topic that
-// should have three replicas silently gets one.
+// A default that is too large for the cluster becomes 1; one that could be reached by starting dead nodes
+// does not, lest a topic that should have three replicas silently gets one.
 int64_t ReplicationFactorFor(const CreateTopic& request, const Image& image) {
   if (request.replication_factor) return *request.replication_factor;
   const int64_t standard = IntegerOf(EffectiveSetting(image, "default_replication_factor"));
@@ -131,15 +137,17 @@ Status CheckConfigCount(size_t count) {
 
 Status CheckNewName(const TopicSelector& topic, const Image& image) {
   if (!topic.id.nil()) {
-    return Status(Reason::kInvalidArgument, "a new topic cannot bring its id; the cluster gives it").With("field", "topic.topic_id");
+    return Status(Reason::kInvalidArgument, "a new topic cannot bring its id; the cluster gives it")
+        .With("field", "topic.topic_id");
   }
   FLOTILLA_RETURN_IF_ERROR(CheckNamespace(topic.topic_namespace));
   FLOTILLA_RETURN_IF_ERROR(CheckTopicName(topic.name));
   const Topic* existing = image.FindTopic(kDefaultNamespace, topic.name);
   if (existing == nullptr) return {};
-  return Refuse(Refusal::kTopicExists, "topic " + Quoted(topic.name) + " exists with " + std::to_string(existing->partitions.size()) +
-                                           " partitions and replication factor " + std::to_string(existing->replication_factor) +
-                                           "; choose another name, or use it")
+  return Refuse(Refusal::kTopicExists,
+                "topic " + Quoted(topic.name) + " exists with " +
+                    std::to_string(existing->partitions.size()) + " partitions and replication factor " +
+                    std::to_string(existing->replication_factor) + "; choose another name, or use it")
       .With("topic", topic.name)
       .With("topic_id", existing->id.ToString());
 }
@@ -155,7 +163,9 @@ Result<Decision> Create(const CreateTopic& request, const Image& image, const Co
   for (const auto& [name, value] : request.configs) {
     FLOTILLA_RETURN_IF_ERROR(CheckConfig(ConfigScope::kTopic, name, value));
   }
-  Decision decision{.records = {}, .outcome = {.topic = request.tag.validate_only ? Uuid() : context.fresh_id, .config_version = 1}};
+  Decision decision{
+      .records = {},
+      .outcome = {.topic = request.tag.validate_only ? Uuid() : context.fresh_id, .config_version = 1}};
   Record out;
   record::TopicCreated& record = *out.mutable_topic_created();
   record.set_topic_id(BytesOf(context.fresh_id));
@@ -191,8 +201,9 @@ Result<Decision> Delete(const DeleteTopic& request, const Image& image) {
 }
 
 Status VersionMismatch(std::string what, int64_t expected, uint64_t actual) {
-  return Refuse(Refusal::kVersionMismatch, what + " is " + std::to_string(actual) + ", not " + std::to_string(expected) +
-                                               " as expected; somebody changed it. Read it again and decide anew")
+  return Refuse(Refusal::kVersionMismatch,
+                what + " is " + std::to_string(actual) + ", not " + std::to_string(expected) +
+                    " as expected; somebody changed it. Read it again and decide anew")
       .With("expected", std::to_string(expected))
       .With("actual", actual);
 }
@@ -204,7 +215,8 @@ Result<Decision> Grow(const AddPartitions& request, const Image& image, const Co
   const auto now = static_cast<int64_t>(topic.partitions.size());
   FLOTILLA_RETURN_IF_ERROR(CheckPartitionCount(request.partition_count));
   if (request.expected_partition_count && *request.expected_partition_count != now) {
-    return VersionMismatch("the number of partitions", *request.expected_partition_count, topic.partitions.size());
+    return VersionMismatch("the number of partitions", *request.expected_partition_count,
+                           topic.partitions.size());
   }
   if (request.partition_count <= now) {
     return Status(Reason::kInvalidArgument, "topic " + Quoted(topic.name) + " has " + std::to_string(now) +
@@ -239,7 +251,8 @@ struct ConfigTarget {
 };
 
 Result<ConfigTarget> TargetOf(const ChangeConfig& request, const Image& image) {
-  if (!request.topic) return ConfigTarget{ConfigScope::kCluster, Uuid(), &image.cluster_configs, image.cluster_config_version};
+  if (!request.topic)
+    return ConfigTarget{ConfigScope::kCluster, Uuid(), &image.cluster_configs, image.cluster_config_version};
   Result<const Topic*> topic = SelectTopic(*request.topic, image);
   if (!topic.ok()) return topic.status();
   return ConfigTarget{ConfigScope::kTopic, (*topic)->id, &(*topic)->configs, (*topic)->config_version};
@@ -248,14 +261,17 @@ Result<ConfigTarget> TargetOf(const ChangeConfig& request, const Image& image) {
 Status CheckChange(const ChangeConfig& request, const ConfigTarget& target) {
   const size_t count = request.set.size() + request.reset.size();
   if (count == 0) {
-    return Status(Reason::kInvalidArgument, "no setting to change; name one to set or to unset").With("field", "set_values");
+    return Status(Reason::kInvalidArgument, "no setting to change; name one to set or to unset")
+        .With("field", "set_values");
   }
   FLOTILLA_RETURN_IF_ERROR(CheckConfigCount(count));
-  for (const auto& [name, value] : request.set) FLOTILLA_RETURN_IF_ERROR(CheckConfig(target.scope, name, value));
+  for (const auto& [name, value] : request.set)
+    FLOTILLA_RETURN_IF_ERROR(CheckConfig(target.scope, name, value));
   for (const std::string& name : request.reset) {
     FLOTILLA_RETURN_IF_ERROR(CheckConfigName(target.scope, name));
     if (request.set.contains(name)) {
-      return Status(Reason::kInvalidArgument, "setting " + name + " is to be set and unset; choose one").With("field", "unset_names");
+      return Status(Reason::kInvalidArgument, "setting " + name + " is to be set and unset; choose one")
+          .With("field", "unset_names");
     }
   }
   if (request.expected_version && static_cast<uint64_t>(*request.expected_version) != target.version) {
@@ -307,8 +323,9 @@ Result<Decision> Prefer(const PreferLeader& request, const Image& image) {
   const Topic& topic = **selected;
   const auto count = static_cast<int64_t>(topic.partitions.size());
   if (request.partition < 0 || request.partition >= count) {
-    return Refuse(Refusal::kPartitionNotFound, "topic " + Quoted(topic.name) + " has partitions 0.." + std::to_string(count - 1) +
-                                                   ", not " + std::to_string(request.partition))
+    return Refuse(Refusal::kPartitionNotFound, "topic " + Quoted(topic.name) + " has partitions 0.." +
+                                                   std::to_string(count - 1) + ", not " +
+                                                   std::to_string(request.partition))
         .With("topic", topic.name)
         .With("partition", std::to_string(request.partition))
         .With("partition_count", static_cast<uint64_t>(count));
@@ -316,10 +333,12 @@ Result<Decision> Prefer(const PreferLeader& request, const Image& image) {
   const Partition& partition = *topic.partitions[static_cast<size_t>(request.partition)];
   if (!partition.ReplicaOn(request.node).valid()) {
     std::string holders;
-    for (const ReplicaId& replica : partition.replicas) holders += (holders.empty() ? "" : ", ") + ToString(replica);
-    return Refuse(Refusal::kNodeNotFound, "node " + std::to_string(request.node.value()) + " has no replica of partition " +
-                                              std::to_string(request.partition) + " of topic " + Quoted(topic.name) +
-                                              "; nodes " + holders + " have")
+    for (const ReplicaId& replica : partition.replicas)
+      holders += (holders.empty() ? "" : ", ") + ToString(replica);
+    return Refuse(Refusal::kNodeNotFound, "node " + std::to_string(request.node.value()) +
+                                              " has no replica of partition " +
+                                              std::to_string(request.partition) + " of topic " +
+                                              Quoted(topic.name) + "; nodes " + holders + " have")
         .With("node_id", request.node.value());
   }
   Decision decision{.records = {}, .outcome = {.topic = topic.id, .config_version = topic.config_version}};
@@ -344,7 +363,8 @@ Result<Decision> DecideTopicDeletion(const DeleteTopic& request, const Image& im
   return DecideOnce(request, image, context, [&] { return Delete(request, image); });
 }
 
-Result<Decision> DecideMorePartitions(const AddPartitions& request, const Image& image, const Context& context) {
+Result<Decision> DecideMorePartitions(const AddPartitions& request, const Image& image,
+                                      const Context& context) {
   return DecideOnce(request, image, context, [&] { return Grow(request, image, context); });
 }
 
@@ -352,7 +372,8 @@ Result<Decision> DecideConfigChange(const ChangeConfig& request, const Image& im
   return DecideOnce(request, image, context, [&] { return Change(request, image); });
 }
 
-Result<Decision> DecideLeaderPreference(const PreferLeader& request, const Image& image, const Context& context) {
+Result<Decision> DecideLeaderPreference(const PreferLeader& request, const Image& image,
+                                        const Context& context) {
   return DecideOnce(request, image, context, [&] { return Prefer(request, image); });
 }
 

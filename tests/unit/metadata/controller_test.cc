@@ -1,0 +1,372 @@
+// The controller alone, over a log that does what the scene says.
+#include <deque>
+
+#include "server/metadata/metadata_controller.h"
+#include "tests/unit/metadata/scene.h"
+
+namespace flotilla::metadata {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+class FixedClock final : public Clock {
+ public:
+  MonotonicTime Now() const override { return {}; }
+  int64_t WallMillis() const override { return 1'700'000'000'000; }
+};
+
+// What was proposed and asked, until the scene decides what becomes of it.
+class ScriptedLog final : public MetadataLog {
+ public:
+  struct Proposed {
+    LogIndex index;
+    Bytes batch;
+    uint64_t token;
+    raft::ProposalSink* sink;
+  };
+  struct Asked {
+    uint64_t token;
+    raft::ReadSink* sink;
+  };
+  std::deque<Proposed> proposed;
+  std::deque<Asked> asked;
+  std::vector<ReplicaId> learners;
+  int snapshots = 0;
+  Term term{1};
+  LogIndex last;
+  Status refuse;
+
+  Result<LogIndex> Propose(Term decided_in, Bytes batch, uint64_t token, raft::ProposalSink& sink) override {
+    if (!refuse.ok()) return refuse;
+    if (decided_in != term) return Status(Reason::kNotLeader, "another term");
+    proposed.push_back({++last, std::move(batch), token, &sink});
+    return last;
+  }
+  Status ConfirmLeadership(uint64_t token, raft::ReadSink& sink) override {
+    if (!refuse.ok()) return refuse;
+    asked.push_back({token, &sink});
+    return {};
+  }
+  Status AddLearners(std::vector<ReplicaId> wanted, uint64_t, raft::ProposalSink&) override {
+    learners = std::move(wanted);
+    return {};
+  }
+  Status TakeSnapshot() override {
+    ++snapshots;
+    return {};
+  }
+};
+
+class ControllerTest : public ::testing::Test, private AnswerSink {
+ protected:
+  ControllerTest() {
+    Lead(Term{1});
+    Submit(*PlanFounding(UuidOf(1000),
+                         std::vector<FounderAnswer>{{.description = NodeCalled(1), .cluster = {}},
+                                                    {.description = NodeCalled(2), .cluster = {}},
+                                                    {.description = NodeCalled(3), .cluster = {}}}));
+    CommitAll();
+    CHECK(machine_.image()->cluster.has_value());
+  }
+
+  // --- what happens to the replica
+  void Lead(Term term) {
+    log_.term = term;
+    machine_.OnLeadership(
+        {.role = raft::Role::kLeader, .term = term, .leader = {NodeId{1}, 0}, .surely = true});
+  }
+  void Follow(uint64_t leader) {
+    machine_.OnLeadership(
+        {.role = raft::Role::kFollower, .term = log_.term, .leader = {NodeId{leader}, 0}, .surely = false});
+  }
+  void Apply(const ScriptedLog::Proposed& proposed) {
+    storage::Entry entry;
+    entry.header.index = proposed.index;
+    entry.header.kind = storage::EntryKind::kControl;
+    entry.payload = proposed.batch;
+    std::vector<storage::StateWrite> rows;
+    machine_.Apply(std::span(&entry, 1), &rows);
+  }
+  void CommitOne() {
+    const ScriptedLog::Proposed first = log_.proposed.front();
+    log_.proposed.pop_front();
+    Apply(first);
+    first.sink->OnProposal(first.token, Status(), {});
+  }
+  void CommitAll() {
+    while (!log_.proposed.empty()) CommitOne();
+  }
+  void LoseAll(const Status& status) {
+    while (!log_.proposed.empty()) {
+      const ScriptedLog::Proposed last = log_.proposed.front();
+      log_.proposed.pop_front();
+      last.sink->OnProposal(last.token, status, {});
+    }
+  }
+  void Confirm(const Status& status = Status()) {
+    while (!log_.asked.empty()) {
+      const ScriptedLog::Asked first = log_.asked.front();
+      log_.asked.pop_front();
+      first.sink->OnRead(first.token, status, LogIndex{1});
+    }
+  }
+
+  // --- requests and answers
+  uint64_t Submit(const Request& request) {
+    controller_.Submit(request, ++last_token_, *this);
+    return last_token_;
+  }
+  uint64_t Create(const std::string& name, std::string request_id = "") {
+    return Submit(CreateTopic{.topic = {.name = name}, .tag = {.request_id = std::move(request_id)}});
+  }
+  // "waiting" before there is an answer.
+  std::string AnswerTo(uint64_t token) {
+    const auto at = answers_.find(token);
+    return at == answers_.end() ? "waiting" : ReasonOf(at->second.status);
+  }
+  void OnAnswer(uint64_t token, const Answer& answer) override {
+    ASSERT_TRUE(answers_.emplace(token, answer).second) << "answered twice: " << token;
+  }
+  Status Report(uint64_t node) {
+    return controller_.Report(
+        {.identity = {.cluster = UuidOf(1000), .node = NodeId{node}, .uuid = UuidOf(node)}});
+  }
+  bool Alive(uint64_t node) { return machine_.image()->FindNode(NodeId{node})->alive; }
+
+  FixedClock clock_;
+  ScriptedLog log_;
+  MetadataMachine machine_{kSupportedFeatures};
+  MetadataController controller_{
+      {.self = {NodeId{1}, 0}, .liveness = {.failure_ticks = 10}, .pending_max = 8},
+      log_,
+      machine_,
+      clock_,
+      Random(1)};
+  std::map<uint64_t, Answer> answers_;
+  uint64_t last_token_ = 0;
+};
+
+TEST_F(ControllerTest, AnAnswerComesWhenItIsApplied) {
+  const uint64_t created = Create("orders");
+  EXPECT_EQ(AnswerTo(created), "waiting");
+  CommitAll();
+  EXPECT_EQ(AnswerTo(created), "OK");
+  EXPECT_EQ(answers_[created].version, machine_.image()->version);
+  EXPECT_NE(machine_.image()->FindTopic(answers_[created].outcome.topic), nullptr);
+}
+
+TEST_F(ControllerTest, DecisionsSeeWhatEarlierOnesWillHaveDone) {
+  Create("orders");
+  const uint64_t grown = Submit(AddPartitions{.topic = {.name = "orders"}, .partition_count = 5});
+  const uint64_t deleted = Submit(DeleteTopic{.topic = {.name = "orders"}});
+  const uint64_t again = Create("orders");
+  ASSERT_THAT(log_.proposed, SizeIs(4));
+  CommitAll();
+  for (const uint64_t token : {grown, deleted, again}) EXPECT_EQ(AnswerTo(token), "OK");
+  EXPECT_EQ(machine_.image()->FindTopic(kDefaultNamespace, "orders")->partitions[0]->group, GroupId{6});
+  EXPECT_TRUE(machine_.health().ok());
+}
+
+TEST_F(ControllerTest, ARefusalThatRestsOnSomethingUncommittedWaitsForIt) {
+  Create("orders");
+  const uint64_t second = Create("orders");
+  EXPECT_EQ(AnswerTo(second), "waiting");
+  CommitAll();
+  EXPECT_EQ(AnswerTo(second), "TOPIC_EXISTS");
+}
+
+TEST_F(ControllerTest, ARefusalThatRestedOnSomethingLostIsNotGiven) {
+  const uint64_t first = Create("orders");
+  const uint64_t second = Create("orders");
+  Follow(2);
+  LoseAll(Status(Reason::kNotLeader, "another entry stands there"));
+  EXPECT_EQ(AnswerTo(first), "NOT_LEADER");
+  EXPECT_EQ(AnswerTo(second), "NO_LEADER");
+}
+
+TEST_F(ControllerTest, ARepetitionWaitsForTheRequestThatItRepeats) {
+  const uint64_t first = Create("orders", "r1");
+  const uint64_t again = Create("orders", "r1");
+  EXPECT_THAT(log_.proposed, SizeIs(1));
+  EXPECT_EQ(AnswerTo(again), "waiting");
+  CommitAll();
+  EXPECT_EQ(AnswerTo(again), "OK");
+  EXPECT_EQ(answers_[again].outcome.topic, answers_[first].outcome.topic);
+}
+
+TEST_F(ControllerTest, ADeposedLeaderDoesNotAnswerFromThePast) {
+  const uint64_t deleted = Submit(DeleteTopic{.topic = {.name = "orders"}});
+  EXPECT_EQ(AnswerTo(deleted), "waiting");
+  Confirm(Status(Reason::kNotLeader, "deposed"));
+  EXPECT_EQ(AnswerTo(deleted), "NO_LEADER");
+  const uint64_t again = Submit(DeleteTopic{.topic = {.name = "orders"}});
+  Confirm();
+  EXPECT_EQ(AnswerTo(again), "TOPIC_NOT_FOUND");
+}
+
+TEST_F(ControllerTest, AnUnknownOutcomeIsToldAsThat) {
+  const uint64_t created = Create("orders");
+  LoseAll(Status(Reason::kOutcomeUnknown, "the group closed"));
+  EXPECT_EQ(AnswerTo(created), "OUTCOME_UNKNOWN");
+}
+
+TEST_F(ControllerTest, WhoeverDoesNotLeadSaysWhoDoes) {
+  Follow(3);
+  const uint64_t created = Create("orders");
+  EXPECT_EQ(AnswerTo(created), "NOT_LEADER");
+  EXPECT_EQ(answers_[created].status.Detail("leader"), "3");
+  Follow(0);
+  EXPECT_EQ(AnswerTo(Create("orders")), "NO_LEADER");
+}
+
+TEST_F(ControllerTest, ALeaderThatDoesNotKnowYetWhatIsCommittedDecidesNothing) {
+  machine_.OnLeadership(
+      {.role = raft::Role::kLeader, .term = Term{2}, .leader = {NodeId{1}, 0}, .surely = false});
+  EXPECT_EQ(AnswerTo(Create("orders")), "NO_LEADER");
+  EXPECT_THAT(log_.proposed, IsEmpty());
+}
+
+TEST_F(ControllerTest, WhatWasSpeculatedOnIsForgottenWithTheLeadership) {
+  Create("orders");
+  const ScriptedLog::Proposed lost = log_.proposed.front();
+  log_.proposed.clear();
+  Follow(2);
+  lost.sink->OnProposal(lost.token, Status(Reason::kNotLeader, "another entry stands there"), {});
+  Lead(Term{3});
+  const uint64_t created = Create("orders");
+  CommitAll();
+  EXPECT_EQ(AnswerTo(created), "OK");
+  EXPECT_EQ(machine_.image()->FindTopic(kDefaultNamespace, "orders")->partitions[0]->group, GroupId{1});
+}
+
+TEST_F(ControllerTest, WhatWasDecidedInAnEarlierTermIsNotProposedInALaterOne) {
+  Create("orders");
+  log_.term = Term{5};  // deposed and elected again, and not told yet
+  EXPECT_EQ(AnswerTo(Create("logs")), "NOT_LEADER");
+  EXPECT_THAT(log_.proposed, SizeIs(1));
+}
+
+TEST_F(ControllerTest, ANewTermOfTheSameLeaderBeginsFromWhatIsApplied) {
+  Create("orders");
+  CommitAll();
+  Lead(Term{2});
+  const uint64_t created = Create("logs");
+  CommitAll();
+  EXPECT_EQ(AnswerTo(created), "OK");
+}
+
+TEST_F(ControllerTest, ARefusedProposalChangesNothing) {
+  log_.refuse = Status(Reason::kDiskFull, "12 MiB free");
+  EXPECT_EQ(AnswerTo(Create("orders")), "DISK_FULL");
+  log_.refuse = Status();
+  const uint64_t created = Create("orders");
+  CommitAll();
+  EXPECT_EQ(AnswerTo(created), "OK");
+}
+
+TEST_F(ControllerTest, WhatWaitsIsBounded) {
+  for (int i = 0; i < 8; ++i) Create("t" + std::to_string(i));
+  const uint64_t refused = Create("t8");
+  EXPECT_EQ(AnswerTo(refused), "OVERLOADED");
+  EXPECT_EQ(answers_[refused].status.Detail("limit"), "8");
+  CommitAll();
+  EXPECT_EQ(controller_.pending(), 0u);
+}
+
+TEST_F(ControllerTest, ValidateOnlyProposesNothing) {
+  const uint64_t valid = Submit(CreateTopic{.topic = {.name = "orders"}, .tag = {.validate_only = true}});
+  EXPECT_THAT(log_.proposed, IsEmpty());
+  Confirm();
+  EXPECT_EQ(AnswerTo(valid), "OK");
+}
+
+TEST_F(ControllerTest, ASecondFoundingOfTheSameClusterIsNoChange) {
+  const Founding same =
+      *PlanFounding(UuidOf(1000), std::vector<FounderAnswer>{{.description = NodeCalled(1), .cluster = {}}});
+  const uint64_t again = Submit(same);
+  EXPECT_THAT(log_.proposed, IsEmpty());
+  Confirm();
+  EXPECT_TRUE(answers_[again].outcome.repeated);
+}
+
+// --- nodes
+
+TEST_F(ControllerTest, ANodeThatIsSilentFailsAndReturnsWithItsNextReport) {
+  for (raft::Tick tick = 0; tick <= 10; ++tick) {
+    ASSERT_TRUE(Report(2).ok());
+    controller_.Tick(tick);
+    CommitAll();
+  }
+  EXPECT_TRUE(Alive(1));
+  EXPECT_TRUE(Alive(2));
+  EXPECT_FALSE(Alive(3));
+  ASSERT_TRUE(Report(3).ok());
+  controller_.Tick(11);
+  CommitAll();
+  EXPECT_TRUE(Alive(3));
+}
+
+TEST_F(ControllerTest, AFailureIsProposedOnceHoweverLongItTakes) {
+  for (raft::Tick tick = 0; tick <= 30; ++tick) {
+    ASSERT_TRUE(Report(2).ok());
+    controller_.Tick(tick);
+  }
+  EXPECT_THAT(log_.proposed, SizeIs(1));
+}
+
+TEST_F(ControllerTest, ANewLeaderGivesEverybodyTime) {
+  for (raft::Tick tick = 0; tick < 100; ++tick) {
+    if (tick == 50) Lead(Term{2});
+    if (tick < 50) {
+      ASSERT_TRUE(Report(2).ok());
+      ASSERT_TRUE(Report(3).ok());
+    }
+    controller_.Tick(tick);
+    CommitAll();
+    if (tick < 59) {
+      ASSERT_TRUE(Alive(2)) << tick;
+    }
+  }
+  EXPECT_FALSE(Alive(2));
+}
+
+TEST_F(ControllerTest, AReportUnderAnothersNameIsRefusedAndDoesNotCount) {
+  const Status refused =
+      controller_.Report({.identity = {.cluster = UuidOf(1000), .node = NodeId{2}, .uuid = UuidOf(3)}});
+  EXPECT_EQ(ReasonOf(refused), "NODE_MISMATCH");
+  EXPECT_EQ(controller_.LastHeard(NodeId{2}), std::nullopt);
+  Follow(2);
+  EXPECT_EQ(ReasonOf(Report(3)), "NOT_LEADER");
+}
+
+TEST_F(ControllerTest, AFailedNodeThatRegistersIsNotDeclaredDeadAtOnce) {
+  for (raft::Tick tick = 0; tick <= 10; ++tick) controller_.Tick(tick);
+  CommitAll();
+  ASSERT_FALSE(Alive(3));
+  Submit(RegisterNode{.cluster = UuidOf(1000), .claimed = NodeId{3}, .description = NodeCalled(3)});
+  CommitAll();
+  controller_.Tick(11);
+  EXPECT_THAT(log_.proposed, IsEmpty());
+  EXPECT_TRUE(Alive(3));
+}
+
+TEST_F(ControllerTest, ANewNodeIsMadeALearnerOfTheMetadata) {
+  machine_.OnConfiguration({.voters = {{NodeId{1}, 0}, {NodeId{2}, 0}, {NodeId{3}, 0}}}, LogIndex{1});
+  Submit(RegisterNode{.cluster = {}, .claimed = {}, .description = NodeCalled(4)});
+  CommitAll();
+  controller_.Tick(1);
+  EXPECT_THAT(log_.learners, ::testing::ElementsAre(ReplicaId{NodeId{4}, 0}));
+}
+
+TEST_F(ControllerTest, AHaltedMachineDecidesNothingAndDoesNotClaimWhatItCannotSee) {
+  const uint64_t created = Create("orders");
+  machine_.OnFault(Status(Reason::kReplicaFaulted, "damage"));
+  EXPECT_EQ(AnswerTo(Create("logs")), "REPLICA_FAULTED");
+  CommitAll();
+  EXPECT_EQ(AnswerTo(created), "OUTCOME_UNKNOWN");
+}
+
+}  // namespace
+}  // namespace flotilla::metadata
