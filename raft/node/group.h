@@ -104,7 +104,7 @@ class Group final : public Timer, public HeartbeatMember {
     enum class Kind : uint8_t { kCore, kRows, kOwnChunks, kStagedChunk, kCleanup };
     Kind kind = Kind::kCore;
     uint64_t token = 0;
-    storage::WriteTask task;  // once submitted: only its rows, for the case that they are refused
+    storage::WriteTask task;  // once submitted: without its entries and chunks; rows stay, for they may be refused
     AppendTask append;        // kCore: what the core gets back
     uint64_t snapshot = 0;    // chunks: of which snapshot
     uint32_t chunk = 0;       // the first one of them

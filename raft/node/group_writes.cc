@@ -76,7 +76,8 @@ void Group::SubmitWaiting() {
       return;
     }
     write.submitted = true;
-    write.task = {.state = std::move(write.task.state)};
+    write.task.entries = {};
+    write.task.chunks = {};
   }
 }
 
