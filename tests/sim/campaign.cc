@@ -51,7 +51,8 @@ struct Worker {
 
 class Campaign {
  public:
-  Campaign(const CampaignOptions& options, std::ostream& out) : options_(options), out_(out), next_(options.first) {}
+  Campaign(const CampaignOptions& options, std::ostream& out)
+      : options_(options), out_(out), next_(options.first) {}
 
   bool Run() {
     out_.flush();
@@ -174,7 +175,8 @@ class Campaign {
   void Fail(uint64_t seed, const std::string& failure) {
     ++failures_;
     failed_seeds_.push_back(seed);
-    out_ << "\nseed " << seed << " FAILED: " << failure << "\n  repeat with: " << RepeatCommand(seed) << std::endl;
+    out_ << "\nseed " << seed << " FAILED: " << failure << "\n  repeat with: " << RepeatCommand(seed)
+         << std::endl;
     if (failures_ > 3) return;
     const pid_t process = fork();
     PCHECK(process >= 0);

@@ -1,10 +1,12 @@
-// What is known of every replica of every group over the whole run, from the outside: what it wrote, sent, committed, applied and
-// answered. The invariants are told each fact in turn and may look up what is known so far.
+// What is known of every replica of every group over the whole run, from the outside: what it wrote, sent,
+// committed, applied and answered. The invariants are told each fact in turn and may look up what is known so
+// far.
 //
 //   Chronicle chronicle(durable, verdict);
 //   chronicle.Watch(MakeInvariants(...));
 //   chronicle.Task(...); chronicle.Sent(...); chronicle.Applied(...);   // as they happen
-//   chronicle.EndEvent(seen);                                           // after every event: how the replicas look now
+//   chronicle.EndEvent(seen);                                           // after every event: how the
+//   replicas look now
 //
 // Facts that lean on what is committed (applied, answered, read) are kept until EndEvent.
 #pragma once
@@ -41,8 +43,8 @@ struct ReplicaSeen {
   LogIndex first;
   EntryId last;
   LogIndex configuration_index;
-  // Both live as long as the call that shows them. The log in memory may be ahead of what was handed to the disk; without one
-  // (in tests) it is what was.
+  // Both live as long as the call that shows them. The log in memory may be ahead of what was handed to the
+  // disk; without one (in tests) it is what was.
   const Configuration* configuration = nullptr;
   const raft::RaftLog* log = nullptr;
 };
@@ -52,8 +54,8 @@ struct TaskSeen {
   const storage::WriteTask& task;
   EntryId before;
 };
-// An entry was found to be committed for the first time. `leader` shows the replica that found it if that is the leader; of
-// several at once only with the last.
+// An entry was found to be committed for the first time. `leader` shows the replica that found it if that is
+// the leader; of several at once only with the last.
 struct CommittedSeen {
   const Entry& entry;
   Term found_in;
@@ -77,8 +79,8 @@ struct OutcomeSeen {
   NodeId node;
   std::vector<uint64_t> ids;  // of the commands, in the order proposed; the answer is by the last
   Status status;
-  bool at_once = false;       // refused by the call itself
-  EntryId at;                 // OK: where the last one stands
+  bool at_once = false;  // refused by the call itself
+  EntryId at;            // OK: where the last one stands
 };
 struct ReadSeen {
   GroupId group;
@@ -105,7 +107,8 @@ struct FaultSeen {
 class DurableView {
  public:
   virtual ~DurableView() = default;
-  // Whether the replica's disk has the entry, or had it and trimmed it. Of a lost disk: whether it had when it was lost.
+  // Whether the replica's disk has the entry, or had it and trimmed it. Of a lost disk: whether it had when
+  // it was lost.
   virtual bool Holds(GroupId group, ReplicaId replica, const EntryId& entry) const = 0;
   // The term of an entry that is on its disk now, or of the one before the first.
   virtual std::optional<Term> TermOnDisk(GroupId group, ReplicaId replica, LogIndex index) const = 0;
@@ -143,7 +146,8 @@ class Invariant {
   Verdict& verdict_;
 };
 
-// A replica's log as far as its tasks tell: where it starts, the term of each entry, which entries are configurations.
+// A replica's log as far as its tasks tell: where it starts, the term of each entry, which entries are
+// configurations.
 struct LogSeen {
   EntryId start;
   std::deque<Term> terms;
@@ -168,8 +172,14 @@ class Chronicle {
   void Task(ReplicaId self, const storage::WriteTask& task);
   void Sent(const raft::Message& message);
   // --- facts, judged at the end of the event
-  void Started(StartedSeen started) { started_.push_back(started); pending_.push_back(Pending::kStarted); }
-  void Applied(AppliedSeen applied) { applied_.push_back(std::move(applied)); pending_.push_back(Pending::kApplied); }
+  void Started(StartedSeen started) {
+    started_.push_back(started);
+    pending_.push_back(Pending::kStarted);
+  }
+  void Applied(AppliedSeen applied) {
+    applied_.push_back(std::move(applied));
+    pending_.push_back(Pending::kApplied);
+  }
   void Outcome(OutcomeSeen outcome) { outcomes_.push_back(std::move(outcome)); }
   void Read(ReadSeen read) { reads_.push_back(read); }
   void Amount(const AmountSeen& amount);

@@ -1,5 +1,5 @@
-// How often each thing that a run can meet was really met. A fault that is switched on and never happens proves nothing, so a long
-// run in which a row stays at zero fails.
+// How often each thing that a run can meet was really met. A fault that is switched on and never happens
+// proves nothing, so a long run in which a row stays at zero fails.
 #pragma once
 
 #include <array>
@@ -45,6 +45,7 @@ enum class Met : uint8_t {
   kAppendRefusedDiskFull,
   kDiskSlow,
   kBitFlipped,
+  kChunkFlipped,
   kDamageFound,
   kWiped,
   kReplaced,

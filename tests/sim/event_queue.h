@@ -1,5 +1,5 @@
-// Virtual time: what happens next, and when. Things due at the same moment happen in the order in which they were scheduled,
-// so a run depends on nothing but its seed.
+// Virtual time: what happens next, and when. Things due at the same moment happen in the order in which they
+// were scheduled, so a run depends on nothing but its seed.
 //
 //   EventQueue events;
 //   events.After(3 * kMillisecond, [&] { node.Tick(); });

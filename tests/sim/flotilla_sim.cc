@@ -29,10 +29,12 @@ constexpr std::string_view kUsage = R"(usage: flotilla-sim --seed S [--trace]
   --minutes M   no new ones after M minutes
   --from A      from seed A on
   --jobs N      child processes at once (2)
+  --failures N  stops after N failures (10)
   --coverage    fails when something on the list was never met
 )";
 
-// The end of the trace is what explains a CHECK that failed; the process is lost anyway, so this may do what a handler should not.
+// The end of the trace is what explains a CHECK that failed; the process is lost anyway, so this may do what
+// a handler should not.
 void OnFatal(int signal) {
   std::signal(signal, SIG_DFL);
   PrintRunUnderWay(std::cerr);
@@ -85,6 +87,8 @@ std::optional<Arguments> Parse(int argc, char** argv) {
       arguments.many = true;
     } else if (option == "--from") {
       arguments.campaign.first = std::strtoull(value, nullptr, 10);
+    } else if (option == "--failures") {
+      arguments.campaign.failures_max = static_cast<int>(std::strtoull(value, nullptr, 10));
     } else if (option == "--jobs") {
       arguments.campaign.jobs = static_cast<int>(std::strtoull(value, nullptr, 10));
     } else {

@@ -1,5 +1,5 @@
-// The rules that hold in every run, whatever fails. Each is a class of its own; a test in invariants_test.cc feeds each one a history
-// that breaks it.
+// The rules that hold in every run, whatever fails. Each is a class of its own; a test in invariants_test.cc
+// feeds each one a history that breaks it.
 //
 //   election safety            a term has one leader (Raft §5.2)
 //   one vote per term          over crashes, by what left the node (§5.2)
@@ -8,8 +8,8 @@
 //   log matching               equal index and term: equal logs up to there (§5.3)
 //   leader completeness        a leader has everything committed in earlier terms (§5.4.3)
 //   committed never changes    all replicas agree on what is committed (§5.4)
-//   commit is durable          a quorum of the configuration in force has it on its disks, and the leader's term stands in it
-//   offsets are dense          an entry's offsets begin where those before it end
+//   commit is durable          a quorum of the configuration in force has it on its disks, and the leader's
+//   term stands in it offsets are dense          an entry's offsets begin where those before it end
 //   configuration rules        one change at a time, the last one in the log is in force (§6)
 //   state machine safety       each index once, in order, the same entry and the same state everywhere
 //   acknowledged is applied    a proposal answered OK is committed where the answer says

@@ -1,7 +1,8 @@
 // The two kinds of state machine that groups are made for, simulated: both keep a map of cells.
 //
-//   RegisterMachine   a small state that is snapshotted whole, at what it has applied (the metadata image, a coordinator)
-//   PartitionMachine  its log is its data: a snapshot stands at the log's start, and carries the dedupe state of its producers with
+//   RegisterMachine   a small state that is snapshotted whole, at what it has applied (the metadata image, a
+//   coordinator) PartitionMachine  its log is its data: a snapshot stands at the log's start, and carries the
+//   dedupe state of its producers with
 //                     the index up to which that already includes the log
 //
 // Either may keep its cells as rows of the store, or replay the log when it opens.
@@ -79,11 +80,12 @@ class SimMachine : public raft::StateMachine {
   std::map<std::string, std::string> cells_;
   uint64_t cells_hash_ = 0;
   LogIndex applied_;
-  LogIndex included_;                // the cells already reflect entries up to here
-  std::vector<std::string> dirty_;   // cells to be written as rows
-  bool rows_stale_ = false;          // all of them
+  LogIndex included_;               // the cells already reflect entries up to here
+  std::vector<std::string> dirty_;  // cells to be written as rows
+  bool rows_stale_ = false;         // all of them
 };
 
-std::unique_ptr<SimMachine> MakeMachine(GroupId group, const MachineOptions& options, MachineObserver& observer);
+std::unique_ptr<SimMachine> MakeMachine(GroupId group, const MachineOptions& options,
+                                        MachineObserver& observer);
 
 }  // namespace flotilla::sim

@@ -1,4 +1,5 @@
-// The simulated state machines must themselves be right: the same log, the same state, however they came to it.
+// The simulated state machines must themselves be right: the same log, the same state, however they came to
+// it.
 #include "tests/sim/machine.h"
 
 #include <gmock/gmock.h>
@@ -38,16 +39,19 @@ class MachineTest : public ::testing::TestWithParam<MachineKind> {
     return MakeMachine(kGroup, {.kind = GetParam(), .rows = rows, .chunk_bytes = 10}, observer_);
   }
   Entry MakeEntry(uint64_t id, uint64_t producer, uint64_t sequence) {
-    return make_.Data(EncodeCommand({.id = id, .producer = producer, .sequence = sequence, .key = id % 2}, 3));
+    return make_.Data(
+        EncodeCommand({.id = id, .producer = producer, .sequence = sequence, .key = id % 2}, 3));
   }
   Silent observer_;
   EntryMaker make_{kGroup};
   std::vector<storage::StateWrite> rows_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Kinds, MachineTest, ::testing::Values(MachineKind::kRegister, MachineKind::kPartition),
+INSTANTIATE_TEST_SUITE_P(Kinds, MachineTest,
+                         ::testing::Values(MachineKind::kRegister, MachineKind::kPartition),
                          [](const auto& kind) {
-                           return std::string(kind.param == MachineKind::kRegister ? "Register" : "Partition");
+                           return std::string(kind.param == MachineKind::kRegister ? "Register"
+                                                                                   : "Partition");
                          });
 
 TEST_P(MachineTest, TheSameEntriesInOnePieceOrInSeveralGiveTheSameState) {

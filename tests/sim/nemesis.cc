@@ -33,7 +33,8 @@ void Nemesis::Start() {
   recurring_.Every(faults.write_failure, [this] { FailDisk(false); });
   recurring_.Every(faults.bit_flip, [this] { FlipBit(); });
   recurring_.Every(faults.wipe, [this] { Wipe(); });
-  // A process that ended by itself (a failed disk, a crash at an effect) is started again by its service manager.
+  // A process that ended by itself (a failed disk, a crash at an effect) is started again by its service
+  // manager.
   recurring_.Every(world_.swarm().down_max / 2, [this] {
     for (const auto& node : world_.nodes()) {
       if (!node->up() && random_.OneIn(2)) BootLater(*node);
@@ -130,7 +131,8 @@ void Nemesis::BootLater(Node& node) {
 }
 
 void Nemesis::CrashAtBoundary() {
-  AnyNode().DieAfter(1 + random_.Below(kEffectsMax), random_.OneIn(2), static_cast<uint32_t>(random_.Below(5) * 25));
+  AnyNode().DieAfter(1 + random_.Below(kEffectsMax), random_.OneIn(2),
+                     static_cast<uint32_t>(random_.Below(5) * 25));
 }
 
 void Nemesis::WholeCluster() {
@@ -184,7 +186,9 @@ void Nemesis::FlipBit() {
   const storage::GroupImage* image = node.disk().Find(group);
   if (replica == nullptr || replica->lost || image == nullptr || image->entries.empty()) return;
   if (image->state.identity.self != replica->id || !world_.MayLose(group, replica->id)) return;
-  world_.FlipBit(node, group, image->state.bounds.first_index() + random_.Below(image->entries.size()), random_.Next());
+  if (random_.OneIn(4) && world_.FlipChunkBit(node, group, random_.Next())) return;
+  world_.FlipBit(node, group, image->state.bounds.first_index() + random_.Below(image->entries.size()),
+                 random_.Next());
 }
 
 void Nemesis::Wipe() {

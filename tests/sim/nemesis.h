@@ -1,5 +1,6 @@
-// What goes wrong, at the rates that the swarm drew. It never takes more than the cluster is built to lose: a disk is wiped or damaged
-// only while every configuration that may be in force keeps a sound majority without it. Anything may be down at once.
+// What goes wrong, at the rates that the swarm drew. It never takes more than the cluster is built to lose: a
+// disk is wiped or damaged only while every configuration that may be in force keeps a sound majority without
+// it. Anything may be down at once.
 #pragma once
 
 #include "storage/base/random.h"
@@ -13,7 +14,8 @@ class Nemesis {
   // `world` outlives it.
   Nemesis(World& world, Random random);
   void Start();
-  // Stops all faults and undoes those that last: links mended, nodes up and awake, clocks and disks as they should be.
+  // Stops all faults and undoes those that last: links mended, nodes up and awake, clocks and disks as they
+  // should be.
   void Heal();
 
  private:

@@ -1,4 +1,5 @@
-// A network that loses, delays, repeats, reorders and cuts. Each channel of each direction between two nodes is a link of its own.
+// A network that loses, delays, repeats, reorders and cuts. Each channel of each direction between two nodes
+// is a link of its own.
 //
 //   Network network(events, Random(seed), trace, coverage);
 //   network.Attach(NodeId{1}, receiver);
@@ -22,12 +23,12 @@ namespace flotilla::sim {
 struct NetworkConditions {
   double loss = 0;
   double repeat = 0;
-  double split = 0;          // a bundle is torn into messages that travel alone
-  bool ordered = true;       // as a connection does; otherwise each message for itself
-  double break_notice = 0;   // the sender of a message that is lost learns that the connection broke
+  double split = 0;         // a bundle is torn into messages that travel alone
+  bool ordered = true;      // as a connection does; otherwise each message for itself
+  double break_notice = 0;  // the sender of a message that is lost learns that the connection broke
   Time delay_min = 200 * kMicrosecond;
   Time delay_spread = 300 * kMicrosecond;
-  double straggler = 0;      // delayed up to straggler_max
+  double straggler = 0;  // delayed up to straggler_max
   Time straggler_max = 0;
 };
 

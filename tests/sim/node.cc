@@ -44,7 +44,8 @@ class Node::HookedStore final : public storage::LogStore {
   Result<storage::EntryHeader> FindOffset(GroupId group, Offset offset) const override {
     return store_.FindOffset(group, offset);
   }
-  Result<std::optional<storage::EntryHeader>> FindTimestamp(GroupId group, int64_t timestamp_ms) const override {
+  Result<std::optional<storage::EntryHeader>> FindTimestamp(GroupId group,
+                                                            int64_t timestamp_ms) const override {
     return store_.FindTimestamp(group, timestamp_ms);
   }
   Result<std::optional<Bytes>> GetState(GroupId group, std::string_view key) const override {
@@ -149,12 +150,14 @@ void Node::Boot() {
   process_->store = std::move(*store);
   process_->hooked = std::make_unique<HookedStore>(*this, *process_->store);
   process_->executor = std::make_unique<SimExecutor>(*this, kTurn, random_.Fork());
-  process_->readers = std::make_unique<SimExecutor>(*this, 10 * kTurn * static_cast<Time>(disk_slowness_), random_.Fork());
+  process_->readers =
+      std::make_unique<SimExecutor>(*this, 10 * kTurn * static_cast<Time>(disk_slowness_), random_.Fork());
   raft::HostOptions options = environment_.swarm.host;
   options.node = id_;
   options.boot = boot_;
-  process_->host = std::make_unique<raft::RaftHost>(options, *process_->executor, *process_->readers, *process_->hooked,
-                                                    static_cast<raft::Transport&>(*this), random_.Fork());
+  process_->host =
+      std::make_unique<raft::RaftHost>(options, *process_->executor, *process_->readers, *process_->hooked,
+                                       static_cast<raft::Transport&>(*this), random_.Fork());
   sync_scheduled_ = false;
   dies_in_effects_ = 0;
   paused_until_ = 0;
@@ -226,7 +229,8 @@ void Node::Bury(const char* why) {
 
 void Node::Tick(uint64_t boot) {
   if (process_ == nullptr || boot_ != boot) return;
-  const Time next = std::max<Time>(1, static_cast<Time>(static_cast<double>(environment_.swarm.tick) * clock_factor_));
+  const Time next =
+      std::max<Time>(1, static_cast<Time>(static_cast<double>(environment_.swarm.tick) * clock_factor_));
   environment_.events.After(next, [this, boot] { Tick(boot); });
   if (paused() && !environment_.swarm.catch_up_ticks) return;
   process_->executor->Post([this] { process_->host->Tick(); });
@@ -247,7 +251,8 @@ void Node::PaceDisk() {
     return;
   }
   const Swarm& swarm = environment_.swarm;
-  const Time sync = swarm.sync_min + static_cast<Time>(random_.Below(static_cast<uint64_t>(swarm.sync_spread) + 1));
+  const Time sync =
+      swarm.sync_min + static_cast<Time>(random_.Below(static_cast<uint64_t>(swarm.sync_spread) + 1));
   environment_.trace.Mark(Event::kSync, id_, disk_.unsynced_bytes());
   environment_.events.After(sync * static_cast<Time>(disk_slowness_), [this, boot = boot_] {
     if (process_ == nullptr || boot_ != boot) return;
@@ -279,7 +284,8 @@ void Node::ConnectionBroken(NodeId peer) {
 void Node::Send(raft::Channel channel, raft::PeerMessage message) {
   if (DiesHere(Met::kCrashBeforeSend)) return;
   owner_.OnSend(*this, message);
-  if (environment_.trace.text()) environment_.trace.Line(id_, "sends to n", message.to, ": ", Describe(message));
+  if (environment_.trace.text())
+    environment_.trace.Line(id_, "sends to n", message.to, ": ", Describe(message));
   environment_.network.Send(channel, std::move(message));
 }
 

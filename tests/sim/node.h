@@ -1,5 +1,6 @@
-// One simulated machine: a disk that outlives everything, and on it, while it is up, a process with the real store and the real
-// RaftHost. The process can die between any two of its effects: from then on nothing that the code still does has an effect.
+// One simulated machine: a disk that outlives everything, and on it, while it is up, a process with the real
+// store and the real RaftHost. The process can die between any two of its effects: from then on nothing that
+// the code still does has an effect.
 //
 //   Node node(id, environment, owner);
 //   node.Boot();
@@ -46,7 +47,8 @@ class NodeOwner {
   virtual void OnStarted(Node& node, GroupId group, LogIndex applied, bool from_snapshot) = 0;
   virtual void OnApplied(Node& node, const storage::Entry& entry, std::optional<uint64_t> state_hash) = 0;
   virtual void OnFault(Node& node, GroupId group, const Status& reason) = 0;
-  virtual void OnProposal(Node& node, uint64_t token, const Status& status, const storage::EntryHeader& header) = 0;
+  virtual void OnProposal(Node& node, uint64_t token, const Status& status,
+                          const storage::EntryHeader& header) = 0;
   virtual void OnRead(Node& node, uint64_t token, const Status& status, LogIndex index) = 0;
   virtual void OnGroup(Node& node, GroupId group, const Status& status) = 0;
 };

@@ -1,5 +1,5 @@
-// The people of the cluster: clients that propose and read, and operators that change members, hand over leadership, take snapshots,
-// make and delete groups, and replace what was lost.
+// The people of the cluster: clients that propose and read, and operators that change members, hand over
+// leadership, take snapshots, make and delete groups, and replace what was lost.
 #pragma once
 
 #include <map>
@@ -50,7 +50,8 @@ class Operators {
   void Snapshot();
   void Priority();
   void Campaign();
-  // One step towards sound members: replaces what is lost, promotes what replaced it, deletes what was removed.
+  // One step towards sound members: replaces what is lost, promotes what replaced it, deletes what was
+  // removed.
   void Repair(GroupId group);
   // One change that nobody needs.
   void ChangeMembers();
@@ -58,7 +59,8 @@ class Operators {
   bool Replace(GroupId group, NodeId leader, const Configuration& configuration);
   bool PromoteReplacement(GroupId group, NodeId leader, const Configuration& configuration);
   std::vector<NodeId> FreeNodes(GroupId group);
-  // A replica that waits for a leader to take it; makes one on `preferred` or another free node if there is none.
+  // A replica that waits for a leader to take it; makes one on `preferred` or another free node if there is
+  // none.
   std::optional<ReplicaId> Joiner(GroupId group, NodeId preferred);
   std::optional<GroupId> AnyGroup();
 

@@ -16,12 +16,13 @@ namespace flotilla::sim {
 
 struct RunOptions {
   Trace::Mode mode = Trace::Mode::kHashOnly;
-  std::ostream* out = nullptr;  // of the trace; the last lines go there too when the run fails or dies in a CHECK
+  std::ostream* out =
+      nullptr;  // of the trace; the last lines go there too when the run fails or dies in a CHECK
 };
 
 struct RunResult {
   uint64_t seed = 0;
-  std::string failure;     // empty: all rules were kept
+  std::string failure;  // empty: all rules were kept
   uint64_t trace_hash = 0;
   uint64_t events = 0;
   Time virtual_time = 0;

@@ -1,6 +1,7 @@
 // The simulator itself: the same seed is the same run, in this process and in another one.
 #include "tests/sim/simulation.h"
 
+#include <glog/logging.h>
 #include <gmock/gmock.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -12,6 +13,9 @@
 
 namespace flotilla::sim {
 namespace {
+
+// Failures of disks are what the runs are made of.
+const int kQuiet = FLAGS_minloglevel = google::GLOG_FATAL;
 
 // The hash as another process computes it, with memory laid out differently.
 uint64_t HashInAnotherProcess(uint64_t seed) {
@@ -59,7 +63,9 @@ TEST(SimulationTest, TheSameSeedWritesTheSameTrace) {
   EXPECT_TRUE(first.str() == second.str());
 }
 
-TEST(SimulationTest, AnotherSeedIsAnotherRun) { EXPECT_NE(RunSeed(3, {}).trace_hash, RunSeed(4, {}).trace_hash); }
+TEST(SimulationTest, AnotherSeedIsAnotherRun) {
+  EXPECT_NE(RunSeed(3, {}).trace_hash, RunSeed(4, {}).trace_hash);
+}
 
 }  // namespace
 }  // namespace flotilla::sim

@@ -1,5 +1,6 @@
-// What one seed makes of a run: how large the cluster is, how tight the limits are, which faults happen and how often. Each seed switches
-// things on and off, so that rare combinations are met (swarm testing): a run with every fault on hides what a run with two of them shows.
+// What one seed makes of a run: how large the cluster is, how tight the limits are, which faults happen and
+// how often. Each seed switches things on and off, so that rare combinations are met (swarm testing): a run
+// with every fault on hides what a run with two of them shows.
 #pragma once
 
 #include <cstdint>
@@ -15,10 +16,10 @@ namespace flotilla::sim {
 
 // Mean times between things; 0: never.
 struct FaultRates {
-  Time cut = 0;            // one-way
+  Time cut = 0;  // one-way
   Time partition = 0;
   Time burst = 0;
-  Time kill = 0;           // the process; the system's cache survives
+  Time kill = 0;  // the process; the system's cache survives
   Time power_cut = 0;
   Time crash_at_boundary = 0;
   Time whole_cluster = 0;  // every node loses power at once
@@ -52,16 +53,16 @@ struct Swarm {
   uint32_t groups_max = 1;
   Time tick = 50 * kMillisecond;
   Time hurt_for = 60 * kSecond;
-  raft::HostOptions host;               // node and boot are filled in for each
+  raft::HostOptions host;  // node and boot are filled in for each
   storage::MemoryStoreOptions store;
   NetworkConditions network;
   FaultRates faults;
   OperationRates operations;
   Time sync_min = 100 * kMicrosecond;
   Time sync_spread = kMillisecond;
-  Time down_max = 5 * kSecond;          // until a dead process starts again
-  double clock_drift = 0;               // of the ticks of each node
-  bool catch_up_ticks = true;           // after a pause: all ticks at once, or none
+  Time down_max = 5 * kSecond;  // until a dead process starts again
+  double clock_drift = 0;       // of the ticks of each node
+  bool catch_up_ticks = true;   // after a pause: all ticks at once, or none
   size_t payload_max = 256;
   size_t batch_max = 3;
   size_t snapshot_chunk_bytes = 64 * 1024;

@@ -1,5 +1,6 @@
-// What happened, in order. Every event goes into a hash, so that two runs of one seed can be compared; the text of it is made only
-// when somebody will read it, because formatting costs more than the rest of the simulation.
+// What happened, in order. Every event goes into a hash, so that two runs of one seed can be compared; the
+// text of it is made only when somebody will read it, because formatting costs more than the rest of the
+// simulation.
 //
 //   trace.Mark(Event::kDeliver, node, message.from.value());
 //   if (trace.text()) trace.Line(node, "deliver ", message);

@@ -48,6 +48,21 @@ bool World::FlipBit(Node& node, GroupId group, LogIndex index, uint64_t bit) {
   return true;
 }
 
+bool World::FlipChunkBit(Node& node, GroupId group, uint64_t bit) {
+  ReplicaBook* replica = ReplicaOn(group, node.id());
+  const storage::GroupImage* image = node.disk().Find(group);
+  if (replica == nullptr || image == nullptr || image->chunks.empty()) return false;
+  auto chunk = image->chunks.begin();
+  std::advance(chunk, static_cast<ptrdiff_t>(bit % image->chunks.size()));
+  const auto [snapshot, number] = chunk->first;
+  if (!node.disk().FlipChunkBit(group, snapshot, number, bit)) return false;
+  replica->lost = true;
+  coverage_.Add(Met::kChunkFlipped);
+  trace_.Line(node.id(), "a bit of chunk ", number, " of snapshot ", snapshot, " of group ", group,
+              " flips on its disk");
+  return true;
+}
+
 void World::CollectDiskEvents() {
   for (const auto& node : nodes_) {
     const storage::DiskEvents& events = node->disk().events();
@@ -147,7 +162,8 @@ void World::ReconcileNow(Node& node, GroupBook& group) {
       owner.departed = image->state;
       busy_[{node.id(), group.id}] = node.boot();
       const Status status = node.DestroyGroup(group.id);
-      if (!status.ok() && node.store().health().ok()) verdict_.Violated("groups can be deleted", "node ", node.id(), " group ", group.id, ": ", status);
+      if (!status.ok() && node.store().health().ok())
+        verdict_.Violated("groups can be deleted", "node ", node.id(), " group ", group.id, ": ", status);
       return;
     }
     if (node.host().Find(group.id) == nullptr && !wanted->faulted) OpenNow(node, group, *wanted);
@@ -161,7 +177,8 @@ void World::ReconcileNow(Node& node, GroupBook& group) {
   busy_[{node.id(), group.id}] = node.boot();
   running_[{node.id(), group.id}] = wanted->id;
   const Status status = node.CreateGroup(made, group.machine);
-  if (!status.ok() && node.store().health().ok()) verdict_.Violated("groups can be made", "node ", node.id(), " group ", group.id, ": ", status);
+  if (!status.ok() && node.store().health().ok())
+    verdict_.Violated("groups can be made", "node ", node.id(), " group ", group.id, ": ", status);
 }
 
 void World::OpenNow(Node& node, GroupBook& group, ReplicaBook& replica) {
@@ -246,7 +263,8 @@ std::optional<NodeId> World::LeaderOf(GroupId group) {
   Term term;
   for (const auto& node : nodes_) {
     const raft::RaftCore* core = CoreOn(group, node->id());
-    if (core == nullptr || core->role() != raft::Role::kLeader || core->term() < term || !core->fault().ok()) continue;
+    if (core == nullptr || core->role() != raft::Role::kLeader || core->term() < term || !core->fault().ok())
+      continue;
     leader = node->id();
     term = core->term();
   }

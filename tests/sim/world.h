@@ -1,5 +1,6 @@
-// Everything of one run: time, network, machines, the groups on them, and what is known about all of it. Faults, operators and clients
-// act on the world through its methods; the world tells the chronicle what happens.
+// Everything of one run: time, network, machines, the groups on them, and what is known about all of it.
+// Faults, operators and clients act on the world through its methods; the world tells the chronicle what
+// happens.
 //
 //   World world(MakeSwarm(seed), Trace::Mode::kHashOnly, nullptr);
 //   const GroupId group = world.CreateGroup(...);
@@ -29,14 +30,14 @@ namespace flotilla::sim {
 // A replica as the operators of the cluster keep it in their books.
 struct ReplicaBook {
   ReplicaId id;
-  bool made = false;     // exists on its node's disk, or did
-  bool member = false;   // was in a committed configuration
-  bool lost = false;     // its disk was wiped or damaged: what it had cannot be counted on
-  bool faulted = false;  // it said so itself
-  bool retired = false;  // to be deleted, or deleted: another incarnation takes its place
-  bool starts_alone = false;               // asks for votes when it is made
-  Configuration first;                     // that it is made with; empty: joins later
-  Configuration configuration, previous;   // that it follows, as last seen
+  bool made = false;                      // exists on its node's disk, or did
+  bool member = false;                    // was in a committed configuration
+  bool lost = false;                      // its disk was wiped or damaged: what it had cannot be counted on
+  bool faulted = false;                   // it said so itself
+  bool retired = false;                   // to be deleted, or deleted: another incarnation takes its place
+  bool starts_alone = false;              // asks for votes when it is made
+  Configuration first;                    // that it is made with; empty: joins later
+  Configuration configuration, previous;  // that it follows, as last seen
   std::optional<storage::GroupState> departed;  // what its disk had when it was lost or deleted
 };
 
@@ -70,6 +71,8 @@ class World final : private NodeOwner, private DurableView {
   void WipeDisk(Node& node);
   // Flips a bit somewhere in the durable log of a replica. False: there is nothing to flip.
   bool FlipBit(Node& node, GroupId group, LogIndex index, uint64_t bit);
+  // The same in a chunk of a snapshot that its disk holds.
+  bool FlipChunkBit(Node& node, GroupId group, uint64_t bit);
   // What disks have counted goes to the coverage.
   void CollectDiskEvents();
 
@@ -88,7 +91,8 @@ class World final : private NodeOwner, private DurableView {
   void Reconcile(NodeId node, GroupId group);
 
   // --- safety margins: what a cluster may lose and still keep its promises
-  // Whether every configuration that may be in force keeps a majority of sound voters in each half without this replica.
+  // Whether every configuration that may be in force keeps a majority of sound voters in each half without
+  // this replica.
   bool MayLose(GroupId group, ReplicaId replica) const;
   bool MayLoseNode(NodeId node) const;
   // The same of a configuration with what is lost now.
@@ -133,7 +137,8 @@ class World final : private NodeOwner, private DurableView {
   void OnStarted(Node& node, GroupId group, LogIndex applied, bool from_snapshot) override;
   void OnApplied(Node& node, const storage::Entry& entry, std::optional<uint64_t> state_hash) override;
   void OnFault(Node& node, GroupId group, const Status& reason) override;
-  void OnProposal(Node& node, uint64_t token, const Status& status, const storage::EntryHeader& header) override;
+  void OnProposal(Node& node, uint64_t token, const Status& status,
+                  const storage::EntryHeader& header) override;
   void OnRead(Node& node, uint64_t token, const Status& status, LogIndex index) override;
   void OnGroup(Node& node, GroupId group, const Status& status) override;
   // DurableView
@@ -142,7 +147,8 @@ class World final : private NodeOwner, private DurableView {
   storage::HardState HardStateOf(GroupId group, ReplicaId replica) const override;
 
   const storage::GroupState* DurableStateOf(GroupId group, ReplicaId replica) const;
-  // The replica that runs on the node now, which may be one that its books have replaced. Null: none was opened.
+  // The replica that runs on the node now, which may be one that its books have replaced. Null: none was
+  // opened.
   ReplicaBook* Running(const Node& node, GroupId group);
   void ReconcileNow(Node& node, GroupBook& group);
   void OpenNow(Node& node, GroupBook& group, ReplicaBook& replica);
@@ -166,7 +172,8 @@ class World final : private NodeOwner, private DurableView {
   std::map<GroupId, GroupBook> groups_;
   std::vector<std::unique_ptr<Node>> nodes_;
   std::map<std::pair<NodeId, GroupId>, ReplicaId> running_;
-  std::map<std::pair<NodeId, GroupId>, uint64_t> busy_;  // a group is made or deleted in this life of the node
+  std::map<std::pair<NodeId, GroupId>, uint64_t>
+      busy_;  // a group is made or deleted in this life of the node
   std::map<std::pair<GroupId, ReplicaId>, raft::Role> roles_;
   std::map<GroupId, Configuration> committed_configurations_;
   std::map<uint64_t, Call> calls_;
