@@ -118,6 +118,9 @@ Status ProducePath::Produce(ProduceCall call, uint64_t token, ProduceSink& sink)
                                            "try again shortly")
         .With("limit", context_.options.produce_calls_max);
   }
+  // The news of a new term may still be on its way to us, and what is pending is of the old one.
+  const raft::StateMachine::Leadership& leadership = context_.machine.leadership();
+  if (leadership.role == raft::Role::kLeader && leadership.term != pending_term_) OnLeadership();
   const uint64_t number = next_number_++;
   const auto waiting = calls_.emplace_hint(
       calls_.end(), number,

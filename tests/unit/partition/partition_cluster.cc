@@ -166,6 +166,10 @@ void PartitionCluster::Settle() {
   }
 }
 
+void PartitionCluster::Rounds(uint64_t count) {
+  while (count > 0 && Step()) --count;
+}
+
 void PartitionCluster::Ticks(uint64_t count) {
   for (; count > 0; --count) {
     clock.wall_ms += 50;

@@ -130,6 +130,8 @@ class PartitionCluster final : private raft::Transport, private raft::GroupSink 
 
   // --- time and the network
   void Settle();
+  // Only so many rounds of it: things stay on their way.
+  void Rounds(uint64_t count);
   void Ticks(uint64_t count);
   raft::Tick now(uint64_t id) { return host(id).now(); }
   // Ticks until somebody serves; dies after 300.

@@ -354,7 +354,7 @@ TEST(ProduceTest, AClosedPartitionLeavesNobodyWaiting) {
 // A producer with several batches on their way, nodes that die in the middle: every batch is appended once,
 // in order, and every answer names its place.
 class FailoverTest : public testing::TestWithParam<uint64_t> {};
-INSTANTIATE_TEST_SUITE_P(Seeds, FailoverTest, testing::Range<uint64_t>(1, 31));
+INSTANTIATE_TEST_SUITE_P(Seeds, FailoverTest, testing::Range<uint64_t>(1, 61));
 
 TEST_P(FailoverTest, NothingIsLostAndNothingIsThereTwice) {
   Random random(GetParam());
@@ -376,12 +376,13 @@ TEST_P(FailoverTest, NothingIsLostAndNothingIsThereTwice) {
     while (flying.size() < kInFlight && next < kBatches) {
       flying.push_back({next, leader, cluster.ProduceSequence(leader, next)});
       ++next;
+      cluster.Rounds(random.Below(4));
     }
     if (random.OneIn(12)) {
       // Some of the batches have left, some are on a disk, and perhaps nobody was told.
-      cluster.hold_network = random.OneIn(2);
+      cluster.hold_network = random.OneIn(3);
       for (uint64_t id = 1; id <= 3; ++id) cluster.node(id).hold_disk = random.OneIn(3);
-      cluster.Settle();
+      cluster.Rounds(random.Below(20));
       for (uint64_t id = 1; id <= 3; ++id) cluster.node(id).hold_disk = false;
       cluster.hold_network = false;
       const uint64_t victim = random.OneIn(3) ? random.Between(1, 3) : leader;
@@ -418,7 +419,9 @@ TEST_P(FailoverTest, NothingIsLostAndNothingIsThereTwice) {
       break;
     }
   }
-  cluster.Ticks(10);
+  RecordProperty("duplicates", static_cast<int>(duplicates));
+  cluster.WaitForLeader();
+  cluster.Ticks(60);
   const uint64_t leader = cluster.WaitForLeader();
   EXPECT_EQ(cluster.partition(leader).high_watermark(), Offset{kBatches});
   for (const auto& [sequence, offset] : acknowledged) EXPECT_EQ(offset, sequence);
