@@ -1,12 +1,13 @@
 // How fast the log store is beside what the disk can do, in one run: rounds of the store and rounds of plain writes take turns,
 // and what counts is the median of the ratios, for absolute figures drift by a factor of two.
 //
-//   storage_bench [--directory DIR] [--rounds N] [--json] [--skip-reopen]
+//   storage_bench [--directory DIR] [--rounds N] [--json] [--only merged|single|many|amplification|reopen]
 //
 // It reports and never fails on a time. DIR is on the disk to be measured; needs 4 GiB there, and leaves nothing.
 
 #include <fcntl.h>
 #include <glog/logging.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,6 +22,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "storage/base/limits.h"
@@ -38,6 +40,14 @@ double Median(std::vector<double> values) {
   CHECK(!values.empty());
   std::sort(values.begin(), values.end());
   return values[values.size() / 2];
+}
+
+// Of this process, in all its threads and in the kernel for it: hardly drifts when others use the machine.
+double CpuSeconds() {
+  rusage used{};
+  PCHECK(::getrusage(RUSAGE_SELF, &used) == 0);
+  const auto seconds = [](const timeval& time) { return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6; };
+  return seconds(used.ru_utime) + seconds(used.ru_stime);
 }
 
 // What this process gave to the disk so far.
@@ -70,7 +80,7 @@ class PlainFile {
     ::close(file_);
     ::unlink(path_.c_str());
   }
-  void AppendAndSync(const std::string& data) {
+  void AppendAndSync(std::string_view data) {
     PCHECK(::write(file_, data.data(), data.size()) == static_cast<ssize_t>(data.size()));
     PCHECK(::fdatasync(file_) == 0);
   }
@@ -79,6 +89,26 @@ class PlainFile {
   std::string path_;
   int file_;
 };
+
+void DropFromCache(const std::string& directory) {
+  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+    const int file = ::open(entry.path().c_str(), O_RDONLY | O_CLOEXEC);
+    PCHECK(file >= 0) << entry.path();
+    ::fdatasync(file);
+    ::posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
+    ::close(file);
+  }
+}
+
+void ReadFiles(const std::string& directory) {
+  std::vector<char> buffer(limits::kMiB);
+  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+    const int file = ::open(entry.path().c_str(), O_RDONLY | O_CLOEXEC);
+    PCHECK(file >= 0) << entry.path();
+    while (::read(file, buffer.data(), buffer.size()) > 0) continue;
+    ::close(file);
+  }
+}
 
 // --- The store
 
@@ -97,8 +127,9 @@ class Load final : public WriteSink {
     WaitUntilIdle();
   }
 
-  // `tasks` entries, one per task, at most `outstanding` on their way in each group.
-  void Run(uint64_t tasks, uint64_t outstanding) {
+  // `tasks` entries, one per task, at most `outstanding` on their way in each group. How many entries each synced write held.
+  std::vector<size_t> Run(uint64_t tasks, uint64_t outstanding) {
+    commits_.clear();
     for (uint64_t task = 0; task < tasks; ++task) {
       const uint64_t group = task % makers_.size();
       {
@@ -108,6 +139,7 @@ class Load final : public WriteSink {
       Append(group);
     }
     WaitUntilIdle();
+    return commits_;
   }
   double SecondsOfOneAppend() {
     const auto start = Clock::now();
@@ -118,6 +150,7 @@ class Load final : public WriteSink {
 
   void OnWritten(std::span<const WriteDone> done) override {
     std::lock_guard lock(mutex_);
+    commits_.push_back(done.size());  // the store tells a sink of all of a synced write at once
     for (const WriteDone& task : done) {
       CHECK(task.status.ok()) << task.status;
       --outstanding_[task.group.value() - first_group_];
@@ -154,6 +187,7 @@ class Load final : public WriteSink {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<uint64_t> outstanding_;
+  std::vector<size_t> commits_;
   uint64_t total_ = 0;
 };
 
@@ -161,7 +195,7 @@ struct Settings {
   std::string directory;
   int rounds = 9;
   bool json = false;
-  bool reopen = true;
+  std::string only;  // one part of it; empty: all
 };
 
 class Bench {
@@ -176,15 +210,11 @@ class Bench {
   }
 
   std::vector<Figure> Run() {
-    {
-      auto store = Open({.directory = settings_.directory + "/store"});
-      MergedCommits(*store);
-      OneOutstanding(*store);
-      ManyOutstanding(*store);
-    }
-    std::filesystem::remove_all(settings_.directory + "/store");
-    WriteAmplification();
-    if (settings_.reopen) Reopen();
+    if (Wanted("merged")) OnFreshStore(&Bench::MergedCommits);
+    if (Wanted("single")) OnFreshStore(&Bench::OneOutstanding);
+    if (Wanted("many")) OnFreshStore(&Bench::ManyOutstanding);
+    if (Wanted("amplification")) WriteAmplification();
+    if (Wanted("reopen")) Reopen();
     return figures_;
   }
 
@@ -194,39 +224,62 @@ class Bench {
     CHECK(store.ok()) << store.status();
     return *std::move(store);
   }
+  bool Wanted(const char* part) const { return settings_.only.empty() || settings_.only == part; }
+  void OnFreshStore(void (Bench::*part)(LogStore&)) {
+    const std::string directory = settings_.directory + "/store";
+    auto store = Open({.directory = directory});
+    (this->*part)(*store);
+    store.reset();
+    std::filesystem::remove_all(directory);
+  }
   void Report(std::string name, double value, std::string unit, std::string target = "") {
     figures_.push_back({std::move(name), value, std::move(unit), std::move(target)});
     std::fprintf(stderr, "%-66s %10.3f %-10s %s\n", figures_.back().name.c_str(), value, figures_.back().unit.c_str(),
                  figures_.back().target.c_str());
   }
 
+  // Seconds for writing and syncing the same amounts with nothing but a file.
+  double SecondsOfPlain(const std::vector<size_t>& commits, size_t entry_bytes) const {
+    const std::string data(*std::max_element(commits.begin(), commits.end()) * entry_bytes, 'x');
+    PlainFile file(settings_.directory + "/plain");
+    const auto start = Clock::now();
+    for (const size_t entries : commits) file.AppendAndSync(std::string_view(data).substr(0, entries * entry_bytes));
+    return SecondsSince(start);
+  }
+
+  // Rounds of the store, each followed by the plain file with the same commits.
+  struct Rounds {
+    std::vector<double> store_rates, plain_rates, ratios;  // entries per second
+    std::vector<double> entries_per_commit, cpu_micros_per_entry;
+  };
+  Rounds Compare(Load& load, size_t entry_bytes, uint64_t entries, uint64_t outstanding) const {
+    Rounds rounds;
+    load.Run(entries / 2, outstanding);
+    for (int round = 0; round < settings_.rounds; ++round) {
+      const double cpu = CpuSeconds();
+      const auto start = Clock::now();
+      const std::vector<size_t> commits = load.Run(entries, outstanding);
+      const auto count = static_cast<double>(entries);
+      rounds.store_rates.push_back(count / SecondsSince(start));
+      rounds.cpu_micros_per_entry.push_back((CpuSeconds() - cpu) * 1e6 / count);
+      rounds.plain_rates.push_back(count / SecondsOfPlain(commits, entry_bytes));
+      rounds.ratios.push_back(rounds.store_rates.back() / rounds.plain_rates.back());
+      rounds.entries_per_commit.push_back(count / static_cast<double>(commits.size()));
+    }
+    return rounds;
+  }
+
   void MergedCommits(LogStore& store) {
     constexpr uint64_t kEntries = 2048;  // 128 MiB
     constexpr size_t kEntryBytes = 64 * limits::kKiB;
+    constexpr double kMegabytes = kEntryBytes / 1e6;
     Load load(store, 1, 16, kEntryBytes);
-    const std::string commit(limits::kMiB, 'x');
-    const double megabytes = static_cast<double>(kEntries * kEntryBytes) / 1e6;
-    std::vector<double> plain_rates, store_rates, ratios, commit_sizes;
-    load.Run(kEntries / 2, 2);
-    for (int round = 0; round < settings_.rounds; ++round) {
-      auto start = Clock::now();
-      {
-        PlainFile file(settings_.directory + "/plain");
-        start = Clock::now();
-        for (uint64_t i = 0; i < kEntries * kEntryBytes / limits::kMiB; ++i) file.AppendAndSync(commit);
-        plain_rates.push_back(megabytes / SecondsSince(start));
-      }
-      const uint64_t syncs = store.Counters().syncs;
-      start = Clock::now();
-      load.Run(kEntries, 2);
-      store_rates.push_back(megabytes / SecondsSince(start));
-      commit_sizes.push_back(megabytes / static_cast<double>(store.Counters().syncs - syncs));
-      ratios.push_back(store_rates.back() / plain_rates.back());
-    }
-    Report("plain append + fdatasync, 1 MiB", Median(plain_rates), "MB/s");
-    Report("16 groups, 64 KiB entries, merged and synced", Median(store_rates), "MB/s");
-    Report("  of it in one commit", Median(commit_sizes), "MB");
-    Report("  ratio to plain", Median(ratios), "", ">= 0.75");
+    const Rounds rounds = Compare(load, kEntryBytes, kEntries, 2);
+    Report("16 groups, 64 KiB entries, merged and synced", Median(rounds.store_rates) * kMegabytes, "MB/s");
+    Report("  of it in one commit", Median(rounds.entries_per_commit) * kMegabytes, "MB");
+    Report("  plain append + fdatasync of the same commits", Median(rounds.plain_rates) * kMegabytes, "MB/s");
+    Report("  ratio to plain", Median(rounds.ratios), "", ">= 0.75");
+    Report("  CPU per megabyte", Median(rounds.cpu_micros_per_entry) / kMegabytes / 1e3, "ms");
   }
 
   void OneOutstanding(LogStore& store) {
@@ -254,14 +307,12 @@ class Bench {
   void ManyOutstanding(LogStore& store) {
     constexpr uint64_t kEntries = 100'000;
     Load load(store, 200, 16, limits::kKiB);
-    load.Run(kEntries / 4, 64);
-    std::vector<double> rates;
-    for (int round = 0; round < settings_.rounds; ++round) {
-      const auto start = Clock::now();
-      load.Run(kEntries, 64);
-      rates.push_back(static_cast<double>(kEntries) / SecondsSince(start));
-    }
-    Report("1 KiB entries, 1,024 outstanding from 16 groups", Median(rates), "entries/s", ">= 200000");
+    const Rounds rounds = Compare(load, limits::kKiB, kEntries, 64);
+    Report("1 KiB entries, 1,024 outstanding from 16 groups", Median(rounds.store_rates), "entries/s", ">= 200000");
+    Report("  of them in one commit", Median(rounds.entries_per_commit), "entries");
+    Report("  plain append + fdatasync of the same commits", Median(rounds.plain_rates), "entries/s");
+    Report("  ratio to plain", Median(rounds.ratios), "");
+    Report("  CPU per entry, producer included", Median(rounds.cpu_micros_per_entry), "us");
   }
 
   void WriteAmplification() {
@@ -280,29 +331,44 @@ class Bench {
   }
 
   void Reopen() {
-    const std::string directory = settings_.directory + "/reopen";
     constexpr uint64_t kGroups = 1000;
-    constexpr size_t kEntryBytes = 16 * limits::kKiB;
-    uint64_t wal_bytes = 0;
-    {
-      // Nothing is flushed, so that all of it has to be replayed.
-      auto store = Open({.directory = directory,
-                         .memtable_bytes = 2 * limits::kGiB,
-                         .write_buffer_bytes = 8 * limits::kGiB,
-                         .wal_bytes_max = 8 * limits::kGiB});
-      Load load(*store, 1, kGroups, kEntryBytes);
-      load.Run(limits::kGiB / kEntryBytes, 4);
-      wal_bytes = store->Counters().wal_bytes;
+    const std::string directory = settings_.directory + "/reopen";
+    std::vector<double> read_seconds, open_seconds, ratios, cpu_seconds, wal_gibibytes;
+    for (int round = 0; round < std::min(settings_.rounds, 3); ++round) {
+      wal_gibibytes.push_back(FillWal(directory, kGroups) / static_cast<double>(limits::kGiB));
+      DropFromCache(directory + "/db");
+      auto start = Clock::now();
+      ReadFiles(directory + "/db");
+      read_seconds.push_back(SecondsSince(start));
+
+      DropFromCache(directory + "/db");
+      const double cpu = CpuSeconds();
+      start = Clock::now();
+      auto store = Open({.directory = directory});
+      for (uint64_t group = 1; group <= kGroups; ++group) CHECK(store->Load(GroupId{group}).ok());
+      open_seconds.push_back(SecondsSince(start));
+      cpu_seconds.push_back(CpuSeconds() - cpu);
+      ratios.push_back(open_seconds.back() / read_seconds.back());
+      store.reset();
+      std::filesystem::remove_all(directory);
     }
-    Report("WAL at reopening", static_cast<double>(wal_bytes) / static_cast<double>(limits::kGiB), "GiB");
-    const auto start = Clock::now();
-    auto store = Open({.directory = directory});
-    const double opened = SecondsSince(start);
-    for (uint64_t group = 1; group <= kGroups; ++group) CHECK(store->Load(GroupId{group}).ok());
-    Report("reopening with 1,000 groups", opened, "s", "< 5");
-    Report("  and loading every group", SecondsSince(start), "s");
-    store.reset();
-    std::filesystem::remove_all(directory);
+    Report("reopening, nothing of the WAL in tables, and loading 1,000 groups", Median(open_seconds), "s", "< 5");
+    Report("  WAL", Median(wal_gibibytes), "GiB");
+    Report("  plain read of the same files, not cached", Median(read_seconds), "s");
+    Report("  ratio to plain", Median(ratios), "");
+    Report("  CPU", Median(cpu_seconds), "s");
+  }
+
+  // 1 GiB of entries of which nothing is flushed, so that all of it has to be replayed. The bytes of the WAL.
+  static double FillWal(const std::string& directory, uint64_t groups) {
+    constexpr size_t kEntryBytes = 16 * limits::kKiB;
+    auto store = Open({.directory = directory,
+                       .memtable_bytes = 2 * limits::kGiB,
+                       .write_buffer_bytes = 8 * limits::kGiB,
+                       .wal_bytes_max = 8 * limits::kGiB});
+    Load load(*store, 1, groups, kEntryBytes);
+    load.Run(limits::kGiB / kEntryBytes, 4);
+    return static_cast<double>(store->Counters().wal_bytes);
   }
 
   Settings settings_;
@@ -335,14 +401,14 @@ int Main(int argc, char** argv) {
     const std::string argument = argv[i];
     if (argument == "--json") {
       settings.json = true;
-    } else if (argument == "--skip-reopen") {
-      settings.reopen = false;
+    } else if (argument == "--only" && i + 1 < argc) {
+      settings.only = argv[++i];
     } else if (argument == "--directory" && i + 1 < argc) {
       settings.directory = argv[++i];
     } else if (argument == "--rounds" && i + 1 < argc) {
       settings.rounds = std::max(1, std::atoi(argv[++i]));
     } else {
-      std::fprintf(stderr, "usage: %s [--directory DIR] [--rounds N] [--json] [--skip-reopen]\n", argv[0]);
+      std::fprintf(stderr, "usage: %s [--directory DIR] [--rounds N] [--json] [--only merged|single|many|amplification|reopen]\n", argv[0]);
       return 2;
     }
   }
