@@ -12,8 +12,17 @@ namespace {
 constexpr std::string_view kTopicPrefix = "topic.";
 constexpr int64_t kNoEnd = std::numeric_limits<int64_t>::max();
 constexpr int64_t kMiB = 1024 * 1024;
+// What an entry leaves for the records of a batch: its header takes 40 bytes.
+constexpr int64_t kBatchBytesMax = 8 * kMiB - 40;
 
 constexpr std::array kKeys = {
+    ConfigKey{.name = "batch_bytes_max",
+              .scope = ConfigScope::kTopic,
+              .type = ConfigType::kInteger,
+              .default_value = "8388568",
+              .min = 1,
+              .max = kBatchBytesMax,
+              .doc = "The largest batch that is accepted, as it is sent, in bytes."},
     ConfigKey{.name = "default_partition_count",
               .scope = ConfigScope::kCluster,
               .type = ConfigType::kInteger,
@@ -29,16 +38,7 @@ constexpr std::array kKeys = {
               .max = 5,
               .choices = "1|3|5",
               .doc = "Replicas of each partition of a topic that is created without saying how many. A "
-                     "cluster of fewer nodes than "
-                     "that makes 1."},
-    ConfigKey{.name = "flush",
-              .scope = ConfigScope::kTopic,
-              .type = ConfigType::kChoice,
-              .default_value = "sync",
-              .choices = "relaxed|sync",
-              .doc = "sync: a record is acknowledged when a majority has it on the disk. relaxed: when a "
-                     "majority has it in memory; what "
-                     "was acknowledged may be lost when nodes lose power together."},
+                     "cluster of fewer nodes than that makes 1."},
     ConfigKey{.name = "record_bytes_max",
               .scope = ConfigScope::kTopic,
               .type = ConfigType::kInteger,
@@ -46,22 +46,7 @@ constexpr std::array kKeys = {
               .min = 1,
               .max = 32 * kMiB,
               .doc = "The largest record that is accepted, serialized, in bytes. A whole request has a limit "
-                     "of its own (8 MiB), so that "
-                     "larger records have to come compressed."},
-    ConfigKey{.name = "retention_bytes",
-              .scope = ConfigScope::kTopic,
-              .type = ConfigType::kInteger,
-              .default_value = "-1",
-              .min = -1,
-              .max = kNoEnd,
-              .doc = "A partition larger than so many bytes loses its oldest records. -1: no limit."},
-    ConfigKey{.name = "retention_ms",
-              .scope = ConfigScope::kTopic,
-              .type = ConfigType::kInteger,
-              .default_value = "604800000",
-              .min = -1,
-              .max = kNoEnd,
-              .doc = "Records older than so many milliseconds are deleted. -1: never."},
+                     "of its own (8 MiB), so that larger records have to come compressed."},
     ConfigKey{
         .name = "timestamp_ahead_ms_max",
         .scope = ConfigScope::kTopic,

@@ -4,7 +4,9 @@
 // A topic's setting counts before the cluster's ("topic.NAME", what topics get that say nothing themselves),
 // that before the default.
 //
-//   Setting s = EffectiveSetting(image, topic, "retention_ms");   // {"604800000", kDefault}
+//   Setting s = EffectiveSetting(image, topic, "record_bytes_max");   // {"1048576", kDefault}
+//
+// Only settings that do something exist: a row comes with what acts on it.
 #pragma once
 
 #include <cstdint>

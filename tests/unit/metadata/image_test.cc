@@ -147,7 +147,8 @@ TEST_F(ImageTest, NothingChangedBetweenAnImageAndItself) {
 
 TEST_F(ImageTest, ASnapshotBringsBackEverything) {
   scene_.Found({.nodes = 4, .racks = {"a", "b"}});
-  scene_.Create("orders", {.partitions = 5, .configs = {{"retention_ms", "1000"}}, .request_id = "r1"});
+  scene_.Create("orders",
+                {.partitions = 5, .configs = {{"timestamp_ahead_ms_max", "1000"}}, .request_id = "r1"});
   scene_.Create("gone", {.partitions = 5});
   scene_.Delete("gone");
   scene_.SetAlive(3, false);
@@ -156,9 +157,10 @@ TEST_F(ImageTest, ASnapshotBringsBackEverything) {
                   .Do(DecideLeaderPreference({.topic = {.name = "orders"}, .partition = 0, .node = other},
                                              scene_.image(), scene_.Draw()))
                   .ok());
-  ASSERT_TRUE(
-      scene_.Do(DecideConfigChange({.set = {{"topic.flush", "relaxed"}}}, scene_.image(), scene_.Draw()))
-          .ok());
+  ASSERT_TRUE(scene_
+                  .Do(DecideConfigChange({.set = {{"topic.timestamp_type", "append"}}}, scene_.image(),
+                                         scene_.Draw()))
+                  .ok());
 
   const Result<Shared<Image>> restored = DecodeImage(EncodeImage(scene_.image()), kSupportedFeatures);
   ASSERT_TRUE(restored.ok()) << restored.status();

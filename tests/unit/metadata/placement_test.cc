@@ -284,16 +284,17 @@ TEST_F(PartitionPlanTest, NewSettingsReachReplicasThatAreThere) {
   scene_.Create("orders", {.partitions = 2});
   scene_.Create("logs", {.partitions = 1});
   Shared<Image> before = scene_.shared();
-  ASSERT_TRUE(
-      scene_
-          .Do(DecideConfigChange({.topic = TopicSelector{.name = "orders"}, .set = {{"retention_ms", "1"}}},
-                                 scene_.image(), scene_.Draw()))
-          .ok());
+  ASSERT_TRUE(scene_
+                  .Do(DecideConfigChange(
+                      {.topic = TopicSelector{.name = "orders"}, .set = {{"timestamp_ahead_ms_max", "1"}}},
+                      scene_.image(), scene_.Draw()))
+                  .ok());
   EXPECT_THAT(ChangeSince(before, 1), ElementsAre("configure 1", "configure 2"));
   before = scene_.shared();
-  ASSERT_TRUE(
-      scene_.Do(DecideConfigChange({.set = {{"topic.retention_ms", "1"}}}, scene_.image(), scene_.Draw()))
-          .ok());
+  ASSERT_TRUE(scene_
+                  .Do(DecideConfigChange({.set = {{"topic.timestamp_ahead_ms_max", "1"}}}, scene_.image(),
+                                         scene_.Draw()))
+                  .ok());
   EXPECT_THAT(ChangeSince(before, 1), SizeIs(3));
 }
 

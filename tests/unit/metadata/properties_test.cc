@@ -117,7 +117,7 @@ class Asker {
     ChangeConfig request{.tag = Tag()};
     const bool topic = random_.OneIn(2);
     if (topic) request.topic = TopicSelector{.name = Name()};
-    const std::string name = topic ? "retention_ms" : "topic.retention_ms";
+    const std::string name = topic ? "timestamp_ahead_ms_max" : "topic.timestamp_ahead_ms_max";
     if (random_.OneIn(3)) {
       request.reset = {name};
     } else {

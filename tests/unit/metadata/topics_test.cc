@@ -121,9 +121,10 @@ TEST_F(TopicsTest, AnotherNamespaceDoesNotExist) {
 }
 
 TEST_F(TopicsTest, UnknownSettingsAreRefusedWithTheOneThatWasMeant) {
-  const Result<Decision> refused = scene_.TryCreate("orders", {.configs = {{"retenton_ms", "5"}}});
+  const Result<Decision> refused = scene_.TryCreate("orders", {.configs = {{"timestamp_ahed_ms_max", "5"}}});
   EXPECT_EQ(ReasonOf(refused), "UNKNOWN_CONFIG");
-  EXPECT_EQ(TextOf(refused), "a topic has no setting \"retenton_ms\"; did you mean \"retention_ms\"?");
+  EXPECT_EQ(TextOf(refused),
+            "a topic has no setting \"timestamp_ahed_ms_max\"; did you mean \"timestamp_ahead_ms_max\"?");
 }
 
 TEST_F(TopicsTest, WithoutAClusterThereAreNoTopics) {
@@ -246,54 +247,58 @@ TEST_F(TopicsTest, ATopicDoesNotShrinkNorGrowUnexpectedly) {
 
 TEST_F(TopicsTest, SettingsChangeOnlyFromTheVersionThatWasRead) {
   scene_.Create("orders");
-  const ChangeConfig first{
-      .topic = TopicSelector{.name = "orders"}, .set = {{"retention_ms", "1000"}}, .expected_version = 1};
+  const ChangeConfig first{.topic = TopicSelector{.name = "orders"},
+                           .set = {{"timestamp_ahead_ms_max", "1000"}},
+                           .expected_version = 1};
   EXPECT_EQ(Change(first)->outcome.config_version, 2u);
   ChangeConfig late = first;
-  late.set = {{"retention_ms", "5"}};
+  late.set = {{"timestamp_ahead_ms_max", "5"}};
   EXPECT_EQ(ReasonOf(Change(late)), "VERSION_MISMATCH");
-  EXPECT_EQ(scene_.topic("orders").configs.at("retention_ms"), "1000");
+  EXPECT_EQ(scene_.topic("orders").configs.at("timestamp_ahead_ms_max"), "1000");
 }
 
 TEST_F(TopicsTest, AChangeThatChangesNothingIsNoChange) {
-  scene_.Create("orders", {.configs = {{"flush", "relaxed"}}});
+  scene_.Create("orders", {.configs = {{"timestamp_type", "append"}}});
   const Result<Decision> same =
-      Change({.topic = TopicSelector{.name = "orders"}, .set = {{"flush", "relaxed"}}});
+      Change({.topic = TopicSelector{.name = "orders"}, .set = {{"timestamp_type", "append"}}});
   EXPECT_TRUE(same->outcome.repeated);
   EXPECT_EQ(scene_.topic("orders").config_version, 1u);
 }
 
 TEST_F(TopicsTest, TheNarrowestSettingCountsAndSaysWhereItComesFrom) {
   scene_.Create("orders");
-  const auto retention = [&] {
-    return EffectiveSetting(scene_.image(), scene_.topic("orders"), "retention_ms");
+  const auto ahead = [&] {
+    return EffectiveSetting(scene_.image(), scene_.topic("orders"), "timestamp_ahead_ms_max");
   };
-  EXPECT_EQ(retention().source, ConfigSource::kDefault);
-  ASSERT_TRUE(Change({.set = {{"topic.retention_ms", "7"}}}).ok());
-  EXPECT_EQ(retention().value, "7");
-  EXPECT_EQ(retention().source, ConfigSource::kCluster);
-  ASSERT_TRUE(Change({.topic = TopicSelector{.name = "orders"}, .set = {{"retention_ms", "9"}}}).ok());
-  EXPECT_EQ(IntegerOf(retention()), 9);
-  EXPECT_EQ(retention().source, ConfigSource::kTopic);
-  ASSERT_TRUE(Change({.topic = TopicSelector{.name = "orders"}, .reset = {"retention_ms"}}).ok());
-  EXPECT_EQ(retention().value, "7");
+  EXPECT_EQ(ahead().source, ConfigSource::kDefault);
+  ASSERT_TRUE(Change({.set = {{"topic.timestamp_ahead_ms_max", "7"}}}).ok());
+  EXPECT_EQ(ahead().value, "7");
+  EXPECT_EQ(ahead().source, ConfigSource::kCluster);
+  ASSERT_TRUE(
+      Change({.topic = TopicSelector{.name = "orders"}, .set = {{"timestamp_ahead_ms_max", "9"}}}).ok());
+  EXPECT_EQ(IntegerOf(ahead()), 9);
+  EXPECT_EQ(ahead().source, ConfigSource::kTopic);
+  ASSERT_TRUE(Change({.topic = TopicSelector{.name = "orders"}, .reset = {"timestamp_ahead_ms_max"}}).ok());
+  EXPECT_EQ(ahead().value, "7");
 }
 
 TEST_F(TopicsTest, BadSettingsAreRefusedWithValueAndRange) {
   const auto refusal = [&](const std::string& name, const std::string& value) {
     return TextOf(Change({.set = {{name, value}}}));
   };
-  EXPECT_EQ(refusal("topic.flush", "never"),
-            "setting topic.flush cannot be \"never\"; it takes relaxed|sync");
+  EXPECT_EQ(refusal("topic.timestamp_type", "never"),
+            "setting topic.timestamp_type cannot be \"never\"; it takes append|create");
   EXPECT_EQ(refusal("topic.record_bytes_max", "0"),
             "setting topic.record_bytes_max cannot be \"0\"; it takes 1..33554432");
-  EXPECT_THAT(refusal("topic.retention_ms", "7d"), HasSubstr("cannot be \"7d\"; it takes -1.."));
-  EXPECT_THAT(refusal("topic.retention_ms", "007"), HasSubstr("cannot be \"007\""));
+  EXPECT_THAT(refusal("topic.timestamp_ahead_ms_max", "7d"), HasSubstr("cannot be \"7d\"; it takes 0.."));
+  EXPECT_THAT(refusal("topic.timestamp_ahead_ms_max", "007"), HasSubstr("cannot be \"007\""));
   EXPECT_THAT(refusal("default_replication_factor", "2"), HasSubstr("1|3|5"));
-  EXPECT_THAT(refusal("retention_ms", "5"), HasSubstr("did you mean \"topic.retention_ms\"?"));
+  EXPECT_THAT(refusal("timestamp_ahead_ms_max", "5"),
+              HasSubstr("did you mean \"topic.timestamp_ahead_ms_max\"?"));
   EXPECT_EQ(ReasonOf(Change({})), "INVALID_ARGUMENT");
-  EXPECT_EQ(ReasonOf(Change({.set = {{"topic.flush", "sync"}}, .reset = {"topic.flush"}})),
-            "INVALID_ARGUMENT");
+  EXPECT_EQ(
+      ReasonOf(Change({.set = {{"topic.timestamp_type", "create"}}, .reset = {"topic.timestamp_type"}})),
+      "INVALID_ARGUMENT");
 }
 
 TEST(ConfigSchemaTest, EveryDefaultIsAValueOfItsKey) {
