@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <atomic>
 #include <chrono>
@@ -54,6 +55,7 @@ class RocksStoreTest : public testing::Test {
     return true;
   }
 
+  size_t heap_bytes_ = 0;
   ScratchDirectory scratch_;
   RocksStoreOptions options_{.directory = scratch_ / "data",
                              .log_families = 2,
@@ -212,6 +214,26 @@ TEST_F(RocksStoreTest, AThousandGroupsComeBack) {
   EXPECT_EQ(group->hard_state.voted_for.incarnation, 500U);
   EXPECT_EQ(group->configurations.size(), 1U);
   EXPECT_EQ(group->bounds.last_index(), LogIndex{2});
+}
+
+TEST_F(RocksStoreTest, AnIdleGroupTakesLessThanAKibibyte) {
+  options_.block_cache_bytes = 0;
+  const auto heap_bytes_with = [&](uint64_t groups) {
+    for (uint64_t group = store_->Groups().size() + 1; group <= groups; ++group) {
+      EntryMaker make(GroupId{group});
+      ASSERT_TRUE(Write({.group = GroupId{group}, .create = GroupIdentity{.self = {}, .label = "orders/1"}}).ok());
+      ASSERT_TRUE(Write({.group = GroupId{group}, .entries = {make.Noop()}}).ok());
+    }
+    Reopen();  // nothing of them is left in tails or memtables
+    heap_bytes_ = ::mallinfo2().uordblks;
+  };
+  Open();
+  heap_bytes_with(100);
+  const size_t few = heap_bytes_;
+  if (few == 0) GTEST_SKIP() << "this build's allocator does not count";
+  heap_bytes_with(600);
+  EXPECT_LT(heap_bytes_, few + 500 * limits::kKiB) << "now " << heap_bytes_ << ", before " << few;
+  EXPECT_GT(heap_bytes_, few);
 }
 
 TEST_F(RocksStoreTest, CountersTellWhatTheEngineWrote) {
