@@ -129,23 +129,16 @@ TEST(FetchVisibilityTest, ANewLeaderAnswersNobodyBeforeItIsSure) {
   PartitionCluster cluster(3);
   ASSERT_EQ(cluster.WaitForLeader(), 1u);
   cluster.Append(1, SetOf(1));
-  cluster.Kill(1);
-  // Nobody's disk works: votes and the first entry of a term wait for it.
-  uint64_t leader = 0;
-  for (int tick = 0; tick < 200 && leader == 0; ++tick) {
-    for (uint64_t id : {2, 3}) {
-      if (cluster.partition(id).status().leadership.role == raft::Role::kLeader) leader = id;
-    }
-    if (leader == 0) {
-      for (uint64_t id : {2, 3}) {
-        const auto* core = cluster.host(id).Find(kGroup);
-        cluster.node(id).hold_disk = core->role() == raft::Role::kLeader;
-      }
-      cluster.Ticks(1);
-    }
-  }
-  leader = cluster.WaitForLeader();
-  EXPECT_EQ(FetchNow(cluster, Earliest{}, leader), "[0,1) next 1");
+  ASSERT_TRUE(cluster.host(1).TransferLeadership(kGroup, {NodeId{2}, 1}).ok());
+  const auto leadership = [&] { return cluster.partition(2).status().leadership; };
+  while (leadership().role != raft::Role::kLeader) cluster.Rounds(1);
+  ASSERT_FALSE(leadership().surely);
+  EXPECT_EQ(cluster.Fetched(2, cluster.Fetch(2, {.start = Earliest{}})), "NO_LEADER");
+  EXPECT_EQ(cluster.Fetched(2, cluster.Locate(2, Latest{})), "NO_LEADER");
+  EXPECT_EQ(cluster.Produced(2, cluster.Produce(2, SetOf(1))), "NO_LEADER");
+  cluster.Settle();
+  ASSERT_TRUE(leadership().surely);
+  EXPECT_EQ(FetchNow(cluster, Earliest{}, 2), "[0,1) next 1");
 }
 
 TEST(FetchVisibilityTest, AFollowerSaysWhoLeads) {
@@ -315,6 +308,15 @@ TEST_F(ColdFetchTest, ASequentialReaderLooksItsPlaceUpOnce) {
   }
   EXPECT_EQ(all, "[0,2) next 2; [2,3) next 3; [3,6) next 6; ");
   EXPECT_EQ(cluster.partition(1).status().fetch.places_looked_up, 1u);
+}
+
+TEST_F(ColdFetchTest, APlaceThatWasCutOffIsLookedUpAnew) {
+  EXPECT_EQ(FetchAt(Offset{3}), "[3,6) next 6");  // the next one is at the next entry
+  cluster.Trim(1, 6);                             // which is this one, and goes with what it trims
+  cluster.Ticks(5);
+  ASSERT_EQ(cluster.Append(1, SetOf(1)), 6u);
+  cluster.Append(1, SetOf(1));
+  EXPECT_EQ(FetchAt(Offset{6}), "[6,7) [7,8) next 8");
 }
 
 TEST_F(ColdFetchTest, ADamagedEntryIsDataLossAndNotAnEmptyAnswer) {

@@ -319,6 +319,25 @@ TEST(ProduceTest, WhatALostLeaderProposedInVainIsNotLeader) {
   EXPECT_EQ(cluster.Produced(leader, again), "OK at 1");
 }
 
+TEST(ProduceTest, ALeaderThatComesBackHasForgottenWhatItProposedInVain) {
+  PartitionCluster cluster(3);
+  ASSERT_EQ(cluster.WaitForLeader(), 1u);
+  cluster.Isolate(1);
+  for (uint64_t sequence = 0; sequence < 5; ++sequence) cluster.ProduceSequence(1, sequence);
+  cluster.Ticks(60);
+  const uint64_t other = cluster.WaitForLeader();
+  ASSERT_NE(other, 1u);
+  cluster.Heal();
+  cluster.Ticks(20);
+  ASSERT_TRUE(cluster.host(other).TransferLeadership(kGroup, {NodeId{1}, 1}).ok());
+  cluster.Ticks(5);
+  ASSERT_EQ(cluster.WaitForLeader(), 1u);
+  EXPECT_EQ(cluster.Produced(1, cluster.ProduceSequence(1, 3)), "UNKNOWN_PRODUCER");
+  const uint64_t again = cluster.ProduceSequence(1, 0);
+  cluster.Settle();
+  EXPECT_EQ(cluster.Produced(1, again), "OK at 0");
+}
+
 TEST(ProduceTest, WhenNobodyTellsTheOutcomeIsUnknown) {
   PartitionCluster cluster(3);
   ASSERT_EQ(cluster.WaitForLeader(), 1u);
