@@ -53,6 +53,12 @@ void Nemesis::Heal() {
     node->disk().FailWrite(kNeverFail);
     // A process that is about to leave over its failed disk goes now.
     if (node->up() && !node->store().health().ok()) node->PowerCut(0, "its storage failed");
+  }
+  BootAll();
+}
+
+void Nemesis::BootAll() {
+  for (const auto& node : world_.nodes()) {
     if (!node->up()) node->Boot();
   }
 }

@@ -17,6 +17,8 @@ class Nemesis {
   // Stops all faults and undoes those that last: links mended, nodes up and awake, clocks and disks as they
   // should be.
   void Heal();
+  // Starts what is down: a write that failed before the healing may end a process after it.
+  void BootAll();
 
  private:
   Node& AnyNode();

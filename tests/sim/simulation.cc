@@ -62,6 +62,7 @@ class Simulation {
     std::string missing = "nothing was looked at";
     while (world_.verdict().ok() && world_.now() < deadline) {
       RunUntil(world_.now() + 5 * world_.swarm().tick);
+      nemesis_.BootAll();
       missing = Missing();
       if (missing.empty()) return Finish();
     }
