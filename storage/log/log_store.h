@@ -102,8 +102,9 @@ struct WriteTask {
   size_t bytes() const;
   // Whether nothing would be written: such a task completes in its turn and costs no sync.
   bool empty() const;
-  // Refused while the disk is below its reserve: data entries, rows, chunks, new groups. Votes, trims, deletes and the small
-  // entries by which a log is trimmed or a group reconfigured go on.
+  // Refused while the disk is below its reserve: data entries, rows, further chunks, new groups. Votes, trims, deletes and the
+  // small writes by which a log is trimmed or a group reconfigured go on; the first chunk of a snapshot is one of these,
+  // since a partition's log can only be cut behind one, and all of its state fits into one.
   bool grows() const;
 };
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <rocksdb/cache.h>
+#include <rocksdb/convenience.h>
 #include <rocksdb/env.h>
 #include <rocksdb/iostats_context.h>
 #include <rocksdb/perf_level.h>
@@ -171,6 +172,8 @@ Status Engine::CreateFamilies(const RocksStoreOptions& options, uint32_t log_fam
 
 Engine::~Engine() {
   if (db_ == nullptr) return;
+  // A background job that failed sleeps for a second before it lets go of its family: wait for it before the families go.
+  rocksdb::CancelAllBackgroundWork(db_.get(), /*wait=*/true);
   for (rocksdb::ColumnFamilyHandle* handle : handles_) {
     if (handle != nullptr) db_->DestroyColumnFamilyHandle(handle);
   }

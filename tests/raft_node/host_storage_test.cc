@@ -239,6 +239,18 @@ TEST(HostStorageTest, AVoteIsNotRefusedOnAccountOfRows) {
   EXPECT_NE(cluster.LeaderOf(), 0u);
 }
 
+TEST(HostStorageTest, AFullDiskIsNoReasonNotToCutTheLog) {
+  HostCluster cluster(1);
+  cluster.CreateEverywhere(kGroup, {.chunk_bytes = limits::kSnapshotChunkBytes});
+  cluster.WaitForLeader();
+  cluster.ProposeAll(1, {"a", "b"});
+  cluster.node(1).disk.SetFreeBytes(0);
+  ASSERT_TRUE(cluster.host(1).TakeSnapshot(kGroup).ok());
+  cluster.Ticks(20);
+  EXPECT_EQ(cluster.core(1).log().first(), cluster.core(1).applied() + 1);
+  EXPECT_TRUE(cluster.core(1).fault().ok());
+}
+
 TEST(HostStorageTest, WorkThatIsPostedOutlivesItsHost) {
   HostCluster cluster(3);
   cluster.CreateEverywhere();

@@ -187,9 +187,11 @@ TEST_P(WriterTest, BelowTheReserveOnlyWhatGrowsIsRefused) {
   EXPECT_EQ(refused.Detail("free_bytes"), std::to_string(limits::kDiskReserveBytes - 1));
   EXPECT_THAT(Put("key", "more"), FailsWith(Reason::kDiskFull));
   EXPECT_THAT(Create(kOther), FailsWith(Reason::kDiskFull));
-  EXPECT_THAT(Write({.group = kGroup, .chunks = {{.id = 1, .number = 0, .data = Bytes::Static("x")}}}),
+  EXPECT_THAT(Write({.group = kGroup, .chunks = {{.id = 1, .number = 1, .data = Bytes::Static("x")}}}),
               FailsWith(Reason::kDiskFull));
 
+  // A partition's log is cut behind a snapshot of one chunk.
+  EXPECT_THAT(Write({.group = kGroup, .chunks = {{.id = 1, .number = 0, .data = Bytes::Static("x")}}}), IsOk());
   EXPECT_THAT(Vote({.term = Term{2}, .voted_for = kIdentity.self}), IsOk());
   EXPECT_THAT(TrimTo(LogIndex{1}), IsOk());
   EXPECT_THAT(Write({.group = kGroup, .drop_snapshots = {1}}), IsOk());
