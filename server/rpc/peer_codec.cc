@@ -561,6 +561,7 @@ namespace {
 
 constexpr uint32_t kHelloField = 1;
 constexpr uint32_t kMessageField = 2;
+constexpr size_t kFrameBytesMax = 6;  // a tag and a length
 
 Status CheckSize(const Bytes& encoded) {
   if (encoded.size() <= limits::kPeerMessageBytesMax) return {};
@@ -598,7 +599,7 @@ Status Finish(size_t received_bytes, PeerMessage* bundle) {
 }  // namespace
 
 EncodedMessage EncodePeerMessage(const PeerMessage& message) {
-  WireWriter out;
+  WireWriter out(WireSize::Of(message));
   Put(out, message);
   return out.Finish();
 }
@@ -614,13 +615,13 @@ Result<PeerMessage> DecodePeerMessage(const Bytes& encoded) {
 }
 
 EncodedMessage EncodeChannelMessage(const PeerMessage& message) {
-  WireWriter out;
+  WireWriter out(kFrameBytesMax + WireSize::Of(message));
   out.Message(kMessageField, message);
   return out.Finish();
 }
 
 EncodedMessage EncodeChannelHello(const EncodedHello& hello) {
-  WireWriter out;
+  WireWriter out(kFrameBytesMax + hello.bytes.size());
   out.Payload(kHelloField, hello.bytes);
   return out.Finish();
 }

@@ -15,6 +15,7 @@
 
 #include <google/protobuf/io/coded_stream.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -85,6 +86,9 @@ class WireSize {
 
 class WireWriter {
  public:
+  // What one Put writes, or one Message; large payloads in it are shared.
+  explicit WireWriter(size_t bytes) : bytes_(bytes) {}
+
   void Varint(uint32_t field, uint64_t value) {
     if (value != 0) AlwaysVarint(field, value);
   }
@@ -103,10 +107,7 @@ class WireWriter {
     if (payload.empty()) return;
     Number(uint64_t{field} << 3 | 2);
     Number(payload.size());
-    if (payload.size() < kSharedBytesMin) {
-      frame_ += payload.view();
-      return;
-    }
+    if (payload.size() < kSharedBytesMin) return Append(payload.data(), payload.size());
     EndFrame();
     encoded_.pieces.push_back(payload);
     encoded_.bytes += payload.size();
@@ -140,8 +141,16 @@ class WireWriter {
     const uint8_t* end = google::protobuf::io::CodedOutputStream::WriteVarint64ToArray(value, bytes);
     Append(bytes, static_cast<size_t>(end - bytes));
   }
-  void Append(const uint8_t* bytes, size_t count) {
-    frame_.append(reinterpret_cast<const char*>(bytes), count);
+  void Append(const uint8_t* bytes, size_t count) { Append(reinterpret_cast<const char*>(bytes), count); }
+  void Append(const char* bytes, size_t count) {
+    if (frame_.size() + count > frame_.capacity()) Grow(count);
+    frame_.append(bytes, count);
+  }
+  // What frames a large payload is small; what grows beyond that is likely to hold all that is left.
+  void Grow(size_t count) {
+    const size_t rest = bytes_ - encoded_.bytes;
+    frame_.reserve(std::max(frame_.size() + count,
+                            frame_.capacity() < kSharedBytesMin ? std::min(rest, kSharedBytesMin) : rest));
   }
   void EndFrame() {
     if (frame_.empty()) return;
@@ -149,6 +158,7 @@ class WireWriter {
     encoded_.pieces.emplace_back(std::exchange(frame_, {}));
   }
 
+  const size_t bytes_;
   std::string frame_;
   EncodedMessage encoded_;
 };

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cctype>
 #include <map>
-#include <regex>
 #include <set>
 
 namespace flotilla::proto_test {
@@ -18,17 +17,39 @@ using google::protobuf::MethodDescriptorProto;
 using google::protobuf::ServiceDescriptorProto;
 using google::protobuf::SourceCodeInfo;
 
-bool IsLowerSnake(const std::string& name) {
-  static const std::regex kShape("[a-z][a-z0-9]*(_[a-z0-9]+)*");
-  return std::regex_match(name, kShape);
+// No <regex>: GCC 12 takes it for uninitialised under the sanitizers.
+bool IsLower(char letter) { return 'a' <= letter && letter <= 'z'; }
+bool IsUpper(char letter) { return 'A' <= letter && letter <= 'Z'; }
+bool IsDigit(char letter) { return '0' <= letter && letter <= '9'; }
+
+// Words of letters and digits between single underscores; the first begins with a letter.
+bool IsSnake(const std::string& name, bool (*is_letter)(char)) {
+  if (name.empty() || !is_letter(name[0]) || name.back() == '_') return false;
+  if (name.find("__") != std::string::npos) return false;
+  return std::all_of(name.begin(), name.end(), [is_letter](char letter) {
+    return is_letter(letter) || IsDigit(letter) || letter == '_';
+  });
 }
-bool IsUpperSnake(const std::string& name) {
-  static const std::regex kShape("[A-Z][A-Z0-9]*(_[A-Z0-9]+)*");
-  return std::regex_match(name, kShape);
-}
+bool IsLowerSnake(const std::string& name) { return IsSnake(name, &IsLower); }
+bool IsUpperSnake(const std::string& name) { return IsSnake(name, &IsUpper); }
 bool IsPascal(const std::string& name) {
-  static const std::regex kShape("[A-Z][A-Za-z0-9]*");
-  return std::regex_match(name, kShape);
+  return !name.empty() && IsUpper(name[0]) && std::all_of(name.begin(), name.end(), [](char letter) {
+    return IsUpper(letter) || IsLower(letter) || IsDigit(letter);
+  });
+}
+// "flotilla.internal.v1".
+bool IsVersionedPackage(const std::string& package) {
+  const size_t dot = package.rfind('.');
+  if (dot == std::string::npos) return false;
+  const std::string version = package.substr(dot + 1);
+  if (version.size() < 2 || version[0] != 'v' || version[1] == '0') return false;
+  if (!std::all_of(version.begin() + 1, version.end(), &IsDigit)) return false;
+  for (size_t start = 0; start <= dot;) {
+    const size_t end = package.find('.', start);
+    if (!IsLowerSnake(package.substr(start, end - start))) return false;
+    start = end + 1;
+  }
+  return true;
 }
 
 // "ReplicaState" -> "REPLICA_STATE".
@@ -254,8 +275,7 @@ class FileLinter {
   void CheckFile() {
     Expect(file_.syntax() == "proto3", "SYNTAX_SPECIFIED", "", "syntax is not proto3");
     const std::string& package = file_.package();
-    static const std::regex kPackage("[a-z][a-z0-9]*(\\.[a-z][a-z0-9_]*)*\\.v[1-9][0-9]*");
-    Expect(std::regex_match(package, kPackage), "PACKAGE_VERSION_SUFFIX", "",
+    Expect(IsVersionedPackage(package), "PACKAGE_VERSION_SUFFIX", "",
            "package \"" + package + "\" is not lower case words that end in a version, such as flotilla.v1");
 
     std::string directory = package;
