@@ -93,6 +93,7 @@ struct LogFetch {
   LogIndex first;
   LogIndex last;  // exclusive
   size_t bytes_max = 0;
+  Term term;      // in which they are wanted: the log may have been cut since
 };
 
 // The follower needs entries that were trimmed: send a snapshot, then call SnapshotSent() or SnapshotFailed().
@@ -200,7 +201,8 @@ class RaftCore {
   // Its entries may have been moved away.
   void Written(AppendTask task, const Status& status);
   void Applied(LogIndex index);
-  // Answers a LogFetch. TRIMMED leads to a snapshot; any other error makes this replica faulty.
+  // Answers a LogFetch. TRIMMED leads to a snapshot; any other error makes this replica faulty, but for OFFSET_OUT_OF_RANGE when the
+  // leadership was lost meanwhile and the log cut.
   void LogRead(const LogFetch& fetch, Result<std::vector<Entry>> entries);
   // Answers a SnapshotWanted: the replica has installed one that ends at `anchor`, or could not be given one.
   void SnapshotSent(ReplicaId to, LogIndex anchor);

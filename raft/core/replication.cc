@@ -212,7 +212,11 @@ void RaftCore::SendAppend(Progress* progress) {
     }
     if (progress->next < log_.tail_first()) {
       progress->fetching = true;
-      output_.fetches.push_back({progress->id, progress->next, std::min(log_.tail_first(), log_.stable() + 1), bytes_max});
+      output_.fetches.push_back({.to = progress->id,
+                                 .first = progress->next,
+                                 .last = std::min(log_.tail_first(), log_.stable() + 1),
+                                 .bytes_max = bytes_max,
+                                 .term = term()});
       return;
     }
     SendEntries(progress, *log_.TailEntries(progress->next, log_.last() + 1, bytes_max, options_.append_entries_max));
@@ -240,11 +244,14 @@ void RaftCore::SendEntries(Progress* progress, std::vector<Entry> entries) {
 
 void RaftCore::LogRead(const LogFetch& fetch, Result<std::vector<Entry>> entries) {
   if (!fault_.ok()) return;
-  if (!entries.ok() && entries.status().reason() != Reason::kTrimmed) {
+  // Asked for in an earlier term of office: what it found was not of this log.
+  const bool stale = role_ != Role::kLeader || fetch.term != term();
+  if (!entries.ok() && entries.status().reason() != Reason::kTrimmed &&
+      !(stale && entries.status().reason() == Reason::kOffsetOutOfRange)) {
     EnterFault(entries.status());
     return;
   }
-  if (role_ != Role::kLeader) return;
+  if (stale) return;
   Progress* progress = FindProgress(fetch.to);
   if (progress == nullptr || !progress->fetching) return;
   progress->fetching = false;
@@ -253,7 +260,12 @@ void RaftCore::LogRead(const LogFetch& fetch, Result<std::vector<Entry>> entries
   if (progress->state == ProgressState::kSnapshot || !log_.TermAt(progress->next - 1)) return;
   if (progress->state == ProgressState::kProbe && progress->probe_sent) return;
   for (const Entry& entry : *entries) {
-    if (!log_.Has(entry.id())) return;  // read in an earlier term of office, overwritten since
+    if (log_.Has(entry.id())) continue;
+    EnterFault(Status(Reason::kDataLoss, "entry " + std::to_string(entry.index().value()) + " of group " +
+                                             std::to_string(options_.group.value()) + " was read back with term " +
+                                             std::to_string(entry.term().value()) +
+                                             ", which is not that of the log; remove this replica and add it anew"));
+    return;
   }
   SendEntries(progress, std::move(*entries));
 }

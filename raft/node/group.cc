@@ -203,7 +203,8 @@ bool Group::Fetch(const LogFetch& fetch) {
                                       .first = fetch.first,
                                       .last = fetch.last,
                                       .bytes_max = fetch.bytes_max,
-                                      .to = fetch.to}});
+                                      .to = fetch.to,
+                                      .term = fetch.term}});
   return false;
 }
 
@@ -211,7 +212,7 @@ void Group::OnRead(const EntriesWanted& wanted, Result<std::vector<storage::Entr
   switch (wanted.purpose) {
     case EntriesWanted::Purpose::kFollower:
       CatchUp();
-      core_.LogRead({wanted.to, wanted.first, wanted.last, wanted.bytes_max}, std::move(entries));
+      core_.LogRead({wanted.to, wanted.first, wanted.last, wanted.bytes_max, wanted.term}, std::move(entries));
       return;
     case EntriesWanted::Purpose::kApply:
       if (wanted.ticket != apply_ticket_) return;

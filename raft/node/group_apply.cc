@@ -27,7 +27,8 @@ void Group::ApplySlice() {
                                       .first = first,
                                       .last = last,
                                       .bytes_max = bytes_max,
-                                      .to = {}}});
+                                      .to = {},
+                                      .term = {}}});
 }
 
 void Group::Apply(const std::vector<storage::Entry>& entries) {

@@ -105,7 +105,8 @@ void Group::FindAnchor(LogIndex index) {
                                         .first = index,
                                         .last = index + 1,
                                         .bytes_max = 1,
-                                        .to = {}}});
+                                        .to = {},
+                                        .term = {}}});
     return;
   }
   WriteOwnChunks();

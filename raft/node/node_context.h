@@ -25,6 +25,7 @@ struct EntriesWanted {
   LogIndex last;  // exclusive
   size_t bytes_max = 0;
   ReplicaId to;   // kFollower
+  Term term;      // kFollower
 };
 struct ChunkWanted {
   uint64_t transfer = 0;
