@@ -397,6 +397,7 @@ static void Put(Out& out, const NodeHeartbeatReply& reply) {
   out.Varint(4, !reply.known);
   out.Packed(5, reply.absent);
   for (const HeartbeatReplyRow& row : reply.rows) out.Message(6, row);
+  out.Varint(7, reply.receiver_boot);
 }
 static void Read(WireReader& in, NodeHeartbeatReply* reply) {
   const auto add_absent = [&](uint64_t group) {
@@ -413,6 +414,7 @@ static void Read(WireReader& in, NodeHeartbeatReply* reply) {
       case 4: reply->known = !in.Bool(); break;
       case 5: in.Varints(add_absent); break;
       case 6: ReadElement(in, limits::kHeartbeatRowsMax, "rows in an answer to a heartbeat", &reply->rows); break;
+      case 7: reply->receiver_boot = in.Varint(); break;
       default: in.Skip();
     }
   }

@@ -123,6 +123,7 @@ inline wire::PeerMessage Generated(const raft::PeerMessage& from) {
   if (from.heartbeat_reply) {
     wire::NodeHeartbeatReply* reply = to.mutable_heartbeat_reply();
     reply->set_boot(from.heartbeat_reply->boot);
+    reply->set_receiver_boot(from.heartbeat_reply->receiver_boot);
     reply->set_sequence(from.heartbeat_reply->sequence);
     reply->set_version(from.heartbeat_reply->version);
     reply->set_unknown_version(!from.heartbeat_reply->known);

@@ -84,7 +84,7 @@ std::vector<PeerMessage> OneOfEach() {
   heartbeats.heartbeat = {.boot = 1, .sequence = 2, .version = 3, .full = true};
   heartbeats.heartbeat->rows.push_back({GroupId{7}, kFrom, kTo, Term{9}, LogIndex{4}, 5});
   heartbeats.heartbeat->rows.push_back({GroupId{8}, kFrom, kTo, Term{1}, LogIndex{0}, 0});
-  heartbeats.heartbeat_reply = {.boot = 1, .sequence = 2, .version = 3, .known = false};
+  heartbeats.heartbeat_reply = {.boot = 1, .receiver_boot = 9, .sequence = 2, .version = 3, .known = false};
   heartbeats.heartbeat_reply->absent = {GroupId{0}, GroupId{300}, GroupId{kLargest}};
   heartbeats.heartbeat_reply->rows.push_back({GroupId{7}, kFrom, kTo, Term{9}, 5, LogIndex{6}});
   bundles.push_back(heartbeats);
