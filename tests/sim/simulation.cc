@@ -158,6 +158,7 @@ class Simulation {
       const std::optional<Status> proposed = world_.OutcomeOf(probe.proposal);
       const std::optional<Status> read = world_.OutcomeOf(probe.read);
       if (proposed && proposed->ok() && read && read->ok()) continue;
+      if (!IsMember(group, probe.view)) continue;  // a change that was under way has dropped it since
       std::ostringstream out;
       out << "group " << group << ": a fresh proposal to the leader that node " << probe.view
           << " names ended with " << (proposed ? proposed->ToString() : "nothing")
@@ -172,6 +173,15 @@ class Simulation {
       if (probe.read == 0 || (read && !read->ok())) probe.read = world_.Read(group, probe.view);
     }
     return missing;
+  }
+
+  // Whether the group counts on a replica there; while nobody leads, as before.
+  bool IsMember(GroupId group, NodeId node) {
+    if (!world_.LeaderOf(group)) return true;
+    for (const ReplicaId& member : Leader(group)->configuration().Replicas()) {
+      if (member.node == node) return true;
+    }
+    return false;
   }
 
   const raft::RaftCore* Leader(GroupId group) { return world_.CoreOn(group, *world_.LeaderOf(group)); }
