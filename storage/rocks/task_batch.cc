@@ -107,7 +107,8 @@ void TaskBatch::PutTask(const WriteTask& task, const TaskEffect& effect, GroupDr
   }
   const Family log = kFirstLogFamily + draft->place.family;
   if (!effect.trimmed.empty()) draft->removes = true;
-  if (task.replace_log && !effect.trimmed.empty()) {
+  if (task.replace_log) {
+    // Also when nothing is left to remove: what earlier tasks of this batch appended and trimmed is not followed by what comes now.
     DeleteRange(log, GroupPrefix(task.group), GroupEnd(task.group));
     draft->appended.clear();
     draft->tail_cut = LogIndex{};
