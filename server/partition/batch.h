@@ -64,7 +64,7 @@ inline Bytes RecordsOf(const Bytes& payload) {
 }
 
 // Room for records with room for the header before it, in one allocation: what is received into it is never
-// copied again. Movable.
+// copied again. A copy is another handle on the same memory, for reading the records; only one of them is sealed.
 class RecordBuffer {
  public:
   // Not initialised.
@@ -74,6 +74,8 @@ class RecordBuffer {
   char* data() { return memory_.get() + kBatchHeaderBytes; }
   size_t size() const { return size_; }
   std::string_view view() const { return {memory_.get() + kBatchHeaderBytes, size_}; }
+  // The records, sharing the memory. Sealing does not touch them.
+  Bytes AsBytes() const { return Bytes(memory_, view()); }
   // The payload: the header, and behind it the records. The buffer is gone afterwards.
   Bytes Seal(const BatchHeader& header) &&;
 
