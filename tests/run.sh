@@ -10,8 +10,8 @@ usage: tests/run.sh [--label SET] [--jobs N]
 
   --label SET   which tests to run (default: unit)
                   unit     seconds, in the release build: what every change must pass
-                  asan     the same under AddressSanitizer and UndefinedBehaviorSanitizer
-                  tsan     the same under ThreadSanitizer
+                  asan     the same without real nodes, under AddressSanitizer and UndefinedBehaviorSanitizer
+                  tsan     the same without real nodes, under ThreadSanitizer
                   sim      whole clusters in one thread, thousands of seeds
                   crash    processes that are killed while they write
                   fuzz     every fuzzer for 30 seconds (clang 14)
@@ -24,8 +24,6 @@ TXT
 }
 
 readonly SETS=(unit asan tsan sim crash fuzz mutants bench)
-readonly BUILD_PACKAGES=(cmake ninja-build g++ ccache librocksdb-dev libgoogle-glog-dev libgtest-dev libgmock-dev
-  libbenchmark-dev protobuf-compiler protobuf-compiler-grpc libprotobuf-dev libprotoc-dev libgrpc++-dev)
 readonly FUZZ_PACKAGES=(clang-14 libclang-rt-14-dev llvm-14) # llvm-14: names instead of addresses in reports
 
 say() { printf '==> %s\n' "$*"; }
@@ -45,40 +43,8 @@ step() {
   return "$status"
 }
 
-# ---- Packages -------------------------------------------------------------------------------------------------------
-
-missing_packages() {
-  local package
-  for package in "$@"; do
-    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || echo "$package"
-  done
-}
-
-apt_get() {
-  local as_root=()
-  if [ "$(id -u)" != 0 ]; then
-    if ! command -v sudo >/dev/null; then
-      echo "tests/run.sh: neither root nor sudo; ask somebody to install: ${absent[*]}" >&2
-      return 1
-    fi
-    as_root=(sudo)
-  fi
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=600 "$@"
-}
-
-install() {
-  apt_get update && apt_get install -y --no-install-recommends "${absent[@]}" >/dev/null
-}
-
-ensure_packages() {
-  if ! command -v dpkg-query >/dev/null; then
-    say "not a Debian: taking it that the equivalents of these are installed: $*"
-    return
-  fi
-  local absent
-  mapfile -t absent < <(missing_packages "$@")
-  ((${#absent[@]} == 0)) || step "install ${absent[*]}" install
-}
+# shellcheck source=deploy/packages.sh
+. deploy/packages.sh # ensure_packages, BUILD_PACKAGES, PYTHON_PACKAGES
 
 # ---- Sets: each leaves its result in $passed, $failed and $skipped ----------------------------------------------------
 
@@ -143,8 +109,8 @@ run_logged() {
 
 run_set() {
   case $1 in
-    fuzz) ensure_packages "${BUILD_PACKAGES[@]}" "${FUZZ_PACKAGES[@]}" || { failed=1; return; } ;;
-    *) ensure_packages "${BUILD_PACKAGES[@]}" || { failed=1; return; } ;;
+    fuzz) ensure_packages "${BUILD_PACKAGES[@]}" "${PYTHON_PACKAGES[@]}" "${FUZZ_PACKAGES[@]}" || { failed=1; return; } ;;
+    *) ensure_packages "${BUILD_PACKAGES[@]}" "${PYTHON_PACKAGES[@]}" || { failed=1; return; } ;;
   esac
   local personality=()
   case $1 in

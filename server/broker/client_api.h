@@ -113,6 +113,14 @@ class EventStream {
 
 using CallDone = std::function<void(Result<std::string>)>;
 
+// How streams that are open for long are kept.
+struct StreamOptions {
+  // One that has nothing to say says so after this long.
+  Duration heartbeat = std::chrono::seconds(10);
+  // One whose client took nothing for so long is ended with SLOW_CONSUMER.
+  Duration stall = std::chrono::seconds(60);
+};
+
 class ClientApi {
  public:
   virtual ~ClientApi() = default;
@@ -125,6 +133,9 @@ class ClientApi {
   // --- executor
   // OK, or why this node takes no calls of clients (NOT_INITIALIZED, SHUTTING_DOWN): what the calls below would say too.
   virtual Status Available() const = 0;
+  // Calls `done` with OK once metadata() is as new as everything that was acknowledged, by any node, before this call. For the
+  // edge when a topic is not found: it may have been created through another node a moment ago.
+  virtual void SyncMetadata(const Caller& caller, std::function<void(const Status&)> done) = 0;
   // `method` as "/flotilla.v1.AdminService/CreateTopic": all unary methods of the public services but Produce and Fetch. The
   // ticket is for Cancel. `done` is called once, perhaps before this returns, unless it is cancelled. UNSUPPORTED: no such method.
   virtual uint64_t Call(std::string_view method, const std::string& request, const Caller& caller, CallDone done) = 0;

@@ -15,8 +15,8 @@
 #include <string>
 #include <string_view>
 
+#include "server/errors/refusal.h"
 #include "server/metadata/image.h"
-#include "server/metadata/refusal.h"
 
 namespace flotilla::metadata {
 

@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
+#include "server/errors/refusal.h"
 #include "server/metadata/image.h"
 #include "server/metadata/records.h"
-#include "server/metadata/refusal.h"
 
 namespace flotilla::metadata {
 
@@ -29,6 +29,13 @@ struct Outcome {
   NodeId node;
   Uuid topic;
   uint64_t config_version = 0;
+  // A producer, and how many partitions the topic has that it is going to write; 0: none was named.
+  uint64_t producer_id = 0;
+  uint32_t producer_epoch = 0;
+  uint32_t partition_count = 0;
+  // Ids of producers for a node to hand out.
+  uint64_t producer_ids_first = 0;
+  uint32_t producer_ids_count = 0;
   // Nothing was done now: this very request was carried out before, or the state was as asked for.
   bool repeated = false;
   bool operator==(const Outcome&) const = default;

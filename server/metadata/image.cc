@@ -51,6 +51,14 @@ const RememberedRequest* Image::FindRequest(const std::string& id) const {
   return request->get();
 }
 
+const RaisedProducer* Image::FindRaised(uint64_t producer_id) const {
+  const uint64_t* order = raised_order.Find(producer_id);
+  if (order == nullptr) return nullptr;
+  const RaisedProducer* producer = raised_producers.Find(*order);
+  CHECK(producer != nullptr) << "producer " << producer_id;
+  return producer;
+}
+
 NodeLoad Image::LoadOf(NodeId node) const {
   const NodeLoad* load = loads.Find(node);
   return load == nullptr ? NodeLoad{} : *load;

@@ -131,13 +131,30 @@ struct NodeLoad {
   bool operator==(const NodeLoad&) const = default;
 };
 
+// A producer as clients know it.
+struct ProducerEpoch {
+  uint64_t id = 0;  // from 1; 0: none
+  uint32_t epoch = 0;
+  bool operator==(const ProducerEpoch&) const = default;
+};
+
 // A client's request that was carried out.
 struct RememberedRequest {
   std::string id;
   uint64_t fingerprint = 0;
   Uuid topic;  // nil: none
   int64_t done_at_ms = 0;
+  // What was answered; 0: nothing of the kind.
+  ProducerEpoch producer;
+  uint32_t partition_count = 0;
   bool operator==(const RememberedRequest&) const = default;
+};
+
+// A producer whose epoch was raised at least once.
+struct RaisedProducer {
+  ProducerEpoch latest;
+  int64_t raised_at_ms = 0;
+  bool operator==(const RaisedProducer&) const = default;
 };
 
 }  // namespace flotilla::metadata
@@ -166,6 +183,7 @@ struct Image {
   // Ids that were never given.
   NodeId next_node{1};
   GroupId next_group{1};
+  uint64_t next_producer = 1;
 
   PersistentMap<NodeId, Shared<Node>> nodes;
   PersistentMap<Uuid, Shared<Topic>> topics;
@@ -177,6 +195,10 @@ struct Image {
   PersistentMap<uint64_t, Shared<RememberedRequest>> requests;
   PersistentMap<std::string, uint64_t> request_order;
   uint64_t next_request = 0;
+  // By when they were raised last, and where each id stands in that order, which has gaps.
+  PersistentMap<uint64_t, RaisedProducer> raised_producers;
+  PersistentMap<uint64_t, uint64_t> raised_order;
+  uint64_t next_raise = 0;
 
   // Null, or nothing, when there is none. Pointers live as long as the image.
   const Node* FindNode(NodeId id) const;
@@ -185,6 +207,7 @@ struct Image {
   const Topic* FindTopic(std::string_view topic_namespace, std::string_view name) const;
   const Partition* FindPartition(GroupId group) const;
   const RememberedRequest* FindRequest(const std::string& id) const;
+  const RaisedProducer* FindRaised(uint64_t producer_id) const;
   NodeLoad LoadOf(NodeId node) const;
   uint32_t feature_level() const { return cluster ? cluster->feature_level : 0; }
 

@@ -93,6 +93,18 @@ Record RecordOf(const RememberedRequest& request) {
   record.set_fingerprint(request.fingerprint);
   record.set_done_at_ms(request.done_at_ms);
   if (!request.topic.nil()) record.set_topic_id(std::string(request.topic.bytes()));
+  record.set_producer_id(request.producer.id);
+  record.set_producer_epoch(request.producer.epoch);
+  record.set_partition_count(request.partition_count);
+  return out;
+}
+
+Record RecordOf(const RaisedProducer& producer) {
+  Record out;
+  record::ProducerEpochRaised& record = *out.mutable_producer_epoch_raised();
+  record.set_producer_id(producer.latest.id);
+  record.set_epoch(producer.latest.epoch);
+  record.set_raised_at_ms(producer.raised_at_ms);
   return out;
 }
 
@@ -100,6 +112,7 @@ Record CountersOf(const Image& image) {
   Record out;
   out.mutable_counters_restored()->set_next_node_id(image.next_node.value());
   out.mutable_counters_restored()->set_next_group_id(image.next_group.value());
+  out.mutable_counters_restored()->set_next_producer_id(image.next_producer);
   return out;
 }
 
@@ -122,6 +135,7 @@ void ForEachRecord(const Image& image, Emit emit) {
   });
   image.requests.ForEach(
       [&](uint64_t, const Shared<RememberedRequest>& request) { emit(RecordOf(*request)); });
+  image.raised_producers.ForEach([&](uint64_t, const RaisedProducer& producer) { emit(RecordOf(producer)); });
   emit(CountersOf(image));
 }
 

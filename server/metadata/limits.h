@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 #include "storage/base/limits.h"
 
@@ -33,6 +34,16 @@ inline constexpr size_t kRequestIdBytesMax = 64;
 inline constexpr int64_t kRememberedRequestMillis = 10 * 60 * 1000;
 // ... unless more than so many come within that time: 27 a second.
 inline constexpr size_t kRememberedRequestsMax = 16 * 1024;
+// Ids of producers that a node takes at a time: one entry of group 0 for a thousand producers. What a node
+// has left when it stops is never given, and is not missed: there are 2^63.
+inline constexpr uint32_t kProducerIdBlock = 1000;
+// Clients see it as an int32.
+inline constexpr uint32_t kProducerEpochMax = std::numeric_limits<int32_t>::max();
+// Producers whose epoch was raised are remembered, the latest so many, for so long: a partition forgets a
+// silent producer after a day, so that older epochs have nobody left to disturb. All nodes forget alike:
+// another value is another format.
+inline constexpr size_t kRaisedProducersMax = 64 * 1024;
+inline constexpr int64_t kRaisedProducerMillis = int64_t{7} * 24 * 60 * 60 * 1000;
 // Settings changed by one request, as the API says.
 inline constexpr size_t kConfigChangesMax = 100;
 // Changes kept for watchers that are a little behind. One that is further behind gets the whole image.

@@ -39,6 +39,12 @@ struct DecideRequest {
   Result<Decision> operator()(const PreferLeader& request) const {
     return DecideLeaderPreference(request, image, context);
   }
+  Result<Decision> operator()(const InitProducer& request) const {
+    return DecideProducer(request, image, context);
+  }
+  Result<Decision> operator()(const ReserveProducerIds& request) const {
+    return DecideProducerIds(request, image);
+  }
 };
 
 Batch BatchOn(const Image& image, std::vector<Record> records) {

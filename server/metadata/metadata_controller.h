@@ -29,6 +29,7 @@
 #include "server/metadata/membership.h"
 #include "server/metadata/metadata_log.h"
 #include "server/metadata/metadata_machine.h"
+#include "server/metadata/producers.h"
 #include "server/metadata/topics.h"
 #include "storage/base/clock.h"
 #include "storage/base/random.h"
@@ -39,7 +40,7 @@ struct RaiseFeatureLevel {
   uint32_t level = 0;
 };
 using Request = std::variant<Founding, RegisterNode, RaiseFeatureLevel, CreateTopic, DeleteTopic,
-                             AddPartitions, ChangeConfig, PreferLeader>;
+                             AddPartitions, ChangeConfig, PreferLeader, InitProducer, ReserveProducerIds>;
 
 // The one place where a request finds its decider. Pure.
 Result<Decision> Decide(const Request& request, const Image& image, const Context& context);

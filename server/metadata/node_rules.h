@@ -1,9 +1,9 @@
 // What a node may say of itself.
 #pragma once
 
+#include "server/errors/refusal.h"
 #include "server/metadata/image.h"
 #include "server/metadata/records.h"
-#include "server/metadata/refusal.h"
 
 namespace flotilla::metadata {
 

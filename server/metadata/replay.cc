@@ -88,6 +88,10 @@ Status ImageBuilder::Apply(const Record& record) {
       return Add(record.request_remembered());
     case Record::kCountersRestored:
       return Add(record.counters_restored());
+    case Record::kProducerIdsReserved:
+      return Add(record.producer_ids_reserved());
+    case Record::kProducerEpochRaised:
+      return Add(record.producer_epoch_raised());
     case Record::RECORD_NOT_SET:
       break;
   }
@@ -288,7 +292,7 @@ Status ImageBuilder::Add(const record::LeaderPreferenceChanged& record) {
   return {};
 }
 
-// --- requests and counters
+// --- requests, producers and counters
 
 Status ImageBuilder::Add(const record::RequestRemembered& record) {
   if (image_.request_order.Contains(record.request_id()))
@@ -297,12 +301,15 @@ Status ImageBuilder::Add(const record::RequestRemembered& record) {
   if (!topic) return DoesNotFit("the id of its topic is not 16 bytes");
   const uint64_t order = image_.next_request++;
   image_.request_order = image_.request_order.With(record.request_id(), order);
-  image_.requests = image_.requests.With(
-      order, std::make_shared<const RememberedRequest>(RememberedRequest{.id = record.request_id(),
-                                                                         .fingerprint = record.fingerprint(),
-                                                                         .topic = *topic,
-                                                                         .done_at_ms = record.done_at_ms()}));
-  ForgetRequests(record.done_at_ms());
+  image_.requests =
+      image_.requests.With(order, std::make_shared<const RememberedRequest>(RememberedRequest{
+                                      .id = record.request_id(),
+                                      .fingerprint = record.fingerprint(),
+                                      .topic = *topic,
+                                      .done_at_ms = record.done_at_ms(),
+                                      .producer = {record.producer_id(), record.producer_epoch()},
+                                      .partition_count = record.partition_count()}));
+  if (source_ == RecordSource::kLog) ForgetRequests(record.done_at_ms());
   return {};
 }
 
@@ -310,6 +317,41 @@ Status ImageBuilder::Add(const record::CountersRestored& record) {
   if (source_ == RecordSource::kLog) return DoesNotFit("counters are restored in snapshots only");
   image_.next_node = NodeId{record.next_node_id()};
   image_.next_group = GroupId{record.next_group_id()};
+  image_.next_producer = record.next_producer_id();
+  return {};
+}
+
+Status ImageBuilder::Add(const record::ProducerIdsReserved& record) {
+  if (source_ == RecordSource::kSnapshot) return DoesNotFit("a snapshot has a counter instead");
+  const NodeId node{record.node_id()};
+  if (node != NodeId{} && image_.FindNode(node) == nullptr)
+    return DoesNotFit("node " + Number(node.value()) + " is not registered");
+  if (record.first_producer_id() != image_.next_producer) {
+    return DoesNotFit("producer " + Number(record.first_producer_id()) + " is new, but the next one is " +
+                      Number(image_.next_producer));
+  }
+  if (record.count() == 0) return DoesNotFit("no producers");
+  image_.next_producer += record.count();
+  return {};
+}
+
+Status ImageBuilder::Add(const record::ProducerEpochRaised& record) {
+  const uint64_t id = record.producer_id();
+  // In a snapshot the counter comes later.
+  if (id == 0 || (source_ == RecordSource::kLog && id >= image_.next_producer))
+    return DoesNotFit("producer " + Number(id) + " was never given");
+  const uint64_t* before = image_.raised_order.Find(id);
+  const uint32_t latest = before == nullptr ? 0 : image_.raised_producers.Find(*before)->latest.epoch;
+  if (record.epoch() <= latest) {
+    return DoesNotFit("epoch " + Number(record.epoch()) + " of producer " + Number(id) + " is not above " +
+                      Number(latest));
+  }
+  if (before != nullptr) image_.raised_producers = image_.raised_producers.Without(*before);
+  const uint64_t order = image_.next_raise++;
+  image_.raised_order = image_.raised_order.With(id, order);
+  image_.raised_producers = image_.raised_producers.With(
+      order, RaisedProducer{.latest = {id, record.epoch()}, .raised_at_ms = record.raised_at_ms()});
+  if (source_ == RecordSource::kLog) ForgetRaisedProducers(record.raised_at_ms());
   return {};
 }
 
@@ -334,6 +376,23 @@ void ImageBuilder::ForgetRequests(int64_t now_ms) {
     if (!outdated && image_.requests.size() <= limits::kRememberedRequestsMax) return;
     image_.request_order = image_.request_order.Without(request.id);
     image_.requests = image_.requests.Without(oldest);
+  }
+}
+
+// As above.
+void ImageBuilder::ForgetRaisedProducers(int64_t now_ms) {
+  while (true) {
+    uint64_t order = 0;
+    RaisedProducer oldest;
+    image_.raised_producers.ForEachFrom(0, [&](uint64_t first, const RaisedProducer& producer) {
+      order = first;
+      oldest = producer;
+      return false;
+    });
+    const bool outdated = oldest.raised_at_ms < now_ms - limits::kRaisedProducerMillis;
+    if (!outdated && image_.raised_producers.size() <= limits::kRaisedProducersMax) return;
+    image_.raised_order = image_.raised_order.Without(oldest.latest.id);
+    image_.raised_producers = image_.raised_producers.Without(order);
   }
 }
 

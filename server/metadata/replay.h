@@ -19,7 +19,8 @@ namespace flotilla::metadata {
 // decided on another image than `before`, or a record contradicts it; names the record.
 Result<Shared<Image>> ReplayBatch(const Shared<Image>& before, const Batch& batch, LogIndex index);
 
-// In a snapshot counters come last and groups come by topic, so ids are not checked to be the next ones.
+// In a snapshot counters come last and groups come by topic, so ids are not checked to be the next ones; and
+// nothing is forgotten, because that was done when it was taken.
 enum class RecordSource : uint8_t { kLog, kSnapshot };
 
 // Applies records one by one. A topic that is changed is copied once, however many of its partitions are.
@@ -51,11 +52,14 @@ class ImageBuilder {
   Status Add(const record::LeaderPreferenceChanged& record);
   Status Add(const record::RequestRemembered& record);
   Status Add(const record::CountersRestored& record);
+  Status Add(const record::ProducerIdsReserved& record);
+  Status Add(const record::ProducerEpochRaised& record);
 
   // Null: there is no such topic.
   OpenTopic* Open(const std::string& id_bytes);
   Result<Shared<Partition>> PartitionOf(const record::PartitionCreated& record);
   void ForgetRequests(int64_t now_ms);
+  void ForgetRaisedProducers(int64_t now_ms);
   void Index(const Topic& topic, const Shared<Partition>& partition);
   void Unindex(const Partition& partition);
   void MoveLoad(NodeId node, int64_t replicas, int64_t preferred_leaders);

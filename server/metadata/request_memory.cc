@@ -55,6 +55,9 @@ Result<std::optional<Outcome>> Recall(const RequestTag& tag, uint64_t fingerprin
               .node = {},
               .topic = request->topic,
               .config_version = topic == nullptr ? image.cluster_config_version : topic->config_version,
+              .producer_id = request->producer.id,
+              .producer_epoch = request->producer.epoch,
+              .partition_count = request->partition_count,
               .repeated = true});
 }
 
@@ -70,7 +73,16 @@ void Remember(const RequestTag& tag, uint64_t fingerprint, const Context& contex
   record.set_fingerprint(fingerprint);
   record.set_done_at_ms(context.now_ms);
   if (!decision->outcome.topic.nil()) record.set_topic_id(std::string(decision->outcome.topic.bytes()));
+  record.set_producer_id(decision->outcome.producer_id);
+  record.set_producer_epoch(decision->outcome.producer_epoch);
+  record.set_partition_count(decision->outcome.partition_count);
   decision->records.push_back(std::move(out));
+}
+
+Status CheckInitialized(const Image& image) {
+  if (image.cluster) return {};
+  return Refuse(Refusal::kNotInitialized,
+                "the cluster does not exist yet; run `flotilla cluster init` once, on any node");
 }
 
 }  // namespace flotilla::metadata

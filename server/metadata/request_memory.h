@@ -1,8 +1,7 @@
 // A request is carried out once, however often it is sent: by the name that its caller gave it.
 //
 //   const uint64_t fingerprint = Fingerprint("create_topic").Add(name).Add(count).value();
-//   Recall(tag, fingerprint, image);                      // the outcome, if it was carried out
-//   Remember(tag, fingerprint, context, &decision);       // with the records that carry it out
+//   return DecideOnce({tag, fingerprint}, image, context, [&] { return Create(request, image, context); });
 #pragma once
 
 #include <cstdint>
@@ -34,5 +33,28 @@ Result<std::optional<Outcome>> Recall(const RequestTag& tag, uint64_t fingerprin
 
 // Adds the record, if the request has an id; with validate_only takes all records away instead.
 void Remember(const RequestTag& tag, uint64_t fingerprint, const Context& context, Decision* decision);
+
+// NOT_INITIALIZED: there is no cluster yet, about which something could be decided.
+Status CheckInitialized(const Image& image);
+
+// Which request it is.
+struct OnceKey {
+  const RequestTag& tag;
+  uint64_t fingerprint = 0;
+};
+// The frame of every change: the cluster exists, the request was not carried out before, and once it is, that
+// is remembered. `decide()` returns a Result<Decision>.
+template <typename Decide>
+Result<Decision> DecideOnce(const OnceKey& key, const Image& image, const Context& context, Decide decide) {
+  FLOTILLA_RETURN_IF_ERROR(CheckInitialized(image));
+  Result<std::optional<Outcome>> before = Recall(key.tag, key.fingerprint, image);
+  if (!before.ok()) return before.status();
+  if (*before) return Decision{.records = {}, .outcome = **before};
+  Result<Decision> decision = decide();
+  if (!decision.ok()) return decision;
+  decision->outcome.cluster = image.cluster->id;
+  Remember(key.tag, key.fingerprint, context, &*decision);
+  return decision;
+}
 
 }  // namespace flotilla::metadata

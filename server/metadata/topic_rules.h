@@ -3,8 +3,8 @@
 
 #include <string_view>
 
+#include "server/errors/refusal.h"
 #include "server/metadata/image.h"
-#include "server/metadata/refusal.h"
 
 namespace flotilla::metadata {
 

@@ -51,26 +51,6 @@ uint64_t FingerprintOf(const PreferLeader& request) {
       .value();
 }
 
-// The frame of every change: the cluster exists, the request was not carried out before, and once it is, that
-// is remembered.
-template <typename Request, typename Decide>
-Result<Decision> DecideOnce(const Request& request, const Image& image, const Context& context,
-                            Decide decide) {
-  if (!image.cluster) {
-    return Refuse(Refusal::kNotInitialized,
-                  "the cluster does not exist yet; run `flotilla cluster init` once, on any node");
-  }
-  const uint64_t fingerprint = FingerprintOf(request);
-  Result<std::optional<Outcome>> before = Recall(request.tag, fingerprint, image);
-  if (!before.ok()) return before.status();
-  if (*before) return Decision{.records = {}, .outcome = **before};
-  Result<Decision> decision = decide();
-  if (!decision.ok()) return decision;
-  decision->outcome.cluster = image.cluster->id;
-  Remember(request.tag, fingerprint, context, &*decision);
-  return decision;
-}
-
 // --- partitions
 
 struct NewPartitions {
@@ -356,25 +336,30 @@ Result<Decision> Prefer(const PreferLeader& request, const Image& image) {
 }  // namespace
 
 Result<Decision> DecideTopicCreation(const CreateTopic& request, const Image& image, const Context& context) {
-  return DecideOnce(request, image, context, [&] { return Create(request, image, context); });
+  return DecideOnce({request.tag, FingerprintOf(request)}, image, context,
+                    [&] { return Create(request, image, context); });
 }
 
 Result<Decision> DecideTopicDeletion(const DeleteTopic& request, const Image& image, const Context& context) {
-  return DecideOnce(request, image, context, [&] { return Delete(request, image); });
+  return DecideOnce({request.tag, FingerprintOf(request)}, image, context,
+                    [&] { return Delete(request, image); });
 }
 
 Result<Decision> DecideMorePartitions(const AddPartitions& request, const Image& image,
                                       const Context& context) {
-  return DecideOnce(request, image, context, [&] { return Grow(request, image, context); });
+  return DecideOnce({request.tag, FingerprintOf(request)}, image, context,
+                    [&] { return Grow(request, image, context); });
 }
 
 Result<Decision> DecideConfigChange(const ChangeConfig& request, const Image& image, const Context& context) {
-  return DecideOnce(request, image, context, [&] { return Change(request, image); });
+  return DecideOnce({request.tag, FingerprintOf(request)}, image, context,
+                    [&] { return Change(request, image); });
 }
 
 Result<Decision> DecideLeaderPreference(const PreferLeader& request, const Image& image,
                                         const Context& context) {
-  return DecideOnce(request, image, context, [&] { return Prefer(request, image); });
+  return DecideOnce({request.tag, FingerprintOf(request)}, image, context,
+                    [&] { return Prefer(request, image); });
 }
 
 }  // namespace flotilla::metadata

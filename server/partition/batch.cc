@@ -4,7 +4,7 @@
 #include <string>
 #include <utility>
 
-#include "server/partition/refusal.h"
+#include "server/errors/refusal.h"
 #include "storage/base/coding.h"
 #include "storage/base/crc32c.h"
 

@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "server/partition/refusal.h"
+#include "server/errors/refusal.h"
 
 namespace flotilla::partition {
 namespace {

@@ -13,6 +13,13 @@
 
 namespace flotilla::partition {
 
+// Learns of leaderships, posted: it may call the partition.
+class LeadershipListener {
+ public:
+  virtual ~LeadershipListener() = default;
+  virtual void OnPartitionLeadership(GroupId group, const raft::StateMachine::Leadership& leadership) = 0;
+};
+
 // What a partition is given. References outlive it.
 struct Surroundings {
   GroupId group;
@@ -21,6 +28,7 @@ struct Surroundings {
   raft::Executor& executor;         // the group's
   raft::BlockingExecutor& readers;  // for reads that go to the disk; may be the same
   const Clock& clock;               // for append times
+  LeadershipListener* leadership = nullptr;
 };
 
 struct Context {

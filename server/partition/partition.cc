@@ -83,9 +83,13 @@ void Partition::OnLeadership() {
 void Partition::LookAround() {
   wake_posted_ = false;
   produce_.Advance();
-  if (std::exchange(leadership_moved_, false)) produce_.OnLeadership();
+  const bool leadership_moved = std::exchange(leadership_moved_, false);
+  if (leadership_moved) produce_.OnLeadership();
   fetch_.Advance();
   PlaceCut();
+  if (leadership_moved && context_.around.leadership != nullptr) {
+    context_.around.leadership->OnPartitionLeadership(context_.around.group, machine_.leadership());
+  }
 }
 
 void Partition::Tick(raft::Tick now) {

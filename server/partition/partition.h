@@ -86,6 +86,8 @@ class Partition final : private PartitionMachine::Observer, private raft::Propos
   // --- views
   Offset log_start() const { return machine_.log_start(); }
   Offset high_watermark() const { return machine_.high_watermark(); }
+  // Payload bytes applied since this object was made.
+  uint64_t applied_bytes() const { return machine_.applied_bytes(); }
   // OK, or why this replica answers nobody: see Context::MayServe.
   Status MayServe() const { return context_.MayServe(); }
   PartitionStatus status() const;

@@ -3,7 +3,7 @@
 //
 // Answers to one sink come in the order of its calls, whatever becomes of each. Outcomes are honest:
 //   OK                 as safe as asked for, at base_offset; `deduplicated` when an earlier attempt did it
-//   a refusal          nothing was appended (refusal.h, and LIMIT_EXCEEDED, OVERLOADED, DISK_FULL,
+//   a refusal          nothing was appended (server/errors/refusal.h, and LIMIT_EXCEEDED, OVERLOADED, DISK_FULL,
 //   TRANSFERRING, NO_LEADER) NOT_LEADER         nothing was appended, or it was taken away again for good:
 //   safe to send again OUTCOME_UNKNOWN    maybe; send again only with a producer id
 //

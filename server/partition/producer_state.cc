@@ -4,7 +4,7 @@
 #include <limits>
 #include <utility>
 
-#include "server/partition/refusal.h"
+#include "server/errors/refusal.h"
 #include "storage/base/coding.h"
 
 namespace flotilla::partition {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <string>
 
-#include "server/partition/refusal.h"
+#include "server/errors/refusal.h"
 #include "server/partition/utf8.h"
 
 namespace flotilla::partition {

@@ -34,6 +34,11 @@ class WireReader {
         in_(reinterpret_cast<const uint8_t*>(buffer.data()), static_cast<int>(buffer.size())) {
     in_.PushLimit(static_cast<int>(buffer.size()));
   }
+  // The same over `bytes` bytes in several pieces, which live on. A Slice is a copy then.
+  WireReader(const char* what, google::protobuf::io::ZeroCopyInputStream& pieces, size_t bytes)
+      : what_(what), scattered_(true), in_(&pieces) {
+    in_.PushLimit(static_cast<int>(bytes));
+  }
 
   // Goes to the next field of the message that is being read. False at its end.
   bool Next() {
@@ -72,9 +77,19 @@ class WireReader {
       Fail(std::to_string(length) + " bytes, the limit is " + std::to_string(bytes_max));
     }
     if (!ok()) return {};
+    if (scattered_) return Bytes(Copied(length));
     const int position = in_.CurrentPosition();
     in_.Skip(length);
     return buffer_.Slice(static_cast<size_t>(position), static_cast<size_t>(length));
+  }
+  // Copies the bytes to where allocate(size) says: once, however many pieces they are in.
+  template <typename Allocate>
+  void CopyTo(size_t bytes_max, Allocate allocate) {
+    const int length = Length();
+    if (ok() && static_cast<size_t>(length) > bytes_max) {
+      Fail(std::to_string(length) + " bytes, the limit is " + std::to_string(bytes_max));
+    }
+    if (ok() && !in_.ReadRaw(allocate(static_cast<size_t>(length)), length)) Fail("bytes that are cut off");
   }
   // A message in the message. Depth is that of the calls: what is not known is skipped, not entered.
   template <typename T>
@@ -150,12 +165,18 @@ class WireReader {
     }
     return ok() ? static_cast<int>(length) : 0;
   }
+  std::string Copied(int length) {
+    std::string bytes;
+    if (!in_.ReadString(&bytes, length)) Fail("bytes that are cut off");
+    return bytes;
+  }
   void SkipBytes(int count) {
     if (ok() && (count > in_.BytesUntilLimit() || !in_.Skip(count))) Fail("a value that is cut off");
   }
 
   const char* const what_;
   const Bytes buffer_;
+  const bool scattered_ = false;
   google::protobuf::io::CodedInputStream in_;
   uint32_t field_ = 0;
   uint32_t type_ = 0;

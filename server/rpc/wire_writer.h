@@ -47,8 +47,9 @@ class WireSize {
   }
   void AlwaysVarint(uint32_t field, uint64_t value) { bytes_ += Tag(field) + Number(value); }
   void Fixed32(uint32_t field, uint32_t value) {
-    if (value != 0) bytes_ += Tag(field) + sizeof value;
+    if (value != 0) AlwaysFixed32(field, value);
   }
+  void AlwaysFixed32(uint32_t field, uint32_t value) { bytes_ += Tag(field) + sizeof value; }
   void Payload(uint32_t field, const Bytes& payload) {
     if (!payload.empty()) bytes_ += Tag(field) + Number(payload.size()) + payload.size();
   }
@@ -97,7 +98,9 @@ class WireWriter {
     Number(value);
   }
   void Fixed32(uint32_t field, uint32_t value) {
-    if (value == 0) return;
+    if (value != 0) AlwaysFixed32(field, value);
+  }
+  void AlwaysFixed32(uint32_t field, uint32_t value) {
     Number(uint64_t{field} << 3 | 5);
     uint8_t little[sizeof value];
     google::protobuf::io::CodedOutputStream::WriteLittleEndian32ToArray(value, little);

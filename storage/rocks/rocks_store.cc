@@ -40,6 +40,15 @@ class FileSystemSpace final : public FreeSpace {
   const std::string path_;
 };
 
+// RocksDB's machine, with what the hooks replace.
+class HookedEnv final : public rocksdb::EnvWrapper {
+ public:
+  explicit HookedEnv(const StoreHooks& hooks) : EnvWrapper(rocksdb::NewCompositeEnv(hooks.file_system)) {
+    if (hooks.rocks_clock != nullptr) system_clock_ = hooks.rocks_clock;
+  }
+  const char* Name() const override { return "HookedEnv"; }
+};
+
 // Everything below the store's interface, in the order in which it is made.
 struct Foundation {
   std::unique_ptr<DataDirectory> directory;
@@ -232,7 +241,7 @@ Status OpenFoundation(const RocksStoreOptions& options, const StoreHooks& hooks,
   if (!directory.ok()) return directory.status();
   foundation->directory = *std::move(directory);
   const DataDirectory& data = *foundation->directory;
-  if (hooks.file_system != nullptr) foundation->own_env = rocksdb::NewCompositeEnv(hooks.file_system);
+  if (hooks.file_system != nullptr) foundation->own_env = std::make_unique<HookedEnv>(hooks);
   const EngineFiles files{.path = data.database_path(),
                           .env = foundation->own_env ? foundation->own_env.get() : rocksdb::Env::Default()};
 

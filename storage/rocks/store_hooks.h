@@ -9,6 +9,7 @@
 
 namespace rocksdb {
 class FileSystem;
+class SystemClock;
 }
 
 namespace flotilla::storage {
@@ -24,6 +25,8 @@ class FreeSpace {
 struct StoreHooks {
   // Everything of the database goes through it. The identity, lock and evidence files do not.
   std::shared_ptr<rocksdb::FileSystem> file_system;
+  // What RocksDB takes its time from and sleeps with. Only together with a file system.
+  std::shared_ptr<rocksdb::SystemClock> rocks_clock;
   FreeSpace* free_space = nullptr;
   const Clock* clock = nullptr;
 };

@@ -1,6 +1,6 @@
 // Arbitrary bytes as a record set: refused, or a set whose records are all found where they are.
+#include "server/errors/refusal.h"
 #include "server/partition/record_set.h"
-#include "server/partition/refusal.h"
 #include "tests/fuzz/fuzz.h"
 
 using namespace flotilla;

@@ -61,7 +61,7 @@ class FaultFileSystem final : public rocksdb::FileSystemWrapper {
   // The machine stops before write or sync number `operations` (0: the next one). Of a write it stops in, `bytes` reach the
   // file.
   void FreezeAfter(uint64_t operations, uint64_t bytes = 0);
-  // Nothing reaches the disk any more: every change fails.
+  // Nothing reaches the disk any more: every change fails, or is only pretended (tables and the manifest, see IsPretended).
   void Freeze();
   bool frozen() const;
   // Undoes what was not synced, and lets the machine run again. Nothing has a file open.

@@ -19,6 +19,7 @@
 #include "storage/rocks/store_hooks.h"
 #include "tests/support/entry_maker.h"
 #include "tests/support/fault_file_system.h"
+#include "tests/support/impatient_clock.h"
 #include "tests/support/recording_sink.h"
 #include "tests/support/scratch_directory.h"
 
@@ -43,7 +44,7 @@ class DiskTest : public testing::Test {
   // --- The store
 
   Status Open() {
-    auto store = OpenRocksStoreWith(options_, {.file_system = files_});
+    auto store = OpenRocksStoreWith(options_, {.file_system = files_, .rocks_clock = clock_});
     if (!store.ok()) return store.status();
     store_ = *std::move(store);
     return {};
@@ -135,6 +136,7 @@ class DiskTest : public testing::Test {
 
   ScratchDirectory scratch_;
   std::shared_ptr<FaultFileSystem> files_ = std::make_shared<FaultFileSystem>();
+  std::shared_ptr<ImpatientClock> clock_ = std::make_shared<ImpatientClock>();
   RocksStoreOptions options_{.directory = scratch_ / "data",
                              .log_families = 2,
                              .memtable_bytes = 64 * limits::kKiB,

@@ -112,6 +112,31 @@ TEST_F(PowerCutTest, ATornTailThatWasCutStaysCut) {
   }
 }
 
+// Memtables of two families that one batch filled are sealed together by the write that follows. RocksDB 7.8 forgets a reference
+// when it cannot write to its manifest for the first of them, and trips over it when the database is closed.
+TEST_F(PowerCutTest, TheMachineStopsWhileTwoFamiliesAreFull) {
+  constexpr GroupId kOther{8};
+  Make();
+  ASSERT_THAT(Write({.group = kOther, .create = GroupIdentity{}}), IsOk());
+
+  const std::string large(options_.memtable_bytes + 10'000, 'x');
+  EntryMaker other(kOther);
+  files_->HoldSyncs();
+  ASSERT_THAT(store_->Submit({.group = kGroup, .token = 1, .entries = {make_.Data("a")}}, sink_), IsOk());
+  ASSERT_THAT(store_->Submit({.group = kGroup, .token = 2, .entries = {make_.Data(large)}}, sink_), IsOk());
+  ASSERT_THAT(store_->Submit({.group = kOther, .token = 3, .entries = {other.Data(large)}}, sink_), IsOk());
+  files_->ReleaseSyncs();
+  ASSERT_TRUE(sink_.WaitFor(3));
+  files_->Freeze();
+  EXPECT_THAT(Write({.group = kOther, .entries = {other.Data("b")}}), FailsWith(Reason::kStorageFailed));
+  PowerCut();
+
+  ASSERT_THAT(Open(), IsOk());
+  std::vector<std::string> payloads;
+  ASSERT_THAT(ReadAll(&payloads), IsOk());
+  EXPECT_THAT(payloads, testing::ElementsAre("a", large));
+}
+
 // --- Every place
 
 // Several groups written to at random, and what was reported of them.
@@ -203,6 +228,8 @@ TEST_F(SweepTest, PowerCutBeforeEachOfTheFirstOperations) {
 }
 
 TEST_F(SweepTest, EachOfTheFirstOperationsFails) {
+  // With two families to be sealed together, a failure of the manifest would end in RocksDB's own assertion (see IsPretended).
+  options_.log_families = 1;
   constexpr uint64_t kTasks = 12;
   const Round whole = Run(2, kTasks);
   PowerCut();

@@ -196,6 +196,27 @@ TEST_F(ControllerTest, ARepetitionWaitsForTheRequestThatItRepeats) {
   EXPECT_EQ(answers_[again].outcome.topic, answers_[first].outcome.topic);
 }
 
+TEST_F(ControllerTest, ProducersOfOneBreathGetDifferentIds) {
+  const uint64_t block = Submit(ReserveProducerIds{.node = NodeId{2}, .count = 10});
+  const uint64_t one = Submit(InitProducer{.tag = {.request_id = "r1"}});
+  const uint64_t again = Submit(InitProducer{.tag = {.request_id = "r1"}});
+  const uint64_t other = Submit(InitProducer{});
+  CommitAll();
+  EXPECT_EQ(answers_[block].outcome.producer_ids_first, 1u);
+  EXPECT_EQ(answers_[one].outcome.producer_id, 11u);
+  EXPECT_EQ(answers_[again].outcome.producer_id, 11u);
+  EXPECT_EQ(answers_[other].outcome.producer_id, 12u);
+}
+
+TEST_F(ControllerTest, OfTwoWhoRaiseOneEpochOneIsFenced) {
+  Submit(ReserveProducerIds{.node = NodeId{1}, .count = 1});
+  const uint64_t first = Submit(InitProducer{.existing = ProducerEpoch{1, 0}});
+  const uint64_t second = Submit(InitProducer{.existing = ProducerEpoch{1, 0}});
+  CommitAll();
+  EXPECT_EQ(answers_[first].outcome.producer_epoch, 1u);
+  EXPECT_EQ(AnswerTo(second), "FENCED");
+}
+
 TEST_F(ControllerTest, ADeposedLeaderDoesNotAnswerFromThePast) {
   const uint64_t deleted = Submit(DeleteTopic{.topic = {.name = "orders"}});
   EXPECT_EQ(AnswerTo(deleted), "waiting");

@@ -4,6 +4,7 @@
 
 #include "server/metadata/limits.h"
 #include "server/metadata/liveness.h"
+#include "server/metadata/producers.h"
 #include "tests/unit/metadata/scene.h"
 
 namespace flotilla::metadata {
@@ -40,6 +41,12 @@ void CheckPromises(const Image& image, std::set<GroupId>* groups_ever, std::set<
   ASSERT_EQ(image.replicas.size(), replicas);
   ASSERT_EQ(image.topic_names.size(), image.topics.size());
   ASSERT_EQ(image.requests.size(), image.request_order.size());
+  ASSERT_EQ(image.raised_producers.size(), image.raised_order.size());
+  image.raised_producers.ForEach([&](uint64_t order, const RaisedProducer& producer) {
+    ASSERT_EQ(*image.raised_order.Find(producer.latest.id), order);
+    ASSERT_LT(producer.latest.id, image.next_producer);
+    ASSERT_GT(producer.latest.epoch, 0u);
+  });
   image.nodes.ForEach([&](NodeId id, const Shared<Node>&) {
     ASSERT_LT(id, image.next_node);
     ASSERT_EQ(image.LoadOf(id), loads[id]);
@@ -64,7 +71,7 @@ class Asker {
   void Ask() {
     scene_.now_ms += static_cast<int64_t>(random_.Below(60'000));
     const Image& image = scene_.image();
-    switch (random_.Below(8)) {
+    switch (random_.Below(10)) {
       case 0:
       case 1:
         (void)scene_
@@ -96,6 +103,19 @@ class Asker {
       case 6: {
         const Node* node = image.FindNode(AnyNode());
         if (node != nullptr) scene_.SetAlive(node->id.value(), !node->alive);
+        return;
+      }
+      case 7:
+        (void)scene_.Do(DecideProducerIds({.node = AnyNode(), .count = 3}, image)).ok();
+        return;
+      case 8: {
+        InitProducer request{.tag = Tag()};
+        if (random_.OneIn(2))
+          request.existing = ProducerEpoch{1 + random_.Below(60), static_cast<uint32_t>(random_.Below(3))};
+        if (random_.OneIn(4)) request.topic = TopicSelector{.name = Name()};
+        // Now and then a week passes between two of them.
+        if (random_.OneIn(20)) scene_.now_ms += limits::kRaisedProducerMillis;
+        (void)scene_.Do(DecideProducer(request, image, scene_.Draw())).ok();
         return;
       }
       default:

@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "server/partition/refusal.h"
+#include "server/errors/refusal.h"
 #include "storage/base/random.h"
 #include "tests/unit/partition/records.h"
 

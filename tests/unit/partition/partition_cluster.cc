@@ -2,7 +2,7 @@
 
 #include <glog/logging.h>
 
-#include "server/partition/refusal.h"
+#include "server/errors/refusal.h"
 
 namespace flotilla::partition {
 namespace {

@@ -4,7 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "server/partition/refusal.h"
+#include "server/errors/refusal.h"
 #include "storage/base/random.h"
 #include "tests/unit/partition/partition_cluster.h"
 

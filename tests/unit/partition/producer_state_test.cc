@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "server/errors/refusal.h"
 #include "server/partition/pending_batches.h"
-#include "server/partition/refusal.h"
 #include "storage/base/random.h"
 
 namespace flotilla::partition {

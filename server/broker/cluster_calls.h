@@ -1,0 +1,38 @@
+// ClusterService for members: nodes, health, and where everything is.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "flotilla/v1/cluster.pb.h"
+#include "server/broker/group_descriptions.h"
+#include "server/broker/member_context.h"
+
+namespace flotilla::broker {
+
+class ClusterCalls final : public CallService {
+ public:
+  // `warnings`: of this node, for when nobody else answers.
+  ClusterCalls(const MemberContext& member, GroupDescriptions& descriptions, std::function<std::vector<std::string>()> warnings);
+
+  void Tick() override;
+  void OnMetadata() override;
+
+ private:
+  void ListNodes(uint64_t id, const v1::ListNodesRequest& request);
+  void GetNode(uint64_t id, const v1::GetNodeRequest& request);
+  void GetHealth(uint64_t id);
+  void GetMetadata(uint64_t id, const v1::GetMetadataRequest& request);
+  bool AnswerMetadata(uint64_t id, const v1::GetMetadataRequest& request, bool last);
+  v1::Node Describe(const metadata::Node& node, const std::map<NodeId, metadata::NodeReport>& reports) const;
+  void HealthHere(uint64_t id, bool controller_answers);
+
+  const MemberContext member_;
+  GroupDescriptions& descriptions_;
+  const std::function<std::vector<std::string>()> warnings_;
+  std::map<uint64_t, v1::GetMetadataRequest> waiting_;  // for a version
+};
+
+}  // namespace flotilla::broker

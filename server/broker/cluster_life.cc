@@ -1,0 +1,380 @@
+#include "server/broker/cluster_life.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+
+#include "server/broker/describe.h"
+#include "server/broker/limits.h"
+#include "server/broker/membership_calls.h"
+#include "server/errors/refusal.h"
+
+namespace flotilla::broker {
+namespace {
+
+constexpr std::string_view kHandshake = "/flotilla.internal.v1.PeerService/Handshake";
+constexpr std::string_view kBootstrap = "/flotilla.internal.v1.MembershipService/Bootstrap";
+constexpr std::string_view kJoin = "/flotilla.internal.v1.MembershipService/Join";
+
+std::string UuidText(const std::string& bytes) {
+  const std::optional<Uuid> uuid = Uuid::FromBytes(bytes);
+  return uuid ? uuid->ToString() : "none";
+}
+
+Status AlreadyIn(const std::string& who, const std::string& cluster_bytes) {
+  return Refuse(Refusal::kAlreadyInitialized, who + " belongs to cluster " + UuidText(cluster_bytes) + " already; a cluster is initialised once")
+      .With("cluster_id", UuidText(cluster_bytes))
+      .With("address", who);
+}
+
+}  // namespace
+
+internal::v1::BootstrapRequest EncodePlan(const metadata::Founding& plan, const std::string& cluster_name) {
+  internal::v1::BootstrapRequest encoded;
+  encoded.set_cluster_id(std::string(plan.cluster.bytes()));
+  encoded.set_cluster_name(cluster_name);
+  encoded.set_feature_level(plan.feature_level);
+  for (const metadata::NodeDescription& founder : plan.founders) {
+    internal::v1::FoundingMember& member = *encoded.add_members();
+    const NodeId id = plan.IdOf(founder.uuid);
+    member.set_node_id(id.value());
+    member.set_node_uuid(std::string(founder.uuid.bytes()));
+    member.set_peer_address(founder.peer_address);
+    member.set_node_name(founder.name);
+    member.set_client_address(founder.client_address);
+    member.set_rack(founder.rack);
+    member.set_software_version(founder.software_version);
+    member.set_feature_level_min(founder.features.min);
+    member.set_feature_level_max(founder.features.max);
+    member.set_voter(plan.configuration.IsVoter({.node = id, .incarnation = 0}));
+  }
+  return encoded;
+}
+
+Result<metadata::Founding> DecodePlan(const internal::v1::BootstrapRequest& plan) {
+  const std::optional<Uuid> cluster = Uuid::FromBytes(plan.cluster_id());
+  if (!cluster || cluster->nil() || plan.members().empty()) {
+    return Status(Reason::kCorruptMessage, "a founding plan without a cluster id or without members");
+  }
+  metadata::Founding founding{.cluster = *cluster, .feature_level = plan.feature_level(), .founders = {}, .configuration = {}};
+  for (const internal::v1::FoundingMember& member : plan.members()) {
+    const std::optional<Uuid> uuid = Uuid::FromBytes(member.node_uuid());
+    if (!uuid || member.node_id() != founding.founders.size() + 1) {
+      return Status(Reason::kCorruptMessage, "a founding plan whose members are not numbered from 1, or have no UUIDs");
+    }
+    metadata::NodeDescription founder;
+    founder.uuid = *uuid;
+    founder.name = member.node_name();
+    founder.client_address = member.client_address();
+    founder.peer_address = member.peer_address();
+    founder.rack = member.rack();
+    founder.software_version = member.software_version();
+    founder.features = {.min = member.feature_level_min(), .max = member.feature_level_max()};
+    founding.founders.push_back(std::move(founder));
+    auto& list = member.voter() ? founding.configuration.voters : founding.configuration.learners;
+    list.push_back({.node = NodeId{member.node_id()}, .incarnation = 0});
+  }
+  founding.configuration.Normalize();
+  if (founding.configuration.voters.empty()) return Status(Reason::kCorruptMessage, "a founding plan in which nobody votes");
+  return founding;
+}
+
+ClusterLife::ClusterLife(const BrokerOptions& options, const BrokerSurroundings& around, Callbacks callbacks, Random random)
+    : options_(options), around_(around), callbacks_(std::move(callbacks)), random_(random) {}
+
+Status ClusterLife::Start() {
+  Result<internal::v1::NodeState> loaded = around_.file.Load();
+  if (!loaded.ok()) return loaded.status();
+  state_ = *std::move(loaded);
+  state_.set_boot(state_.boot() + 1);
+  FLOTILLA_RETURN_IF_ERROR(around_.file.Save(state_));
+  if (member()) {
+    callbacks_.become_member(false);
+    return {};
+  }
+  if (!options_.bootstrap_single) return {};
+  const std::vector<metadata::FounderAnswer> myself = {{.description = options_.description, .cluster = {}}};
+  const Result<metadata::Founding> plan = metadata::PlanFounding(Uuid::Random(random_), myself);
+  if (!plan.ok()) return plan.status();
+  return Found(EncodePlan(*plan, options_.cluster_name), true);
+}
+
+std::string ClusterLife::Describe() const {
+  if (birth_) return "founding a cluster";
+  return last_problem_.empty() ? "waiting for cluster init" : "waiting for cluster init; " + last_problem_;
+}
+
+std::vector<std::string> ClusterLife::OtherSeeds() const {
+  std::vector<std::string> seeds;
+  for (const std::string& seed : options_.seeds) {
+    const bool again = std::find(seeds.begin(), seeds.end(), seed) != seeds.end();
+    if (seed != options_.description.peer_address && !again) seeds.push_back(seed);
+  }
+  return seeds;
+}
+
+// --- A cluster is born
+
+void ClusterLife::InitCluster(const v1::InitClusterRequest& request, InitDone done) {
+  if (member()) {
+    const metadata::Shared<metadata::Image> image = callbacks_.image();
+    // A birth that is not over: whoever asks again waits for it, too.
+    if (!image->cluster && state_.has_founding() && !request.validate_only()) return born_.push_back(std::move(done));
+    if (!request.if_needed()) return done(AlreadyIn(options_.description.peer_address, state_.cluster_id()));
+    v1::InitClusterResponse response;
+    response.set_cluster_id(UuidText(state_.cluster_id()));
+    response.set_already_initialized(true);
+    image->nodes.ForEach([&response](NodeId, const metadata::Shared<metadata::Node>& node) { *response.add_nodes() = DescribeNode(*node); });
+    return done(std::move(response));
+  }
+  if (birth_) {
+    return done(Status(Reason::kNoLeader, "this node is founding a cluster at this moment; ask again in a second"));
+  }
+  if (promised_until_ > around_.clock.Now()) {
+    return done(Status(Reason::kNoLeader, "another node is founding a cluster with this one; ask again in " +
+                                              std::to_string(limits::kFoundingPromise / std::chrono::seconds(1)) + " seconds"));
+  }
+  birth_.emplace();
+  birth_->validate_only = request.validate_only();
+  birth_->done = std::move(done);
+  AskSeeds();
+}
+
+void ClusterLife::AskSeeds() {
+  const std::vector<std::string> seeds = OtherSeeds();
+  birth_->waiting = seeds.size();
+  if (seeds.empty()) return Plan();
+  internal::v1::HandshakeRequest hello;
+  *hello.mutable_caller() = callbacks_.identity();
+  for (const std::string& seed : seeds) {
+    around_.network.Call(seed, kHandshake, hello.SerializeAsString(), limits::kPeerCallTimeout,
+                         [this, seed](const Result<std::string>& answer) { OnSeed(seed, answer); });
+  }
+}
+
+void ClusterLife::OnSeed(const std::string& seed, const Result<std::string>& answer) {
+  if (!birth_) return;
+  internal::v1::HandshakeResponse response;
+  if (!answer.ok()) {
+    const bool answered = answer.status().reason() != Reason::kNoLeader && answer.status().reason() != Reason::kOutcomeUnknown;
+    birth_->refusal = answered ? answer.status()
+                               : Status(Reason::kNoLeader, "seed " + seed + " does not answer (" + std::string(answer.status().message()) +
+                                                               "); start all nodes first, or correct cluster.seeds")
+                                     .With("address", seed);
+  } else if (!response.ParseFromString(*answer)) {
+    birth_->refusal = Status(Reason::kNoLeader, "seed " + seed + " answers, but not as a node of this program does").With("address", seed);
+  } else {
+    birth_->answers.emplace(seed, response.callee());
+  }
+  if (--birth_->waiting == 0) Plan();
+}
+
+void ClusterLife::Plan() {
+  if (!birth_->refusal.ok()) return EndBirth(birth_->refusal);
+  // Ids are given in the order of the seeds, which is the same on all nodes.
+  std::vector<metadata::FounderAnswer> founders;
+  bool among_seeds = false;
+  for (const std::string& seed : options_.seeds) {
+    const auto answer = birth_->answers.find(seed);
+    const bool own_address = seed == options_.description.peer_address;
+    if (!own_address && answer == birth_->answers.end()) continue;
+    if (own_address || (*answer->second).node_uuid() == options_.description.uuid.bytes()) {
+      if (!std::exchange(among_seeds, true)) founders.push_back({.description = options_.description, .cluster = {}});
+      continue;
+    }
+    const internal::v1::NodeIdentity& identity = *answer->second;
+    if (!identity.cluster_id().empty()) return EndBirth(AlreadyIn(seed, identity.cluster_id()));
+    Result<metadata::NodeDescription> description = DescriptionOf(identity);
+    if (!description.ok()) return EndBirth(description.status());
+    const bool twice = std::any_of(founders.begin(), founders.end(),
+                                   [&](const auto& founder) { return founder.description.uuid == description->uuid; });
+    if (!twice) founders.push_back({.description = *std::move(description), .cluster = {}});
+  }
+  if (!among_seeds) founders.insert(founders.begin(), {.description = options_.description, .cluster = {}});
+  Result<metadata::Founding> plan = metadata::PlanFounding(Uuid::Random(random_), founders);
+  if (!plan.ok()) return EndBirth(plan.status());
+  birth_->plan = *std::move(plan);
+  TellFounders(true);
+}
+
+void ClusterLife::TellFounders(bool validate_only) {
+  internal::v1::BootstrapRequest plan = EncodePlan(*birth_->plan, options_.cluster_name);
+  plan.set_validate_only(validate_only);
+  std::vector<std::string> addresses;
+  for (const metadata::NodeDescription& founder : birth_->plan->founders) {
+    if (founder.uuid != options_.description.uuid) addresses.push_back(founder.peer_address);
+  }
+  birth_->waiting = addresses.size();
+  if (addresses.empty()) return AnswerBirth();
+  for (const std::string& address : addresses) {
+    around_.network.Call(address, kBootstrap, plan.SerializeAsString(), limits::kPeerCallTimeout,
+                         [this, address, validate_only](const Result<std::string>& answer) { OnTold(address, validate_only, answer); });
+  }
+}
+
+void ClusterLife::OnTold(const std::string& address, bool /*validate_only*/, const Result<std::string>& answer) {
+  if (!birth_) return;
+  if (!answer.ok()) {
+    birth_->refusal = Status(Reason::kNoLeader, "node " + address + " does not take part: " + std::string(answer.status().message()))
+                          .With("address", address);
+    if (RefusalOf(answer.status()) != Refusal::kNone) birth_->refusal = answer.status();
+  }
+  if (--birth_->waiting > 0) return;
+  if (!birth_->refusal.ok()) return EndBirth(birth_->refusal);
+  AnswerBirth();
+}
+
+// All founders gave their word.
+void ClusterLife::AnswerBirth() {
+  if (birth_->validate_only) {
+    v1::InitClusterResponse response;
+    const InitDone done = std::move(birth_->done);
+    birth_.reset();
+    return done(std::move(response));
+  }
+  const internal::v1::BootstrapRequest plan = EncodePlan(*birth_->plan, options_.cluster_name);
+  born_.push_back(std::move(birth_->done));
+  birth_.reset();
+  if (Status status = Found(plan, true); !status.ok()) {
+    for (const InitDone& done : std::exchange(born_, {})) done(status);
+  }
+}
+
+void ClusterLife::EndBirth(const Status& status) {
+  const InitDone done = std::move(birth_->done);
+  birth_.reset();
+  done(status);
+}
+
+// From now on this node is a founder of that cluster, whatever happens.
+Status ClusterLife::Found(const internal::v1::BootstrapRequest& plan, bool mine) {
+  internal::v1::NodeState state = state_;
+  state.set_cluster_id(plan.cluster_id());
+  *state.mutable_founding() = plan;
+  for (const internal::v1::FoundingMember& member : plan.members()) {
+    if (member.node_uuid() == options_.description.uuid.bytes()) state.set_node_id(member.node_id());
+  }
+  FLOTILLA_RETURN_IF_ERROR(around_.file.Save(state));
+  state_ = std::move(state);
+  LOG(INFO) << "cluster_founded cluster=" << UuidText(plan.cluster_id()) << " node=" << state_.node_id() << " founders=" << plan.members_size();
+  next_at_ = {};
+  callbacks_.become_member(mine);
+  return {};
+}
+
+Status ClusterLife::CheckPlan(const internal::v1::BootstrapRequest& plan) const {
+  if (plan.cluster_name() != options_.cluster_name) {
+    return Refuse(Refusal::kClusterMismatch, "this node's cluster.name is " + Quoted(options_.cluster_name) + ", the founder's is " +
+                                                 Quoted(plan.cluster_name()) + "; make them the same")
+        .With("ours", options_.cluster_name)
+        .With("theirs", plan.cluster_name());
+  }
+  const Result<metadata::Founding> founding = DecodePlan(plan);
+  if (!founding.ok()) return founding.status();
+  if (founding->IdOf(options_.description.uuid).value() == 0) {
+    return Refuse(Refusal::kNodeMismatch, "the founding plan has another node at " + options_.description.peer_address +
+                                              "; was its disk wiped meanwhile? ask for the cluster again")
+        .With("ours", options_.description.uuid.ToString());
+  }
+  return {};
+}
+
+Result<internal::v1::BootstrapResponse> ClusterLife::Bootstrap(const internal::v1::BootstrapRequest& request) {
+  internal::v1::BootstrapResponse response;
+  if (member()) {
+    if (state_.cluster_id() != request.cluster_id()) return AlreadyIn(options_.description.peer_address, state_.cluster_id());
+    *response.mutable_node() = callbacks_.identity();
+    return response;
+  }
+  FLOTILLA_RETURN_IF_ERROR(CheckPlan(request));
+  const bool promised = promised_until_ > around_.clock.Now() && promised_to_ != request.cluster_id();
+  if (promised || birth_) {
+    return Status(Reason::kNoLeader, options_.description.peer_address + " is founding another cluster at this moment; ask again in some seconds");
+  }
+  if (request.validate_only()) {
+    promised_to_ = request.cluster_id();
+    promised_until_ = around_.clock.Now() + limits::kFoundingPromise;
+  } else {
+    FLOTILLA_RETURN_IF_ERROR(Found(request, false));
+  }
+  *response.mutable_node() = callbacks_.identity();
+  return response;
+}
+
+// --- Time
+
+void ClusterLife::Tick() {
+  const metadata::Shared<metadata::Image> image = callbacks_.image();
+  const bool known = image != nullptr && image->cluster.has_value();
+  if (known && !born_.empty()) {
+    v1::InitClusterResponse response;
+    response.set_cluster_id(UuidText(state_.cluster_id()));
+    image->nodes.ForEach([&response](NodeId, const metadata::Shared<metadata::Node>& node) { *response.add_nodes() = DescribeNode(*node); });
+    for (const InitDone& done : std::exchange(born_, {})) done(response);
+  }
+  if (next_at_ > around_.clock.Now()) return;
+  next_at_ = around_.clock.Now() + limits::kJoinInterval;
+  if (member() && state_.has_founding() && !known) RepeatPlan();
+  // Founders are registered by the plan; later starts, and everybody else, say who they are.
+  const bool registers = member() ? known && !registered_ : !birth_;
+  if (registers && !joining_) Join();
+}
+
+void ClusterLife::RepeatPlan() {
+  for (const internal::v1::FoundingMember& member : state_.founding().members()) {
+    if (member.node_id() == state_.node_id()) continue;
+    around_.network.Call(member.peer_address(), kBootstrap, state_.founding().SerializeAsString(), limits::kPeerCallTimeout,
+                         [address = member.peer_address()](const Result<std::string>& answer) {
+                           LOG_IF_EVERY_N(WARNING, !answer.ok(), 10)
+                               << "founder_not_told address=" << address << " reason=\"" << answer.status() << '"';
+                         });
+  }
+}
+
+void ClusterLife::Join() {
+  std::vector<std::string> addresses = OtherSeeds();
+  if (const metadata::Shared<metadata::Image> image = callbacks_.image(); image != nullptr) {
+    // It knows its cluster: any node that lives will do, itself to begin with.
+    addresses = {options_.description.peer_address};
+    for (const metadata::Node* node : image->LivingNodes()) {
+      if (node->id.value() != state_.node_id()) addresses.push_back(node->description.peer_address);
+    }
+  }
+  if (addresses.empty()) return;
+  internal::v1::JoinRequest request;
+  *request.mutable_node() = callbacks_.identity();
+  joining_ = true;
+  around_.network.Call(addresses[next_seed_++ % addresses.size()], kJoin, request.SerializeAsString(), limits::kPeerCallTimeout,
+                       [this](const Result<std::string>& answer) { OnJoined(answer); });
+}
+
+void ClusterLife::OnJoined(const Result<std::string>& answer) {
+  joining_ = false;
+  if (!answer.ok()) {
+    // Seeds that are not up or in no cluster either are what one waits for.
+    const bool waits = answer.status().reason() == Reason::kNoLeader || answer.status().reason() == Reason::kOutcomeUnknown ||
+                       RefusalOf(answer.status()) == Refusal::kNotInitialized;
+    last_problem_ = waits ? "" : answer.status().ToString();
+    LOG_IF_EVERY_N(WARNING, !waits, 10) << "join_refused reason=\"" << answer.status() << '"';
+    return;
+  }
+  internal::v1::JoinResponse response;
+  if (!response.ParseFromString(*answer)) return;
+  last_problem_.clear();
+  registered_ = true;
+  if (member() || birth_) return;
+  internal::v1::NodeState state = state_;
+  state.set_cluster_id(response.cluster_id());
+  state.set_node_id(response.node_id());
+  state.set_metadata_incarnation(response.metadata_incarnation());
+  *state.mutable_metadata_members() = response.metadata_members();
+  if (Status saved = around_.file.Save(state); !saved.ok()) {
+    LOG(ERROR) << "join_not_saved reason=\"" << saved << '"';
+    return;
+  }
+  state_ = std::move(state);
+  LOG(INFO) << "joined cluster=" << UuidText(state_.cluster_id()) << " node=" << state_.node_id();
+  callbacks_.become_member(false);
+}
+
+}  // namespace flotilla::broker

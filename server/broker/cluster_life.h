@@ -1,0 +1,103 @@
+// How a node gets into a cluster: founds one with its seeds when somebody asks for it, takes part in one that another founds, or
+// joins one that is there. What it learns it writes down before it acts on it. Executor only.
+//
+//   waiting ──InitCluster──▶ asks all seeds who they are, then for their word, then tells them the plan ─┐
+//      │  ◀──Bootstrap from another founder ───────────────────────────────────────────────────────────┤
+//      └──Join, once a second, at one seed after the other ─────────────────────────────────────────────┴─▶ member
+//
+// A founder repeats the plan to the others until the metadata knows the cluster, so that a birth that was interrupted ends well.
+// A member registers again whenever it starts: its addresses may be others.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "flotilla/internal/v1/node_state.pb.h"
+#include "flotilla/v1/cluster.pb.h"
+#include "server/broker/options.h"
+#include "server/broker/peer_network.h"
+#include "server/metadata/founding.h"
+#include "storage/base/random.h"
+
+namespace flotilla::broker {
+
+class ClusterLife {
+ public:
+  using InitDone = std::function<void(Result<v1::InitClusterResponse>)>;
+  struct Callbacks {
+    // The state was saved: be that member. `campaign`: this node made the plan.
+    std::function<void(bool campaign)> become_member;
+    std::function<internal::v1::NodeIdentity()> identity;
+    // The image of the metadata; null while the node is in no cluster.
+    std::function<metadata::Shared<metadata::Image>()> image;
+  };
+  // References outlive this.
+  ClusterLife(const BrokerOptions& options, const BrokerSurroundings& around, Callbacks callbacks, Random random);
+
+  // Reads what the node remembers, and counts this start. DATA_LOSS, DIRECTORY_UNUSABLE.
+  Status Start();
+  const internal::v1::NodeState& state() const { return state_; }
+  bool member() const { return state_.node_id() != 0; }
+
+  // --- calls
+  void InitCluster(const v1::InitClusterRequest& request, InitDone done);
+  // From a founder.
+  Result<internal::v1::BootstrapResponse> Bootstrap(const internal::v1::BootstrapRequest& request);
+  void Tick();
+  // Register anew.
+  void Rejoin() { registered_ = false; }
+  // For people: what it waits for.
+  std::string Describe() const;
+
+ private:
+  // A birth under way.
+  struct Birth {
+    bool validate_only = false;
+    InitDone done;
+    std::map<std::string, Result<internal::v1::NodeIdentity>> answers;  // by seed
+    std::optional<metadata::Founding> plan;
+    size_t waiting = 0;
+    Status refusal;
+  };
+
+  void AskSeeds();
+  void OnSeed(const std::string& seed, const Result<std::string>& answer);
+  void Plan();
+  // Tells the other founders: first for their word, then for good.
+  void TellFounders(bool validate_only);
+  void OnTold(const std::string& address, bool validate_only, const Result<std::string>& answer);
+  void EndBirth(const Status& status);
+  void AnswerBirth();
+  void RepeatPlan();
+  Status Found(const internal::v1::BootstrapRequest& plan, bool mine);
+  void Join();
+  void OnJoined(const Result<std::string>& answer);
+  Status CheckPlan(const internal::v1::BootstrapRequest& plan) const;
+  std::vector<std::string> OtherSeeds() const;
+
+  const BrokerOptions& options_;
+  const BrokerSurroundings around_;
+  const Callbacks callbacks_;
+  Random random_;
+  internal::v1::NodeState state_;
+  std::optional<Birth> birth_;
+  std::vector<InitDone> born_;  // who waits for the metadata to know the cluster
+  // The word that was given to another founder.
+  std::string promised_to_;
+  MonotonicTime promised_until_{};
+  bool registered_ = false;
+  bool joining_ = false;
+  size_t next_seed_ = 0;
+  MonotonicTime next_at_{};
+  std::string last_problem_;
+};
+
+// A plan as it is told and kept, and back.
+internal::v1::BootstrapRequest EncodePlan(const metadata::Founding& plan, const std::string& cluster_name);
+Result<metadata::Founding> DecodePlan(const internal::v1::BootstrapRequest& plan);
+
+}  // namespace flotilla::broker

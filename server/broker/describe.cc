@@ -1,0 +1,132 @@
+#include "server/broker/describe.h"
+
+#include <string>
+
+#include "server/errors/refusal.h"
+
+namespace flotilla::broker {
+
+v1::TopicRef RefOf(const metadata::Topic& topic) {
+  v1::TopicRef ref;
+  ref.set_name(topic.name);
+  ref.set_topic_namespace(topic.topic_namespace);
+  ref.set_topic_id(topic.id.ToString());
+  return ref;
+}
+
+v1::LeaderHint HintOf(const metadata::Image& image, const v1::TopicRef& topic, int32_t partition, const Leader& leader) {
+  v1::LeaderHint hint;
+  *hint.mutable_topic() = topic;
+  hint.set_partition(partition);
+  hint.set_node_id(static_cast<int32_t>(leader.node.value()));
+  if (const metadata::Node* node = image.FindNode(leader.node)) hint.set_address(node->description.client_address);
+  hint.set_leader_epoch(static_cast<int64_t>(leader.epoch.value()));
+  return hint;
+}
+
+v1::Topic DescribeTopic(const metadata::Topic& topic, const LeaderTable& leaders) {
+  v1::Topic described;
+  *described.mutable_topic() = RefOf(topic);
+  described.set_partition_count(static_cast<int32_t>(topic.partitions.size()));
+  described.set_replication_factor(static_cast<int32_t>(topic.replication_factor));
+  for (const auto& [name, value] : topic.configs) (*described.mutable_config())[name] = value;
+  described.set_config_version(static_cast<int64_t>(topic.config_version));
+  described.set_create_time_ms(topic.created_at_ms);
+  described.set_state(v1::TOPIC_STATE_READY);
+  for (const auto& partition : topic.partitions) {
+    // No election was ever won: it is not in use yet. Later a partition can be leaderless, and the topic is ready.
+    if (leaders.Of(partition->group).epoch.value() == 0) described.set_state(v1::TOPIC_STATE_CREATING);
+  }
+  return described;
+}
+
+v1::Partition DescribePartition(const metadata::Partition& partition, const LeaderTable& leaders) {
+  v1::Partition described;
+  const Leader leader = leaders.Of(partition.group);
+  described.set_partition(static_cast<int32_t>(partition.number));
+  described.set_leader_node_id(static_cast<int32_t>(leader.node.value()));
+  described.set_leader_epoch(static_cast<int64_t>(leader.epoch.value()));
+  const auto add = [&described](const ReplicaId& replica) {
+    v1::Replica& out = *described.add_replicas();
+    out.set_node_id(static_cast<int32_t>(replica.node.value()));
+    out.set_role(v1::REPLICA_ROLE_VOTER);
+    out.set_lag_entries(-1);
+  };
+  for (const ReplicaId& replica : partition.replicas) {
+    if (replica.node == partition.preferred_leader) add(replica);
+  }
+  for (const ReplicaId& replica : partition.replicas) {
+    if (replica.node != partition.preferred_leader) add(replica);
+  }
+  return described;
+}
+
+v1::TopicMetadata DescribeTopicMetadata(const metadata::Topic& topic, const LeaderTable& leaders) {
+  v1::TopicMetadata described;
+  *described.mutable_topic() = DescribeTopic(topic, leaders);
+  for (const auto& partition : topic.partitions) *described.add_partitions() = DescribePartition(*partition, leaders);
+  return described;
+}
+
+v1::Node DescribeNode(const metadata::Node& node) {
+  v1::Node described;
+  described.set_node_id(static_cast<int32_t>(node.id.value()));
+  described.set_node_uuid(node.description.uuid.ToString());
+  described.set_name(node.description.name);
+  described.set_rack(node.description.rack);
+  described.set_client_address(node.description.client_address);
+  described.set_peer_address(node.description.peer_address);
+  described.set_state(node.alive ? v1::NODE_STATE_ALIVE : v1::NODE_STATE_DEAD);
+  described.set_join_time_ms(node.registered_at_ms);
+  described.set_software_version(node.description.software_version);
+  return described;
+}
+
+void AddReport(const metadata::NodeReport& report, int64_t last_seen_ms, v1::Node* node) {
+  node->set_last_seen_ms(last_seen_ms);
+  node->set_metadata_version(static_cast<int64_t>(report.metadata_version.value()));
+  node->set_replica_count(static_cast<int32_t>(report.replicas));
+  node->set_leader_count(static_cast<int32_t>(report.leaders));
+  node->set_disk_total_bytes(static_cast<int64_t>(report.disk_total_bytes));
+  node->set_disk_free_bytes(static_cast<int64_t>(report.disk_free_bytes));
+  for (const std::string& warning : report.warnings) node->add_warnings(warning);
+}
+
+Result<metadata::TopicSelector> SelectorOf(const v1::TopicRef& ref) {
+  metadata::TopicSelector selector{.topic_namespace = ref.topic_namespace(), .name = ref.name(), .id = {}};
+  if (ref.topic_id().empty()) return selector;
+  const std::optional<Uuid> id = Uuid::FromText(ref.topic_id());
+  if (!id) {
+    return Status(Reason::kInvalidArgument, "topic_id " + Quoted(ref.topic_id()) + " is no UUID; write 8-4-4-4-12 hexadecimal digits")
+        .With("field", "topic.topic_id");
+  }
+  selector.id = *id;
+  return selector;
+}
+
+Result<const metadata::Topic*> FindTopic(const v1::TopicRef& ref, const metadata::Image& image) {
+  const Result<metadata::TopicSelector> selector = SelectorOf(ref);
+  if (!selector.ok()) return selector.status();
+  return metadata::SelectTopic(*selector, image);
+}
+
+Result<metadata::PartitionKey> FindPartition(const v1::TopicRef& ref, int32_t partition, const metadata::Image& image) {
+  const Result<const metadata::Topic*> topic = FindTopic(ref, image);
+  if (!topic.ok()) return topic.status();
+  if (partition < 0 || static_cast<size_t>(partition) >= (*topic)->partitions.size()) {
+    return Refuse(Refusal::kPartitionNotFound, "topic " + (*topic)->name + " has partitions 0 to " +
+                                                   std::to_string((*topic)->partitions.size() - 1) + ", not " + std::to_string(partition))
+        .With("topic", (*topic)->name)
+        .With("partition", std::to_string(partition))
+        .With("partition_count", (*topic)->partitions.size());
+  }
+  return metadata::PartitionKey{.topic = (*topic)->id, .partition = static_cast<uint32_t>(partition)};
+}
+
+Result<GroupId> FindGroup(const v1::PartitionRef& ref, const metadata::Image& image) {
+  const Result<metadata::PartitionKey> key = FindPartition(ref.topic(), ref.partition(), image);
+  if (!key.ok()) return key.status();
+  return image.FindTopic(key->topic)->partitions[key->partition]->group;
+}
+
+}  // namespace flotilla::broker

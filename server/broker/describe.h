@@ -1,0 +1,36 @@
+// The metadata image and what is known beside it (leaders, reports) as the messages that clients see. Pure.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "flotilla/v1/cluster.pb.h"
+#include "flotilla/v1/common.pb.h"
+#include "flotilla/v1/metadata.pb.h"
+#include "server/broker/leader_table.h"
+#include "server/metadata/image.h"
+#include "server/metadata/metadata_controller.h"
+#include "server/metadata/topic_rules.h"
+
+namespace flotilla::broker {
+
+v1::TopicRef RefOf(const metadata::Topic& topic);
+v1::LeaderHint HintOf(const metadata::Image& image, const v1::TopicRef& topic, int32_t partition, const Leader& leader);
+v1::Topic DescribeTopic(const metadata::Topic& topic, const LeaderTable& leaders);
+// Leader and replicas; how the replicas do is for their leader to say.
+v1::Partition DescribePartition(const metadata::Partition& partition, const LeaderTable& leaders);
+v1::TopicMetadata DescribeTopicMetadata(const metadata::Topic& topic, const LeaderTable& leaders);
+// Without what only reports say.
+v1::Node DescribeNode(const metadata::Node& node);
+void AddReport(const metadata::NodeReport& report, int64_t last_seen_ms, v1::Node* node);
+
+// INVALID_ARGUMENT: an id that is no UUID.
+Result<metadata::TopicSelector> SelectorOf(const v1::TopicRef& ref);
+// The topic that the reference names in this image; as metadata::SelectTopic.
+Result<const metadata::Topic*> FindTopic(const v1::TopicRef& ref, const metadata::Image& image);
+// And one of its partitions: PARTITION_NOT_FOUND.
+Result<metadata::PartitionKey> FindPartition(const v1::TopicRef& ref, int32_t partition, const metadata::Image& image);
+// Both partitions of the metadata and of topics: the group.
+Result<GroupId> FindGroup(const v1::PartitionRef& ref, const metadata::Image& image);
+
+}  // namespace flotilla::broker

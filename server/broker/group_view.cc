@@ -1,0 +1,81 @@
+#include "server/broker/group_view.h"
+
+#include <algorithm>
+
+namespace flotilla::broker {
+namespace {
+
+// Heard from within this time: 2 s of 50 ms, an election timeout.
+constexpr raft::Tick kReachableTicks = 40;
+// So few entries behind is what is on its way under load, or no more than a moment's work.
+constexpr uint64_t kInSyncLagEntries = 1024;
+
+}  // namespace
+
+std::optional<internal::v1::GroupDescription> DescribeGroup(const MemberContext& member, GroupId group) {
+  const raft::RaftCore* core = member.host.Find(group);
+  if (core == nullptr || core->role() != raft::Role::kLeader) return std::nullopt;
+  const raft::CoreStatus status = core->status();
+  internal::v1::GroupDescription described;
+  described.set_group(group.value());
+  described.set_term(status.term.value());
+  described.set_commit_index(status.commit.value());
+  described.set_last_index(status.last.value());
+  described.set_changing(status.configuration.joint());
+  const raft::Tick now = member.host.now();
+  const auto add = [&](ReplicaId id, bool voter, LogIndex match, uint64_t lag, raft::Tick silent, bool in_sync) {
+    internal::v1::ReplicaDescription& replica = *described.add_replicas();
+    replica.set_node_id(id.node.value());
+    replica.set_incarnation(id.incarnation);
+    replica.set_voter(voter);
+    replica.set_match_index(match.value());
+    replica.set_lag_entries(lag);
+    replica.set_last_contact_ms(static_cast<uint64_t>(member.time.Millis(silent)));
+    replica.set_in_sync(in_sync);
+  };
+  add(status.self, status.configuration.IsVoter(status.self), status.stable, 0, 0, true);
+  for (const raft::ReplicaStatus& replica : status.replicas) {
+    const raft::Tick silent = now - std::min(now, replica.last_active);
+    const bool in_sync = silent < kReachableTicks && replica.state == raft::ProgressState::kReplicate && replica.lag <= kInSyncLagEntries;
+    add(replica.id, replica.voter, replica.match, replica.lag, silent, in_sync);
+  }
+  auto& replicas = *described.mutable_replicas();
+  std::sort(replicas.begin(), replicas.end(), [](const auto& a, const auto& b) { return a.node_id() < b.node_id(); });
+  if (const partition::Partition* partition = member.replicas.Find(group)) {
+    const partition::PartitionStatus offsets = partition->status();
+    described.set_log_start_offset(offsets.log_start_offset.value());
+    described.set_high_watermark(offsets.high_watermark.value());
+    described.set_applied_bytes(partition->applied_bytes());
+  }
+  return described;
+}
+
+v1::ReplicaState StateOf(const internal::v1::ReplicaDescription& replica) {
+  if (replica.in_sync()) return v1::REPLICA_STATE_IN_SYNC;
+  return replica.last_contact_ms() < 2000 ? v1::REPLICA_STATE_CATCHING_UP : v1::REPLICA_STATE_UNREACHABLE;
+}
+
+bool UnderReplicated(const internal::v1::GroupDescription& group) {
+  return std::any_of(group.replicas().begin(), group.replicas().end(), [](const auto& replica) { return replica.voter() && !replica.in_sync(); });
+}
+
+v1::GetQuorumResponse QuorumOf(const internal::v1::GroupDescription& group, NodeId leader) {
+  v1::GetQuorumResponse response;
+  response.set_leader_node_id(static_cast<int32_t>(leader.value()));
+  response.set_leader_epoch(static_cast<int64_t>(group.term()));
+  response.set_commit_index(static_cast<int64_t>(group.commit_index()));
+  response.set_last_index(static_cast<int64_t>(group.last_index()));
+  response.set_changing(group.changing());
+  for (const auto& replica : group.replicas()) {
+    v1::QuorumMember& member = *response.add_members();
+    member.set_node_id(static_cast<int32_t>(replica.node_id()));
+    member.set_incarnation(static_cast<int64_t>(replica.incarnation()));
+    member.set_role(replica.voter() ? v1::REPLICA_ROLE_VOTER : v1::REPLICA_ROLE_LEARNER);
+    member.set_state(StateOf(replica));
+    member.set_match_index(static_cast<int64_t>(replica.match_index()));
+    member.set_last_contact_ms(static_cast<int64_t>(replica.last_contact_ms()));
+  }
+  return response;
+}
+
+}  // namespace flotilla::broker

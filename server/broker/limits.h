@@ -1,0 +1,59 @@
+// Limits of calls, each with its reason. Those of records, logs and metadata stand with what they belong to.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+#include "server/metadata/limits.h"
+#include "server/partition/limits.h"
+#include "storage/base/clock.h"
+#include "storage/base/limits.h"
+
+namespace flotilla::broker::limits {
+
+using flotilla::limits::kKiB;
+using flotilla::limits::kMiB;
+using flotilla::limits::kProducerIdBlock;
+
+// Items of one request: what a node looks up and answers in one turn.
+inline constexpr size_t kRequestItemsMax = 1000;
+
+// --- Fetch
+inline constexpr size_t kFetchBytesDefault = kMiB;
+// For clients that raised what they can receive; others ask for 3 MiB at most.
+inline constexpr size_t kFetchBytesMax = 32 * kMiB;
+inline constexpr int32_t kFetchWaitMillisDefault = 500;
+inline constexpr int32_t kFetchWaitMillisMax = 60'000;
+// A long poll answers so long before the caller's deadline, so that it answers at all.
+inline constexpr Duration kLongPollMargin = std::chrono::milliseconds(500);
+
+// --- Subscribe
+// One message of a stream: small enough that a slow client holds little, large enough that the call costs nothing per byte.
+inline constexpr size_t kStreamMessageBytes = 256 * kKiB;
+// What a stream may have read ahead of its client, all partitions together.
+inline constexpr size_t kStreamBufferBytes = kMiB;
+inline constexpr Duration kSubscribeWaitDefault = std::chrono::milliseconds(100);
+inline constexpr Duration kSubscribeWaitMax = std::chrono::seconds(10);
+// How long one read of a subscription waits before it asks anew: what ends unnoticed is noticed then.
+inline constexpr Duration kSubscribePoll = std::chrono::seconds(10);
+
+// --- Lists
+inline constexpr int32_t kPageSizeDefault = 100;
+inline constexpr int32_t kPageSizeMax = 1000;
+
+// --- Cluster life
+inline constexpr Duration kReportInterval = std::chrono::seconds(1);
+inline constexpr Duration kJoinInterval = std::chrono::seconds(1);
+inline constexpr Duration kPeerCallTimeout = std::chrono::seconds(5);
+// How long a node that was asked whether it would found a cluster stands by its word.
+inline constexpr Duration kFoundingPromise = std::chrono::seconds(10);
+// An answer that names a change waits so long for this node's own image to have it.
+inline constexpr Duration kOwnImageWait = std::chrono::seconds(2);
+// What the leaders of partitions are given to describe them, before their details are left out.
+inline constexpr Duration kDescribeTimeout = std::chrono::seconds(1);
+
+static_assert(kStreamMessageBytes <= kStreamBufferBytes);
+static_assert(kFetchBytesDefault <= kFetchBytesMax);
+
+}  // namespace flotilla::broker::limits

@@ -1,0 +1,372 @@
+#include "server/broker/member.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "server/broker/limits.h"
+#include "server/metadata/replay.h"
+
+namespace flotilla::broker {
+namespace {
+
+// Leaders that should be elsewhere are looked for once a second.
+constexpr raft::Tick kBalanceTicks = 20;
+// Streams look at their clocks twice a second.
+constexpr raft::Tick kStreamTicks = 10;
+
+raft::HostOptions HostOptionsOf(const BrokerOptions& options, const internal::v1::NodeState& state) {
+  raft::HostOptions host;
+  host.node = NodeId{state.node_id()};
+  host.boot = state.boot();
+  host.core = options.core;
+  return host;
+}
+
+raft::Configuration ConfigurationOf(const internal::v1::BootstrapRequest& founding) {
+  raft::Configuration configuration;
+  for (const internal::v1::FoundingMember& member : founding.members()) {
+    auto& list = member.voter() ? configuration.voters : configuration.learners;
+    list.push_back({.node = NodeId{member.node_id()}, .incarnation = 0});
+  }
+  configuration.Normalize();
+  return configuration;
+}
+
+}  // namespace
+
+Member::Member(const BrokerOptions& options, const BrokerSurroundings& around, const internal::v1::NodeState& state, Callbacks callbacks,
+               Random random)
+    : options_(options),
+      around_(around),
+      state_(state),
+      callbacks_(std::move(callbacks)),
+      self_(state.node_id()),
+      time_(around.clock, options.tick),
+      random_(random),
+      host_(HostOptionsOf(options, state), around.executor, around.readers, around.store, around.network, random_.Fork()),
+      machine_(metadata::kSupportedFeatures),
+      metadata_log_(host_),
+      controller_({.self = {self_, state.metadata_incarnation()}, .liveness = {}}, metadata_log_, machine_, around.clock, random_.Fork()),
+      waits_(around.executor, time_),
+      replicas_({.host = host_, .store = around.store, .executor = around.executor, .readers = around.readers, .time = time_, .leaders = leaders_},
+                self_, options.partition),
+      dispatcher_({.self = self_,
+                   .executor = around.executor,
+                   .time = time_,
+                   .replicas = replicas_,
+                   .leaders = leaders_,
+                   .network = around.network}),
+      reads_({.executor = around.executor,
+              .time = time_,
+              .metadata = machine_,
+              .leaders = leaders_,
+              .dispatcher = dispatcher_,
+              .waits = waits_}),
+      board_({.self = self_,
+              .executor = around.executor,
+              .time = time_,
+              .metadata = machine_,
+              .leaders = leaders_,
+              .waits = waits_,
+              .network = around.network,
+              .host = host_}),
+      decisions_(around.executor, controller_),
+      fetches_({.executor = around.executor, .time = time_, .metadata = machine_, .reads = reads_}, fetch_totals_),
+      descriptions_(Context()),
+      topic_calls_(Context(), decisions_),
+      partition_calls_(Context(), decisions_, descriptions_),
+      cluster_calls_(Context(), descriptions_, [this] { return options_.warnings; }),
+      consume_calls_(Context(),
+                     [this](const std::string& id, int64_t total) {
+                       const auto found = subscriptions_.find(id);
+                       return found == subscriptions_.end() ? std::nullopt : std::optional(found->second->Grant(total));
+                     }),
+      producer_calls_(Context(), decisions_),
+      membership_calls_(Context(), decisions_,
+                        {.identity = callbacks_.identity,
+                         .disk_space = options.disk_space,
+                         .warnings = [this] { return options_.warnings; },
+                         .on_unknown = callbacks_.on_unknown}),
+      services_{&topic_calls_, &partition_calls_, &cluster_calls_, &consume_calls_, &producer_calls_, &membership_calls_},
+      balancer_(self_, {}),
+      followed_(machine_.image()) {
+  machine_.AddListener(*this);
+  leaders_.AddListener(waits_);
+  leaders_.AddListener(*this);
+  replicas_.AddListener(dispatcher_);
+  SetPeers();
+}
+
+Member::~Member() { host_.CloseGroup(metadata::kMetadataGroup); }
+
+MemberContext Member::Context() {
+  return {.self = self_,
+          .executor = around_.executor,
+          .time = time_,
+          .host = host_,
+          .metadata = machine_,
+          .controller = controller_,
+          .leaders = leaders_,
+          .replicas = replicas_,
+          .dispatcher = dispatcher_,
+          .reads = reads_,
+          .network = around_.network,
+          .board = board_};
+}
+
+Status Member::Open(bool campaign) {
+  const GroupId group = metadata::kMetadataGroup;
+  if (around_.store.Bounds(group).ok()) {
+    FLOTILLA_RETURN_IF_ERROR(host_.OpenGroup(group, machine_));
+    const raft::RaftCore* core = host_.Find(group);
+    // Nobody else could lead.
+    if (core->configuration().voters == std::vector{core->self()}) host_.Campaign(group);
+    return {};
+  }
+  return host_.CreateGroup({.group = group,
+                            .identity = {.self = {self_, state_.metadata_incarnation()}, .label = "metadata"},
+                            // One that joins is told by the leader who is in it.
+                            .configuration = state_.has_founding() ? ConfigurationOf(state_.founding()) : raft::Configuration{},
+                            .campaign = campaign},
+                           machine_, *this);
+}
+
+void Member::OnGroup(GroupId group, const Status& status) {
+  if (!status.ok()) callbacks_.on_halt(status);
+  LOG_IF(ERROR, !status.ok()) << "metadata_not_opened group=" << group << " reason=\"" << status << '"';
+}
+
+// --- Calls
+
+uint64_t Member::Fetch(uint64_t ticket, const v1::FetchRequest& request, const Caller& caller, FetchDone done) {
+  for (const v1::FetchPartition& wanted : request.partitions()) {
+    const metadata::TopicSelector by_name{.topic_namespace = wanted.topic().topic_namespace(), .name = wanted.topic().name(), .id = {}};
+    if (wanted.topic().name().empty() || metadata::SelectTopic(by_name, image()).ok()) continue;
+    // It may have been made through another node a moment ago.
+    syncing_.insert(ticket);
+    board_.SyncMetadata([this, ticket, request, caller, done = std::move(done)](const Status&) {
+      if (syncing_.erase(ticket) != 0) fetches_.Begin(ticket, request, caller, done);
+    });
+    return ticket;
+  }
+  fetches_.Begin(ticket, request, caller, std::move(done));
+  return ticket;
+}
+
+void Member::Cancel(uint64_t ticket) {
+  board_.Cancel(ticket);
+  syncing_.erase(ticket);
+  fetches_.Cancel(ticket);
+}
+
+std::unique_ptr<ProduceSession> Member::OpenProduce(ProduceSink& sink) {
+  return std::make_unique<ProduceSessionImpl>(
+      AppendLane::Surroundings{.time = time_, .metadata = machine_, .leaders = leaders_, .dispatcher = dispatcher_, .waits = waits_},
+      produce_totals_, sink);
+}
+
+std::unique_ptr<EventStream> Member::Subscribe(const v1::SubscribeRequest& request, const Caller& caller, SubscribeSink& sink) {
+  const std::string id = SubscriptionId(self_, state_.boot(), next_subscription_++);
+  auto subscription = std::make_unique<Subscription>(
+      Subscription::Surroundings{
+          .executor = around_.executor, .time = time_, .metadata = machine_, .leaders = leaders_, .reads = reads_, .totals = fetch_totals_,
+          .options = options_.streams},
+      id, request, caller, sink, [this, id] { subscriptions_.erase(id); });
+  subscriptions_.emplace(id, subscription.get());
+  if (stopping_) subscription->End(Status(Reason::kShuttingDown, "this node is about to stop; ask another one"));
+  return subscription;
+}
+
+std::unique_ptr<EventStream> Member::Watch(const v1::WatchMetadataRequest& request, WatchSink& sink) {
+  // The watch tells when it dies, and is known only once it was made.
+  auto place = std::make_shared<MetadataWatch*>(nullptr);
+  auto watch = std::make_unique<MetadataWatch>(
+      MetadataWatch::Surroundings{.time = time_, .metadata = machine_, .leaders = leaders_, .controller = [this] { return controller(); }, .options = options_.streams},
+      request, sink, [this, place] { watches_.erase(*place); });
+  *place = watch.get();
+  watches_.insert(watch.get());
+  if (stopping_) watch->End(Status(Reason::kShuttingDown, "this node is about to stop; ask another one"));
+  return watch;
+}
+
+std::unique_ptr<ForwardSession> Member::OpenForward(ForwardSink& sink) {
+  return std::make_unique<ForwardSessionImpl>(ForwardSessionImpl::Surroundings{.self = self_,
+                                                                               .time = time_,
+                                                                               .metadata = machine_,
+                                                                               .leaders = leaders_,
+                                                                               .replicas = replicas_,
+                                                                               .dispatcher = dispatcher_},
+                                              sink);
+}
+
+// --- The metadata
+
+void Member::OnImage(const metadata::Shared<metadata::Image>& /*before*/, const metadata::Shared<metadata::Image>& /*after*/) {
+  if (std::exchange(follow_posted_, true)) return;
+  around_.executor.Post([this] { FollowImage(); });
+}
+
+void Member::FollowImage() {
+  follow_posted_ = false;
+  const metadata::Shared<metadata::Image> before = std::exchange(followed_, machine_.image());
+  if (!followed_->cluster) return;
+  SetPeers();
+  if (!replicas_.begun()) {
+    replicas_.Begin(followed_);
+  } else {
+    replicas_.Follow(followed_);
+  }
+  for (const metadata::PartitionChanged& change : metadata::Between(*before, *followed_).partitions) {
+    if (change.after == nullptr) leaders_.Forget(change.before->group);
+  }
+  board_.OnMetadata();
+  for (CallService* service : services_) service->OnMetadata();
+  // Ends and new partitions are told; streams may end meanwhile, but do not die here.
+  for (const auto& [id, subscription] : subscriptions_) subscription->OnMetadata();
+  for (MetadataWatch* watch : watches_) watch->OnMetadata();
+}
+
+void Member::SetPeers() {
+  std::map<NodeId, Peer> peers;
+  const auto add = [&](NodeId id, const Uuid& uuid, const std::string& address) {
+    if (id != self_) peers[id] = {.id = id, .uuid = uuid, .address = address};
+  };
+  // Until the metadata is here: who founded the cluster, or who was in it when this node joined. The metadata knows better.
+  for (const auto* members : {&state_.founding().members(), &state_.metadata_members()}) {
+    for (const internal::v1::FoundingMember& member : *members) {
+      add(NodeId{member.node_id()}, Uuid::FromBytes(member.node_uuid()).value_or(Uuid()), member.peer_address());
+    }
+  }
+  machine_.image()->nodes.ForEach([&](NodeId id, const metadata::Shared<metadata::Node>& node) {
+    add(id, node->description.uuid, node->description.peer_address);
+  });
+  // An address belongs to the node that took it last: its predecessor is gone.
+  std::map<std::string, NodeId> owners;
+  for (const auto& [id, peer] : peers) owners[peer.address] = id;
+  std::vector<Peer> list;
+  for (const auto& [id, peer] : peers) {
+    if (owners.at(peer.address) == id) list.push_back(peer);
+  }
+  if (list == peers_) return;
+  peers_ = list;
+  around_.network.SetPeers(peers_);
+}
+
+void Member::OnLeadership(const raft::StateMachine::Leadership& leadership) {
+  const bool known = leadership.leader.valid() && (leadership.role != raft::Role::kLeader || leadership.surely);
+  around_.executor.Post([this, known, leader = Leader{.node = known ? leadership.leader.node : NodeId{}, .epoch = leadership.term}] {
+    leaders_.Learn(metadata::kMetadataGroup, leader);
+    if (!known) leaders_.Lost(metadata::kMetadataGroup, leader.epoch);
+  });
+}
+
+void Member::OnHalt(const Status& reason) {
+  around_.executor.Post([this, reason] { callbacks_.on_halt(reason); });
+}
+
+void Member::OnLeader(GroupId group, const Leader& /*leader*/) {
+  for (CallService* service : services_) service->OnLeader(group);
+  for (MetadataWatch* watch : watches_) watch->OnLeader(group);
+}
+
+// --- Time
+
+void Member::Tick() {
+  host_.Tick();
+  time_.Advance(host_.now());
+  controller_.Tick(host_.now());
+  replicas_.Tick();
+  waits_.Tick();
+  dispatcher_.Tick();
+  fetches_.Tick();
+  board_.Tick();
+  for (CallService* service : services_) service->Tick();
+  if (host_.now() % kStreamTicks == 0) {
+    for (const auto& [id, subscription] : subscriptions_) subscription->Tick();
+    for (MetadataWatch* watch : watches_) watch->Tick();
+  }
+  if (host_.now() % kBalanceTicks == 0 && !stopping_) Balance();
+}
+
+// Hands back what others should lead, and are ready to.
+void Member::Balance() {
+  std::vector<metadata::LedGroup> led;
+  replicas_.ForEachOpen([&](GroupId group, const partition::Partition&) {
+    const raft::RaftCore* core = host_.Find(group);
+    if (core == nullptr || core->role() != raft::Role::kLeader) return;
+    const metadata::Partition* partition = image().FindPartition(group);
+    if (partition == nullptr || partition->preferred_leader == self_) return;
+    metadata::LedGroup row{.group = group, .caught_up = {}};
+    for (const raft::ReplicaStatus& replica : core->status().replicas) {
+      const bool near = replica.state == raft::ProgressState::kReplicate && replica.lag <= flotilla::limits::kPromotionLagEntriesMax;
+      if (replica.voter && near) row.caught_up.push_back(replica.id);
+    }
+    led.push_back(std::move(row));
+  });
+  std::sort(led.begin(), led.end(), [](const auto& a, const auto& b) { return a.group < b.group; });
+  const std::optional<metadata::LeaderTransfer> transfer = balancer_.Next(image(), led, host_.now());
+  if (!transfer) return;
+  const Status begun = host_.TransferLeadership(transfer->group, transfer->to);
+  LOG(INFO) << "leader_goes_home group=" << transfer->group << " to=" << transfer->to << " status=" << begun;
+}
+
+// --- The end
+
+void Member::BeginShutdown() {
+  if (std::exchange(stopping_, true)) return;
+  membership_calls_.SetStopping();
+  const Status stopping(Reason::kShuttingDown, "this node is about to stop; ask another one");
+  for (const auto& [id, subscription] : subscriptions_) subscription->End(stopping);
+  for (MetadataWatch* watch : watches_) watch->End(stopping);
+  const auto hand_over = [this](GroupId group) {
+    const raft::RaftCore* core = host_.Find(group);
+    if (core == nullptr || core->role() != raft::Role::kLeader) return;
+    host_.SetPriority(group, 0);
+    const Status begun = host_.TransferLeadership(group, kNoReplica);
+    VLOG(1) << "handing_over group=" << group << " status=" << begun;
+  };
+  replicas_.ForEachOpen([&](GroupId group, const partition::Partition&) { hand_over(group); });
+  hand_over(metadata::kMetadataGroup);
+}
+
+bool Member::leads_nothing() const {
+  const auto leads_others = [this](GroupId group) {
+    const raft::RaftCore* core = host_.Find(group);
+    return core != nullptr && core->role() == raft::Role::kLeader && core->configuration().voters.size() > 1;
+  };
+  bool leads = leads_others(metadata::kMetadataGroup);
+  replicas_.ForEachOpen([&](GroupId group, const partition::Partition&) { leads |= leads_others(group); });
+  return !leads;
+}
+
+// --- Views
+
+MemberCounters Member::counters() const {
+  MemberCounters counters{.host = host_.counters(),
+                          .replicas = replicas_.counters(),
+                          .produce = produce_totals_,
+                          .fetch = fetch_totals_,
+                          .dispatch = dispatcher_.counters(),
+                          .subscriptions = subscriptions_.size(),
+                          .calls = board_.size(),
+                          .metadata_version = image().version,
+                          .controller = leaders_.Of(metadata::kMetadataGroup)};
+  image().groups.ForEach([&](GroupId group, const metadata::PartitionKey&) {
+    if (leaders_.Of(group).node.value() == 0) ++counters.leaderless;
+  });
+  return counters;
+}
+
+std::string Member::Describe() const {
+  const ReplicaCounters replicas = replicas_.counters();
+  std::string text = "joined as node " + std::to_string(self_.value());
+  if (!image().cluster) return text + ", waiting for the metadata";
+  text += ", " + std::to_string(replicas.replicas - std::min(replicas.replicas, replicas.not_open)) + "/" + std::to_string(replicas.replicas) +
+          " replicas open, leads " + std::to_string(replicas.leading);
+  if (controller().value() == 0) text += ", no metadata leader";
+  return text;
+}
+
+}  // namespace flotilla::broker

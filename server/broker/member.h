@@ -1,0 +1,146 @@
+// A node that is in a cluster: its Raft groups, its replicas, and everything that serves calls. Made once the node has its id,
+// and there until the process ends. Executor only.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "server/broker/call_board.h"
+#include "server/broker/cluster_calls.h"
+#include "server/broker/consume_calls.h"
+#include "server/broker/decisions.h"
+#include "server/broker/fetch_session.h"
+#include "server/broker/forward_session.h"
+#include "server/broker/group_descriptions.h"
+#include "server/broker/member_context.h"
+#include "server/broker/membership_calls.h"
+#include "server/broker/metadata_watch.h"
+#include "server/broker/options.h"
+#include "server/broker/partition_calls.h"
+#include "server/broker/produce_session.h"
+#include "server/broker/producer_calls.h"
+#include "server/broker/subscription.h"
+#include "server/broker/topic_calls.h"
+#include "server/metadata/leader_balance.h"
+
+namespace flotilla::broker {
+
+struct MemberCounters {
+  raft::HostCounters host;
+  ReplicaCounters replicas;
+  ProduceTotals produce;
+  FetchTotals fetch;
+  DispatchCounters dispatch;
+  uint64_t subscriptions = 0;
+  uint64_t calls = 0;
+  LogIndex metadata_version;
+  Leader controller;
+  uint64_t leaderless = 0;
+};
+
+class Member final : private metadata::MetadataListener, private LeaderListener, private raft::GroupSink {
+ public:
+  struct Callbacks {
+    // This node in its present state.
+    std::function<internal::v1::NodeIdentity()> identity;
+    // The cluster does not know this node (any more).
+    std::function<void(const Status&)> on_unknown;
+    // Group 0 took this replica out of service: the node has to stop.
+    std::function<void(const Status&)> on_halt;
+  };
+  Member(const BrokerOptions& options, const BrokerSurroundings& around, const internal::v1::NodeState& state, Callbacks callbacks, Random random);
+  ~Member() override;
+
+  // Opens group 0, or makes it: `campaign` on the founder that made the plan.
+  Status Open(bool campaign);
+
+  NodeId self() const { return self_; }
+  const metadata::Image& image() const { return *machine_.image(); }
+  const metadata::ChangeFeed& feed() const { return machine_.feed(); }
+  NodeId controller() const { return leaders_.Of(metadata::kMetadataGroup).node; }
+  CallBoard& board() { return board_; }
+  Decisions& decisions() { return decisions_; }
+  bool leads_metadata() const { return controller_.leading(); }
+
+  // --- calls
+  uint64_t Fetch(uint64_t ticket, const v1::FetchRequest& request, const Caller& caller, FetchDone done);
+  void Cancel(uint64_t ticket);
+  std::unique_ptr<ProduceSession> OpenProduce(ProduceSink& sink);
+  std::unique_ptr<EventStream> Subscribe(const v1::SubscribeRequest& request, const Caller& caller, SubscribeSink& sink);
+  std::unique_ptr<EventStream> Watch(const v1::WatchMetadataRequest& request, WatchSink& sink);
+  std::unique_ptr<ForwardSession> OpenForward(ForwardSink& sink);
+
+  // --- peers and time
+  void Receive(raft::PeerMessage message) { host_.Receive(std::move(message)); }
+  void OnForwardAnswer(NodeId from, ForwardAnswer answer) { dispatcher_.OnForwardAnswer(from, std::move(answer)); }
+  void OnForwardBroken(NodeId to) { dispatcher_.OnForwardBroken(to); }
+  void OnUnreachable(NodeId node) { host_.PeerUnreachable(node); }
+  void Tick();
+
+  // --- the end: streams end with SHUTTING_DOWN, and others take over what is led here.
+  void BeginShutdown();
+  bool leads_nothing() const;
+
+  MemberCounters counters() const;
+  std::string Describe() const;
+
+ private:
+  MemberContext Context();
+  void FollowImage();
+  void SetPeers();
+  void Balance();
+
+  // metadata::MetadataListener: inside of group 0.
+  void OnImage(const metadata::Shared<metadata::Image>& before, const metadata::Shared<metadata::Image>& after) override;
+  void OnLeadership(const raft::StateMachine::Leadership& leadership) override;
+  void OnHalt(const Status& reason) override;
+  // LeaderListener
+  void OnLeader(GroupId group, const Leader& leader) override;
+  // raft::GroupSink: of group 0.
+  void OnGroup(GroupId group, const Status& status) override;
+
+  const BrokerOptions& options_;
+  const BrokerSurroundings around_;
+  const internal::v1::NodeState state_;
+  const Callbacks callbacks_;
+  const NodeId self_;
+  TickClock time_;
+  Random random_;
+  raft::RaftHost host_;
+  metadata::MetadataMachine machine_;
+  metadata::HostMetadataLog metadata_log_;
+  metadata::MetadataController controller_;
+  LeaderTable leaders_;
+  LeaderWaits waits_;
+  Replicas replicas_;
+  Dispatcher dispatcher_;
+  PartitionReads reads_;
+  CallBoard board_;
+  Decisions decisions_;
+  ProduceTotals produce_totals_;
+  FetchTotals fetch_totals_;
+  Fetches fetches_;
+  GroupDescriptions descriptions_;
+  TopicCalls topic_calls_;
+  PartitionCalls partition_calls_;
+  ClusterCalls cluster_calls_;
+  ConsumeCalls consume_calls_;
+  ProducerCalls producer_calls_;
+  MembershipCalls membership_calls_;
+  const std::vector<CallService*> services_;
+  metadata::LeaderBalancer balancer_;
+
+  metadata::Shared<metadata::Image> followed_;
+  bool follow_posted_ = false;
+  std::vector<Peer> peers_;
+  uint64_t next_subscription_ = 1;
+  std::map<std::string, Subscription*> subscriptions_;
+  std::set<MetadataWatch*> watches_;
+  std::set<uint64_t> syncing_;  // fetches that wait for the metadata
+  bool stopping_ = false;
+};
+
+}  // namespace flotilla::broker

@@ -1,0 +1,61 @@
+// MembershipService at a member: nodes that join, and their reports; and this node's own reports to whoever leads the metadata.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "flotilla/internal/v1/peer.pb.h"
+#include "server/broker/decisions.h"
+#include "server/broker/member_context.h"
+
+namespace flotilla::broker {
+
+struct DiskSpace {
+  uint64_t total_bytes = 0;
+  uint64_t free_bytes = 0;
+};
+
+class MembershipCalls final : public CallService {
+ public:
+  struct OwnReport {
+    std::function<internal::v1::NodeIdentity()> identity;
+    std::function<DiskSpace()> disk_space;
+    std::function<std::vector<std::string>()> warnings;
+    // The metadata leader does not know this node (any more): it has to register.
+    std::function<void(const Status&)> on_unknown;
+  };
+  MembershipCalls(const MemberContext& member, Decisions& decisions, OwnReport own);
+
+  void Tick() override;
+  // A leader changed here: everybody should know soon.
+  void OnLeader(GroupId group) override;
+  // This node is about to stop.
+  void SetStopping() { stopping_ = true; }
+
+ private:
+  void Join(uint64_t id, const internal::v1::JoinRequest& request);
+  void Report(uint64_t id, const internal::v1::ReportRequest& request);
+  void SendReport();
+  internal::v1::ReportRequest MakeReport(bool full);
+  void TakeLeaders(const google::protobuf::RepeatedPtrField<internal::v1::GroupLeader>& leaders);
+  void OnReported(const Leader& to, uint64_t sequence, const Result<std::string>& answer);
+
+  const MemberContext member_;
+  Decisions& decisions_;
+  const OwnReport own_;
+  raft::Tick report_at_ = 0;
+  bool reporting_ = false;
+  bool stopping_ = false;
+  Leader told_;              // who had our reports, in which term
+  uint64_t told_sequence_ = 0;
+  std::map<NodeId, uint64_t> answered_;  // as the leader: what each node was told of others
+};
+
+// This node's description and identity on the wire.
+internal::v1::NodeIdentity IdentityOf(const metadata::NodeDescription& description);
+// INVALID_ARGUMENT: a UUID that is none.
+Result<metadata::NodeDescription> DescriptionOf(const internal::v1::NodeIdentity& identity);
+
+}  // namespace flotilla::broker

@@ -1,0 +1,33 @@
+// A running node: store, broker, ports and threads, wired together from a configuration.
+//
+//   Result<std::unique_ptr<Daemon>> daemon = Daemon::Start(config, "0.1.0");
+//   ... (*daemon)->halted() ...                    // not OK: it has to stop, and why
+//   (*daemon)->Stop(std::chrono::seconds(10));     // hands over what it leads, ends calls, closes
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "server/config/config.h"
+#include "storage/base/clock.h"
+#include "storage/base/status.h"
+
+namespace flotilla {
+
+class Daemon {
+ public:
+  // Says in the log what it does and how long it took. DATA_LOSS, DIRECTORY_LOCKED and so on, and taken ports.
+  static Result<std::unique_ptr<Daemon>> Start(const config::Config& config, const std::string& version);
+  virtual ~Daemon() = default;
+
+  virtual Status halted() const = 0;
+  // "joined as node 2, 96/96 replicas open, leads 31".
+  virtual std::string status() const = 0;
+  virtual std::string client_address() const = 0;
+  virtual std::string http_address() const = 0;
+  // Leaderships go to other nodes and calls end, for `grace` at most, or until `hurry` says so; then everything is closed.
+  virtual void Stop(Duration grace, const std::function<bool()>& hurry) = 0;
+};
+
+}  // namespace flotilla

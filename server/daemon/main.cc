@@ -1,0 +1,179 @@
+// flotillad: one node of a Flotilla cluster.
+#include <glog/logging.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <atomic>
+#include <chrono>
+#include <filesystem>
+#include <iostream>
+#include <string>
+
+#include "server/config/load.h"
+#include "server/config/print.h"
+#include "server/daemon/daemon.h"
+#include "server/daemon/version.h"
+
+namespace flotilla {
+namespace {
+
+constexpr int kExitFailed = 1;
+constexpr Duration kStopGrace = std::chrono::seconds(10);
+
+struct Arguments {
+  std::string config;
+  std::string check_config;
+  std::string print_config;
+  bool print_default_config = false;
+  bool dev = false;
+  std::string dev_directory;
+};
+
+// Signals are taken by the main thread alone; every other one is started with them blocked.
+sigset_t BlockSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, number);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+  return signals;
+}
+
+// 0: none came.
+int NextSignal(const sigset_t& signals, std::chrono::milliseconds wait) {
+  const timespec timeout{.tv_sec = wait.count() / 1000, .tv_nsec = (wait.count() % 1000) * 1'000'000};
+  const int number = sigtimedwait(&signals, nullptr, &timeout);
+  return number > 0 ? number : 0;
+}
+
+void StartLog(const config::LogConfig& log) {
+  FLAGS_logtostderr = log.to == config::LogTarget::kStderr;
+  FLAGS_minloglevel = static_cast<int>(log.level);
+  FLAGS_v = static_cast<int>(log.verbosity);
+  FLAGS_log_dir = log.dir;
+  FLAGS_timestamp_in_logfile_name = true;
+  google::InitGoogleLogging("flotillad");
+}
+
+int Report(const config::LoadedConfig& loaded) {
+  for (const config::ConfigError& problem : loaded.problems) std::cerr << problem.ToString() << '\n';
+  return loaded.ok() ? EXIT_SUCCESS : config::kExitBadConfig;
+}
+
+void ShowDev(const Daemon& daemon, const std::string& directory) {
+  std::cout << "flotillad --dev: one node, data in " << directory << ", gone when it stops\n"
+            << "  clients at " << daemon.client_address() << ", metrics at http://" << daemon.http_address() << "/metrics\n"
+            << "try, in another terminal:\n"
+            << "  flotilla topic create hello\n"
+            << "  echo 'hello, world' | flotilla produce hello\n"
+            << "  flotilla consume hello --until-end\n"
+            << std::flush;
+}
+
+int Run(const config::LoadedConfig& loaded, const sigset_t& signals, const std::string& dev_directory) {
+  StartLog(loaded.config.log);
+  for (const config::ConfigError& problem : loaded.problems) LOG(WARNING) << problem.ToString();
+  LOG(INFO) << "starting version=" << kVersion << " pid=" << getpid() << " config="
+            << (loaded.file.empty() ? "none" : loaded.file);
+  Result<std::unique_ptr<Daemon>> started = Daemon::Start(loaded.config, kVersion);
+  if (!started.ok()) {
+    LOG(ERROR) << "not_started reason=\"" << started.status() << '"';
+    // A person who starts it by hand should not have to search the log.
+    if (loaded.config.log.to != config::LogTarget::kStderr) std::cerr << "flotillad: " << started.status() << '\n';
+    return kExitFailed;
+  }
+  Daemon& daemon = **started;
+  LOG(INFO) << "ready status=\"" << daemon.status() << '"';
+  if (!dev_directory.empty()) ShowDev(daemon, dev_directory);
+  std::string status = daemon.status();
+  while (true) {
+    const int number = NextSignal(signals, std::chrono::milliseconds(200));
+    if (number == SIGHUP) {
+      LOG(WARNING) << "reload_ignored reason=\"no setting can be changed while the node runs; restart it\"";
+      continue;
+    }
+    if (number != 0) {
+      LOG(INFO) << "stopping signal=" << strsignal(number);
+      break;
+    }
+    if (const Status halted = daemon.halted(); !halted.ok()) {
+      LOG(ERROR) << "stopping reason=\"" << halted << '"';
+      daemon.Stop(Duration::zero(), [] { return true; });
+      return kExitFailed;
+    }
+    if (const std::string now = daemon.status(); now != status) {
+      status = now;
+      VLOG(1) << "status \"" << status << '"';
+    }
+  }
+  bool again = false;
+  daemon.Stop(kStopGrace, [&] {
+    again |= NextSignal(signals, std::chrono::milliseconds(0)) != 0;
+    return again;
+  });
+  return EXIT_SUCCESS;
+}
+
+int RunDev(const Arguments& arguments, const config::Environment& environment, const sigset_t& signals) {
+  std::string directory = arguments.dev_directory;
+  const bool temporary = directory.empty();
+  if (temporary) {
+    std::string pattern = (std::filesystem::temp_directory_path() / "flotilla-dev-XXXXXX").string();
+    if (mkdtemp(pattern.data()) == nullptr) {
+      std::cerr << "flotillad: cannot make a directory " << pattern << ": " << strerror(errno) << '\n';
+      return kExitFailed;
+    }
+    directory = pattern;
+  }
+  const config::LoadedConfig loaded = config::LoadDevConfig(std::filesystem::absolute(directory).string(), environment);
+  const int problems = Report(loaded);
+  const int code = loaded.ok() ? Run(loaded, signals, directory) : problems;
+  std::error_code ignored;
+  if (temporary) std::filesystem::remove_all(directory, ignored);
+  return code;
+}
+
+int Main(int argc, char** argv) {
+  Arguments arguments;
+  CLI::App app{"flotillad: one node of a Flotilla cluster"};
+  app.set_version_flag("--version", std::string("flotillad ") + kVersion);
+  auto* what = app.add_option_group("what");
+  what->add_option("--config", arguments.config, "Run with this file");
+  what->add_option("--check-config", arguments.check_config, "Say everything that is wrong with this file; exit code 78 if anything is");
+  what->add_flag("--print-default-config", arguments.print_default_config, "Print every setting with its default and what it means");
+  what->add_option("--print-config", arguments.print_config, "Print every setting as it is in force with this file, and where it comes from");
+  what->add_flag("--dev", arguments.dev, "Run one node on loopback with a cluster and a directory of its own, for trying out");
+  what->require_option(1);
+  app.add_option("--dev-directory", arguments.dev_directory, "With --dev: keep the data here instead of in a temporary directory");
+  CLI11_PARSE(app, argc, argv);
+
+  const config::Environment environment = config::ProcessEnvironment();
+  if (arguments.print_default_config) {
+    std::cout << config::PrintDefaultConfig();
+    return EXIT_SUCCESS;
+  }
+  if (!arguments.check_config.empty()) {
+    const int code = Report(config::LoadConfig(arguments.check_config, environment));
+    if (code == EXIT_SUCCESS) std::cout << arguments.check_config << ": all is well\n";
+    return code;
+  }
+  if (!arguments.print_config.empty()) {
+    const config::LoadedConfig loaded = config::LoadConfig(arguments.print_config, environment);
+    if (!loaded.ok()) return Report(loaded);
+    std::cout << config::PrintConfig(loaded);
+    return EXIT_SUCCESS;
+  }
+  const sigset_t signals = BlockSignals();
+  if (arguments.dev) return RunDev(arguments, environment, signals);
+  const config::LoadedConfig loaded = config::LoadConfig(arguments.config, environment);
+  if (!loaded.ok()) return Report(loaded);
+  return Run(loaded, signals, "");
+}
+
+}  // namespace
+}  // namespace flotilla
+
+int main(int argc, char** argv) { return flotilla::Main(argc, argv); }

@@ -1,0 +1,108 @@
+// What all calls on the clients' port share. No gRPC in it.
+//
+// A call is a reactor on the heap. gRPC's threads call it, the broker's executor does as its sink, and workers send for it. It is
+// deleted on the executor: OnDone, the last that gRPC calls, posts that, and so everything that was posted before has run. The
+// reactor's destructor takes its session or stream out of the broker.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <set>
+
+#include "raft/node/executor.h"
+#include "server/broker/client_api.h"
+#include "server/rpc/client/access.h"
+#include "server/rpc/client/client_server.h"
+#include "server/rpc/client/counters.h"
+#include "storage/base/clock.h"
+#include "storage/base/mutex.h"
+
+namespace flotilla::rpc::client {
+
+// A stream, as it is looked after. Executor only.
+class LongCall {
+ public:
+  virtual ~LongCall() = default;
+  virtual void LookAfter(MonotonicTime now) = 0;
+  // Ends with SHUTTING_DOWN when what was taken is answered.
+  virtual void EndForShutdown() = 0;
+};
+
+class Edge {
+ public:
+  Edge(const ClientServerOptions& client_options, broker::ClientApi& client_api, raft::Executor& sending_workers,
+       const Access& who_may, const Clock& time)
+      : options(client_options),
+        api(client_api),
+        executor(client_api.executor()),
+        workers(sending_workers),
+        access(who_may),
+        clock(time),
+        next_seed_(client_options.seed) {}
+
+  const ClientServerOptions options;
+  broker::ClientApi& api;
+  raft::Executor& executor;
+  raft::Executor& workers;
+  const Access& access;
+  const Clock& clock;
+
+  // --- any thread
+
+  // SHUTTING_DOWN.
+  Status CheckOpen();
+  // False: it was closed before.
+  bool CloseDoor() { return !shutting_down_.exchange(true); }
+  bool open() const { return !shutting_down_; }
+  // Room for a request that is to be produced: OVERLOADED, or give it back with ReturnBytes.
+  Status TakeBytes(size_t bytes);
+  void ReturnBytes(size_t bytes) { inflight_bytes_.fetch_sub(bytes, std::memory_order_relaxed); }
+  // TOO_MANY_STREAMS, or give it back with LeaveStream.
+  Status EnterStream();
+  void LeaveStream() { streams_.fetch_sub(1, std::memory_order_relaxed); }
+  // PERMISSION_DENIED.
+  Status Authorise(const AccessRequest& request);
+  void Rejected(Rejection why) { rejected_[static_cast<size_t>(why)].fetch_add(1, std::memory_order_relaxed); }
+  // For a thread's own generator.
+  uint64_t NextSeed() { return next_seed_.fetch_add(0x9E3779B97F4A7C15ULL, std::memory_order_relaxed); }
+  // All but `methods`.
+  ClientCounters ReadCounters() const;
+
+  // Every reactor, for as long as it is there.
+  void EnterCall();
+  void LeaveCall();
+  void WaitUntilNoCalls();
+
+  // --- executor
+  void Attach(LongCall& call) { long_calls_.insert(&call); }
+  void Detach(LongCall& call) { long_calls_.erase(&call); }
+  void LookAfterAll();
+  void EndAllForShutdown();
+
+ private:
+  std::atomic<bool> shutting_down_{false};
+  std::atomic<size_t> inflight_bytes_{0};
+  std::atomic<size_t> streams_{0};
+  std::array<std::atomic<uint64_t>, kRejections> rejected_{};
+  std::atomic<uint64_t> next_seed_;
+  std::set<LongCall*> long_calls_;
+
+  mutable Mutex mutex_;
+  ConditionVariable no_calls_;
+  uint64_t calls_ FLOTILLA_GUARDED_BY(mutex_) = 0;
+};
+
+// Counts a reactor while it lives.
+class CallMark {
+ public:
+  explicit CallMark(Edge& edge) : edge_(edge) { edge_.EnterCall(); }
+  ~CallMark() { edge_.LeaveCall(); }
+  CallMark(const CallMark&) = delete;
+  CallMark& operator=(const CallMark&) = delete;
+
+ private:
+  Edge& edge_;
+};
+
+}  // namespace flotilla::rpc::client

@@ -1,0 +1,369 @@
+#include <grpcpp/support/status.h>
+
+#include <deque>
+#include <optional>
+#include <unordered_map>
+#include <utility>
+
+#include "server/errors/error_codec.h"
+#include "server/errors/refusal.h"
+#include "server/rpc/byte_buffer.h"
+#include "server/rpc/client/call_input.h"
+#include "server/rpc/client/reactors.h"
+#include "server/rpc/grpc_status.h"
+
+namespace flotilla::rpc::client {
+namespace {
+
+// One ProduceStream: reads one request at a time, keeps the unanswered ones within limits, and writes one answer at a time.
+//
+// Requests are read and prepared by gRPC's threads and submitted on the executor, in the order in which they came. Answers come
+// from the executor, or from the reader for what it refuses, and wait in the outbox for the write before them. The outbox has a
+// mutex, because a hop over the executor for each written answer would cost more; nothing is called while it is held.
+class ProduceStream final : public BytesStream, public broker::ProduceSink, public LongCall {
+ public:
+  ProduceStream(Edge& edge, MethodCounters& counters, MethodCounters& requests, grpc::CallbackServerContext* context)
+      : edge_(edge), counters_(counters), requests_(requests), context_(context), caller_(CallerOf(edge, *context)), mark_(edge) {
+    has_deadline_ = context->deadline() != std::chrono::system_clock::time_point::max();
+    const MutexLock lock(mutex_);
+    wrote_at_ = edge.clock.Now();
+  }
+
+  // The thread that received the call.
+  void Begin() {
+    Status status = edge_.CheckOpen();
+    if (status.ok()) status = edge_.EnterStream();
+    in_streams_ = status.ok();
+    if (!status.ok()) return EndReading(status);
+    edge_.executor.Post([this] { Open(); });
+    StartRead(&received_);
+  }
+
+  // --- gRPC's threads
+
+  void OnReadDone(bool ok) override {
+    if (!ok) return EndReading({});  // the client has said all that it wanted to
+    if (TakeRequest()) ReadOn();
+  }
+  void OnWriteDone(bool ok) override;
+  void OnCancel() override;
+  void OnDone() override {
+    edge_.executor.Post([this] { delete this; });
+  }
+
+  // --- executor
+
+  void OnProduced(uint64_t token, v1::ProduceResponse response) override;
+  void LookAfter(MonotonicTime now) override;
+  void EndForShutdown() override { EndReading(Status(Reason::kShuttingDown, "this node is about to stop; ask another one")); }
+
+ private:
+  // A request, as long as it is not answered.
+  struct Request {
+    int64_t correlation_id = 0;
+    size_t bytes = 0;
+    MonotonicTime received_at;
+  };
+  struct Answer {
+    std::optional<Request> request;  // nothing: a heartbeat
+    v1::ProduceStreamResponse message;
+  };
+
+  struct Waiting {
+    Request request;
+    RawProduce raw;
+  };
+
+  ~ProduceStream() override {
+    edge_.Detach(*this);
+    session_.reset();
+    edge_.ReturnBytes(unanswered_bytes_);
+    if (in_streams_) edge_.LeaveStream();
+  }
+
+  void Open() {
+    session_ = edge_.api.OpenProduce(*this);
+    edge_.Attach(*this);
+    if (const Status status = edge_.CheckOpen(); !status.ok()) EndReading(status);
+  }
+
+  // False: nothing more is read.
+  bool TakeRequest();
+  // Executor. A request that names what is not there waits for newer metadata; meanwhile nothing is read, to keep the order.
+  void Synchronise();
+  void Synchronised(const Status& status);
+  // A worker.
+  void TakeSynchronised(const Status& status);
+  // Prepares it, and submits or refuses it. Not the executor.
+  void Deliver(const Request& request, RawProduce raw);
+  void Refuse(const Request& request, const Status& status);
+  void Submit(const Request& request, broker::ProduceCommand command);
+  void ReadOn();
+  // The stream ends with `status` when all that was taken is answered. The first one counts.
+  void EndReading(const Status& status);
+  // True: the caller has to see to it that WriteNext is called.
+  bool Enqueue(Answer answer);
+  void WriteNext();
+  void FinishWith(const Status& status);
+
+  bool HasRoom() const FLOTILLA_REQUIRES(mutex_) {
+    return unanswered_ < limits::kStreamInflightRequestsMax && unanswered_bytes_ < limits::kStreamInflightBytesMax;
+  }
+  // The status to finish with, once.
+  std::optional<Status> TakeEnd() FLOTILLA_REQUIRES(mutex_) {
+    if (!end_ || writing_ || synchronising_ || finished_ || (!cancelled_ && unanswered_ > 0)) return std::nullopt;
+    finished_ = true;
+    return end_;
+  }
+
+  Edge& edge_;
+  MethodCounters& counters_;
+  MethodCounters& requests_;
+  grpc::CallbackServerContext* const context_;
+  const broker::Caller caller_;
+  bool has_deadline_ = false;
+  bool in_streams_ = false;
+
+  grpc::ByteBuffer received_;       // of the reader
+  std::optional<Waiting> waiting_;  // of the reader: for newer metadata
+  grpc::ByteBuffer response_;       // of the writer
+
+  // Executor.
+  std::unique_ptr<broker::ProduceSession> session_;
+  std::unordered_map<uint64_t, Request> submitted_;  // by token
+  uint64_t next_token_ = 1;
+
+  Mutex mutex_;
+  std::deque<Answer> outbox_ FLOTILLA_GUARDED_BY(mutex_);
+  std::optional<Request> in_write_ FLOTILLA_GUARDED_BY(mutex_);
+  bool writing_ FLOTILLA_GUARDED_BY(mutex_) = false;  // or about to
+  MonotonicTime wrote_at_ FLOTILLA_GUARDED_BY(mutex_);
+  size_t unanswered_ FLOTILLA_GUARDED_BY(mutex_) = 0;        // taken, and not written yet
+  size_t unanswered_bytes_ FLOTILLA_GUARDED_BY(mutex_) = 0;  // taken from the edge's room
+  bool paused_ FLOTILLA_GUARDED_BY(mutex_) = false;          // nobody reads until there is room
+  bool synchronising_ FLOTILLA_GUARDED_BY(mutex_) = false;   // nobody reads until there is newer metadata
+  std::optional<Status> end_ FLOTILLA_GUARDED_BY(mutex_);
+  bool cancelled_ FLOTILLA_GUARDED_BY(mutex_) = false;
+  bool finished_ FLOTILLA_GUARDED_BY(mutex_) = false;
+
+  const CallMark mark_;
+};
+
+bool ProduceStream::TakeRequest() {
+  Request request{.bytes = received_.Length(), .received_at = edge_.clock.Now()};
+  requests_.Received(request.bytes);
+  Result<RawStreamRequest> raw = ReadStreamRequest(edge_, received_);
+  received_.Clear();
+  if (!raw.ok()) {
+    EndReading(raw.status());
+    return false;
+  }
+  request.correlation_id = raw->correlation_id;
+  // Without room at the node the request is answered with OVERLOADED; it counts for this stream all the same.
+  Status refusal = edge_.TakeBytes(request.bytes);
+  if (!refusal.ok()) request.bytes = 0;
+  {
+    const MutexLock lock(mutex_);
+    if (end_) {  // since this was read
+      edge_.ReturnBytes(request.bytes);
+      return false;
+    }
+    ++unanswered_;
+    unanswered_bytes_ += request.bytes;
+  }
+  if (!refusal.ok()) {
+    Refuse(request, refusal);
+    return true;
+  }
+  if (!NeedsNewerMetadata(edge_, raw->request)) {
+    Deliver(request, std::move(raw->request));
+    return true;
+  }
+  {
+    const MutexLock lock(mutex_);
+    synchronising_ = true;
+  }
+  waiting_.emplace(Waiting{.request = request, .raw = std::move(raw->request)});
+  edge_.executor.Post([this] { Synchronise(); });
+  return false;  // it reads on when this one is dealt with
+}
+
+void ProduceStream::Synchronise() {
+  broker::Caller caller = caller_;
+  if (!has_deadline_) caller.deadline = waiting_->request.received_at + edge_.options.default_deadline;
+  edge_.api.SyncMetadata(caller, [this](const Status& status) { Synchronised(status); });
+}
+
+void ProduceStream::Synchronised(const Status& status) {
+  edge_.workers.Post([this, status] { TakeSynchronised(status); });
+}
+
+void ProduceStream::TakeSynchronised(const Status& status) {
+  Waiting waiting = *std::exchange(waiting_, std::nullopt);
+  if (status.ok()) {
+    Deliver(waiting.request, std::move(waiting.raw));
+  } else {
+    Refuse(waiting.request, status);
+  }
+  std::optional<Status> end;
+  {
+    const MutexLock lock(mutex_);
+    synchronising_ = false;
+    end = TakeEnd();
+    if (!end && end_) return;  // whoever writes the last answer ends it
+  }
+  if (end) return FinishWith(*end);
+  ReadOn();
+}
+
+void ProduceStream::Deliver(const Request& request, RawProduce raw) {
+  Result<broker::ProduceCommand> command = Prepare(edge_, std::move(raw), caller_.principal);
+  if (!command.ok()) return Refuse(request, command.status());
+  edge_.executor.Post([this, request, prepared = *std::move(command)]() mutable { Submit(request, std::move(prepared)); });
+}
+
+void ProduceStream::Refuse(const Request& request, const Status& status) {
+  Answer answer{.request = request, .message = {}};
+  *answer.message.mutable_error() = ToError(status);
+  if (Enqueue(std::move(answer))) WriteNext();
+}
+
+void ProduceStream::Submit(const Request& request, broker::ProduceCommand command) {
+  broker::Caller caller = caller_;
+  if (!has_deadline_) caller.deadline = request.received_at + edge_.options.default_deadline;
+  const uint64_t token = next_token_++;
+  submitted_.emplace(token, request);
+  session_->Submit(std::move(command), caller, token);
+}
+
+void ProduceStream::ReadOn() {
+  {
+    const MutexLock lock(mutex_);
+    if (end_) return;
+    paused_ = !HasRoom();
+    if (paused_) return;
+  }
+  StartRead(&received_);
+}
+
+void ProduceStream::OnProduced(uint64_t token, v1::ProduceResponse response) {
+  const auto found = submitted_.find(token);
+  CHECK(found != submitted_.end()) << "an answer to nothing: " << token;
+  Answer answer{.request = found->second, .message = {}};
+  submitted_.erase(found);
+  answer.message.mutable_response()->Swap(&response);
+  if (Enqueue(std::move(answer))) edge_.workers.Post([this] { WriteNext(); });
+}
+
+bool ProduceStream::Enqueue(Answer answer) {
+  const MutexLock lock(mutex_);
+  if (finished_ || cancelled_) return false;
+  outbox_.push_back(std::move(answer));
+  return !std::exchange(writing_, true);
+}
+
+void ProduceStream::WriteNext() {
+  Answer answer;
+  std::optional<Status> end;
+  {
+    const MutexLock lock(mutex_);
+    if (outbox_.empty()) {  // cancelled since
+      writing_ = false;
+      end = TakeEnd();
+    } else {
+      answer = std::move(outbox_.front());
+      outbox_.pop_front();
+      in_write_ = answer.request;
+    }
+  }
+  if (end) return FinishWith(*end);
+  if (!answer.request && !answer.message.has_heartbeat()) return;
+  if (answer.request) {
+    answer.message.set_correlation_id(answer.request->correlation_id);
+    requests_.Ended(answer.message.has_error() ? answer.message.error().code() : 0);
+    requests_.Took(edge_.clock.Now() - answer.request->received_at);
+  }
+  response_ = ToByteBuffer(Bytes(answer.message.SerializeAsString()));
+  requests_.Sent(response_.Length());
+  StartWrite(&response_);
+}
+
+void ProduceStream::OnWriteDone(bool ok) {
+  bool more = false;
+  bool read = false;
+  std::optional<Status> end;
+  size_t answered_bytes = 0;
+  const MonotonicTime now = edge_.clock.Now();
+  {
+    const MutexLock lock(mutex_);
+    wrote_at_ = now;
+    if (in_write_) {
+      --unanswered_;
+      answered_bytes = in_write_->bytes;
+      unanswered_bytes_ -= answered_bytes;
+      in_write_.reset();
+    }
+    if (!ok) {  // the connection is gone
+      cancelled_ = true;
+      outbox_.clear();
+      if (!end_) end_ = Status(Reason::kCancelled, "the client has gone");
+    }
+    more = !outbox_.empty();
+    writing_ = more;
+    read = !end_ && paused_ && HasRoom();
+    if (read) paused_ = false;
+    end = TakeEnd();
+  }
+  edge_.ReturnBytes(answered_bytes);
+  if (read) StartRead(&received_);
+  if (more) return WriteNext();
+  if (end) FinishWith(*end);
+}
+
+void ProduceStream::OnCancel() {
+  std::optional<Status> end;
+  {
+    const MutexLock lock(mutex_);
+    cancelled_ = true;
+    outbox_.clear();
+    if (!end_) end_ = Status(Reason::kCancelled, "the client has gone, or its time ran out; what was on its way may still happen");
+    end = TakeEnd();
+  }
+  if (end) FinishWith(*end);
+}
+
+void ProduceStream::EndReading(const Status& status) {
+  std::optional<Status> end;
+  {
+    const MutexLock lock(mutex_);
+    if (!end_) end_ = status;
+    end = TakeEnd();
+  }
+  if (end) FinishWith(*end);
+}
+
+void ProduceStream::LookAfter(MonotonicTime now) {
+  {
+    const MutexLock lock(mutex_);
+    if (writing_ || end_ || now - wrote_at_ < edge_.options.heartbeat_after) return;
+  }
+  Answer heartbeat;
+  heartbeat.message.mutable_heartbeat()->set_time_ms(edge_.clock.WallMillis());
+  if (Enqueue(std::move(heartbeat))) edge_.workers.Post([this] { WriteNext(); });
+}
+
+void ProduceStream::FinishWith(const Status& status) {
+  grpc::Status sent = ToGrpcStatus(status, context_);
+  counters_.Ended(sent.error_code());
+  Finish(std::move(sent));  // the last that is done here: OnDone may be on its way
+}
+
+}  // namespace
+
+BytesStream* StartProduceStream(Edge& edge, MethodCounters& counters, MethodCounters& requests, grpc::CallbackServerContext* context) {
+  auto* stream = new ProduceStream(edge, counters, requests, context);  // deletes itself after OnDone
+  stream->Begin();
+  return stream;
+}
+
+}  // namespace flotilla::rpc::client

@@ -1,0 +1,299 @@
+"""Real nodes on loopback, for one test program.
+
+    with Cluster(3) as cluster:            # started, one cluster, healthy
+        cluster.nodes[0].kill()            # SIGKILL
+        cluster.nodes[0].start()
+        cluster.wait_until_healthy()
+
+Nodes are child processes that die with this one, whatever ends it. Their data is in a directory of its own under TMPDIR
+and is removed; their logs are kept when a test failed (keep_evidence). Nothing waits for a fixed time: wait_until
+polls.
+"""
+import ctypes
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+import grpc
+
+from calls import Client
+from flotilla.v1 import cluster_pb2
+
+# How long anything may take that should happen at once or after an election. Only failures wait so long.
+PATIENCE_S = float(os.environ.get("FLOTILLA_CLUSTER_PATIENCE_S", "30"))
+# What all data directories of a test program may take together: a scene that writes more is no quick test.
+DATA_BYTES_MAX = 4 << 30
+# Of each log that is kept.
+KEPT_LOG_BYTES = 4 << 20
+KEPT_FAILURES_MAX = 10
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+
+def daemon():
+    path = os.environ.get("FLOTILLAD")
+    if not path or not os.access(path, os.X_OK):
+        raise SystemExit(f"FLOTILLAD is {path!r}; it has to be the path of a flotillad that can be executed")
+    return path
+
+
+def wait_until(what, holds, timeout_s=PATIENCE_S):
+    """Returns what `holds()` returns once that is true. A call that fails counts as not yet."""
+    deadline = time.monotonic() + timeout_s
+    last = None
+    while True:
+        try:
+            last = holds()
+            if last:
+                return last
+        except grpc.RpcError as failure:
+            last = f"{failure.code()}: {failure.details()}"
+        if time.monotonic() > deadline:
+            raise AssertionError(f"after {timeout_s:.0f} s still not so: {what} (last seen: {last!r})")
+        time.sleep(0.02)
+
+
+def free_ports(count):
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]  # all at once: none comes twice
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+def die_with_parent():
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Node:
+    """One flotillad. `number` counts from 1 and is not necessarily its id in the cluster."""
+
+    def __init__(self, number, directory, ports, seeds, cluster_name="test", settings=None):
+        self.number = number
+        self.client_port, self.peer_port, self.http_port = ports
+        self.address = f"127.0.0.1:{self.client_port}"
+        self.peer_address = f"127.0.0.1:{self.peer_port}"
+        self.data_dir = directory / f"node{number}"
+        self.config_file = directory / f"node{number}.yaml"
+        self.log_file = directory / f"node{number}.log"
+        self.process = None
+        self._client = None
+        self._paused = False
+        self.write_config(
+            {
+                "node": {"name": f"node{number}", "data_dir": self.data_dir},
+                "cluster": {"name": cluster_name, "seeds": "[" + ", ".join(seeds) + "]"},
+                "listen": {"client": self.address, "peer": self.peer_address, "http": f"127.0.0.1:{self.http_port}"},
+            },
+            settings or {},
+        )
+
+    def write_config(self, *parts):
+        """Sections of all parts, the later ones over the earlier ones."""
+        sections = {}
+        for part in parts:
+            for section, keys in part.items():
+                sections.setdefault(section, {}).update(keys)
+        self.config_file.write_text(
+            "".join(
+                f"{section}:\n" + "".join(f"  {key}: {value}\n" for key, value in keys.items())
+                for section, keys in sections.items()
+            )
+        )
+
+    @property
+    def running(self):
+        return self.process is not None and self.process.poll() is None
+
+    @property
+    def client(self):
+        if self._client is None:
+            self._client = Client(self.address)
+        return self._client
+
+    def start(self):
+        assert not self.running, f"node {self.number} runs already"
+        self.data_dir.mkdir(exist_ok=True)
+        with open(self.log_file, "ab") as log:
+            self.process = subprocess.Popen(
+                [daemon(), "--config", self.config_file],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=die_with_parent,
+            )
+        self._paused = False
+
+    def wait_until_it_answers(self):
+        def answers():
+            assert self.running, f"node {self.number} ended with {self.process.returncode}: {self.last_words()}"
+            return self.client.cluster.GetServerInfo(cluster_pb2.GetServerInfoRequest(), timeout=1)
+
+        return wait_until(f"node {self.number} answers at {self.address}", answers)
+
+    def stop(self):
+        """SIGTERM; the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.wait_for_its_end()
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def pause(self):
+        self.process.send_signal(signal.SIGSTOP)
+        self._paused = True
+
+    def resume(self):
+        if self._paused and self.running:
+            self.process.send_signal(signal.SIGCONT)
+        self._paused = False
+
+    def wait_for_its_end(self):
+        try:
+            return self.process.wait(timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"node {self.number} does not end: {self.last_words()}") from None
+
+    def wipe(self):
+        assert not self.running
+        shutil.rmtree(self.data_dir)
+
+    def log(self):
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+    def last_words(self):
+        return "\n".join(self.log().splitlines()[-5:])
+
+    def close(self):
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+        if self.running:
+            self.process.kill()
+        if self.process is not None:
+            self.process.wait()
+
+
+class Cluster:
+    """Nodes that belong together. `unused` more of them are prepared and not started."""
+
+    def __init__(self, nodes=3, unused=0, settings=None):
+        self._temporary = tempfile.TemporaryDirectory(prefix="flotilla_cluster_")
+        self.directory = pathlib.Path(self._temporary.name)
+        count = nodes + unused
+        ports = free_ports(3 * count)
+        each = [ports[3 * i : 3 * i + 3] for i in range(count)]
+        self.seeds = [f"127.0.0.1:{peer}" for _, peer, _ in each[:nodes]]
+        self.all_nodes = [Node(i + 1, self.directory, each[i], self.seeds, settings=settings) for i in range(count)]
+        self.nodes = self.all_nodes[:nodes]
+
+    def __enter__(self):
+        try:
+            self.start()
+            self.init()
+            self.wait_until_healthy()
+        except BaseException:
+            self.keep_evidence("start")
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def start(self):
+        for node in self.nodes:
+            node.start()
+        for node in self.nodes:
+            node.wait_until_it_answers()
+
+    def init(self):
+        return self.nodes[0].client.cluster.InitCluster(cluster_pb2.InitClusterRequest(), timeout=PATIENCE_S)
+
+    def close(self):
+        for node in self.all_nodes:
+            node.close()
+        size = sum(path.stat().st_size for path in self.directory.rglob("*") if path.is_file())
+        self._temporary.cleanup()
+        assert size < DATA_BYTES_MAX, f"the nodes left {size} bytes behind; the limit is {DATA_BYTES_MAX}"
+
+    def heal(self):
+        """Whatever a scene did: all nodes run again and have caught up."""
+        for node in self.nodes:
+            node.resume()
+            if not node.running:
+                node.start()
+        self.wait_until_healthy()
+
+    def wait_until_healthy(self):
+        for node in self.nodes:
+            node.wait_until_it_answers()
+        for node in self.nodes:
+            wait_until(f"node {node.number} finds the cluster healthy", lambda: self._healthy(node))
+
+    def _healthy(self, node):
+        health = node.client.cluster.GetHealth(cluster_pb2.GetHealthRequest(), timeout=2)
+        info = node.client.cluster.GetServerInfo(cluster_pb2.GetServerInfoRequest(), timeout=2)
+        return (
+            health.controller_node_id != 0
+            and health.nodes_alive >= len(self.nodes)
+            and info.node_id != 0
+            and health.partitions_leaderless == 0
+            and health.partitions_under_replicated == 0
+        )
+
+    def check_alive(self):
+        for node in self.nodes:
+            assert (
+                node.process is None or node.running
+            ), f"node {node.number} ended by itself with {node.process.returncode}: {node.last_words()}"
+
+    def addresses(self, first=0):
+        """All client addresses, beginning with that of nodes[first]."""
+        order = self.nodes[first:] + self.nodes[:first]
+        return ",".join(node.address for node in order)
+
+    def node_with_id(self, node_id):
+        for node in self.nodes:
+            if node.running and not node._paused:
+                info = node.client.cluster.GetServerInfo(cluster_pb2.GetServerInfoRequest(), timeout=2)
+                if info.node_id == node_id:
+                    return node
+        return None
+
+    def leader_of(self, topic, partition=0, via=None):
+        """The node that leads, waiting for one."""
+
+        def leader():
+            nodes = [via] if via else [node for node in self.nodes if node.running and not node._paused]
+            metadata = nodes[0].client.cluster.GetMetadata(
+                cluster_pb2.GetMetadataRequest(topics=[{"name": topic}]), timeout=2
+            )
+            return self.node_with_id(metadata.topics[0].partitions[partition].leader_node_id)
+
+        return wait_until(f"partition {partition} of {topic} has a leader that runs", leader)
+
+    def others(self, *nodes):
+        return [node for node in self.nodes if node not in nodes]
+
+    def keep_evidence(self, name):
+        """Copies configurations and the ends of logs to FLOTILLA_CLUSTER_EVIDENCE/name, and says so."""
+        root = pathlib.Path(os.environ.get("FLOTILLA_CLUSTER_EVIDENCE", tempfile.gettempdir())) / "cluster_failures"
+        root.mkdir(parents=True, exist_ok=True)
+        for old in sorted(root.iterdir(), key=lambda path: path.stat().st_mtime)[: -KEPT_FAILURES_MAX + 1]:
+            shutil.rmtree(old, ignore_errors=True)
+        kept = root / name
+        shutil.rmtree(kept, ignore_errors=True)
+        kept.mkdir()
+        for node in self.all_nodes:
+            if node.log_file.exists():
+                (kept / node.log_file.name).write_bytes(node.log_file.read_bytes()[-KEPT_LOG_BYTES:])
+                shutil.copy(node.config_file, kept)
+        print(f"logs of the nodes are kept in {kept}", flush=True)
