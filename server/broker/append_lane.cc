@@ -55,6 +55,7 @@ void AppendLane::Send(uint64_t number, Item* item) {
                   .group = *group,
                   .deadline = call.deadline,
                   .caller = &caller_,
+                  .require_leader = call.require_leader,
                   .operation = ForwardAppend{.batch = std::move(batch),
                                              .producer = call.producer,
                                              .after = item->after,

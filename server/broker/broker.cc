@@ -85,6 +85,7 @@ Status Broker::Start() {
 
 void Broker::BecomeMember(bool campaign) {
   CHECK(member_ == nullptr);
+  ShowIdentity();  // peers are greeted with it as soon as there are any
   member_ = std::make_unique<Member>(options_, around_, life_.state(),
                                      Member::Callbacks{.identity = [this] { return Identity(); },
                                                        .on_unknown =
@@ -140,14 +141,19 @@ void Broker::UpdateViews() {
   view.halted = halted_;
   std::optional<MemberCounters> counters;
   if (member_ != nullptr) counters = member_->counters();
+  ShowIdentity();
   const MutexLock lock(mutex_);
   shown_member_ = member_.get();
-  shown_state_.set_boot(life_.state().boot());
-  shown_state_.set_cluster_id(life_.state().cluster_id());
-  shown_state_.set_node_id(life_.state().node_id());
   shown_controller_ = member_ != nullptr ? member_->controller() : NodeId{};
   view_ = std::move(view);
   counters_ = counters;
+}
+
+void Broker::ShowIdentity() {
+  const MutexLock lock(mutex_);
+  shown_state_.set_boot(life_.state().boot());
+  shown_state_.set_cluster_id(life_.state().cluster_id());
+  shown_state_.set_node_id(life_.state().node_id());
 }
 
 void Broker::BeginShutdown() {

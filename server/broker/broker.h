@@ -81,6 +81,7 @@ class Broker final : public ClientApi, public PeerApi, public PeerSink {
   v1::GetServerInfoResponse ServerInfo() const;
   v1::GetHealthResponse HealthAlone() const;
   void UpdateViews();
+  void ShowIdentity();
 
   const BrokerOptions options_;
   const BrokerSurroundings around_;

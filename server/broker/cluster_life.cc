@@ -27,6 +27,15 @@ Status AlreadyIn(const std::string& who, const std::string& cluster_bytes) {
       .With("address", who);
 }
 
+// The same refusal, which says who gave it.
+Status Blame(const std::string& who, const Status& status) {
+  const std::string message = who + " does not take part: " + std::string(status.message());
+  const Refusal refusal = RefusalOf(status);
+  Status blamed = refusal == Refusal::kNone ? Status(status.reason(), message) : Refuse(refusal, message);
+  for (const auto& [key, value] : status.details()) blamed = blamed.With(key, value);
+  return blamed;
+}
+
 }  // namespace
 
 internal::v1::BootstrapRequest EncodePlan(const metadata::Founding& plan, const std::string& cluster_name) {
@@ -130,9 +139,9 @@ void ClusterLife::InitCluster(const v1::InitClusterRequest& request, InitDone do
   if (birth_) {
     return done(Status(Reason::kNoLeader, "this node is founding a cluster at this moment; ask again in a second"));
   }
-  if (promised_until_ > around_.clock.Now()) {
+  if (const Duration left = promised_until_ - around_.clock.Now(); left > Duration::zero()) {
     return done(Status(Reason::kNoLeader, "another node is founding a cluster with this one; ask again in " +
-                                              std::to_string(limits::kFoundingPromise / std::chrono::seconds(1)) + " seconds"));
+                                              std::to_string(left / std::chrono::seconds(1) + 1) + " seconds"));
   }
   birth_.emplace();
   birth_->validate_only = request.validate_only();
@@ -157,7 +166,7 @@ void ClusterLife::OnSeed(const std::string& seed, const Result<std::string>& ans
   internal::v1::HandshakeResponse response;
   if (!answer.ok()) {
     const bool answered = answer.status().reason() != Reason::kNoLeader && answer.status().reason() != Reason::kOutcomeUnknown;
-    birth_->refusal = answered ? answer.status()
+    birth_->refusal = answered ? Blame("seed " + seed, answer.status())
                                : Status(Reason::kNoLeader, "seed " + seed + " does not answer (" + std::string(answer.status().message()) +
                                                                "); start all nodes first, or correct cluster.seeds")
                                      .With("address", seed);
@@ -194,12 +203,14 @@ void ClusterLife::Plan() {
   Result<metadata::Founding> plan = metadata::PlanFounding(Uuid::Random(random_), founders);
   if (!plan.ok()) return EndBirth(plan.status());
   birth_->plan = *std::move(plan);
-  TellFounders(true);
+  // A question binds nobody: the others are not asked for a promise.
+  if (birth_->validate_only) return AnswerBirth();
+  TellFounders();
 }
 
-void ClusterLife::TellFounders(bool validate_only) {
+void ClusterLife::TellFounders() {
   internal::v1::BootstrapRequest plan = EncodePlan(*birth_->plan, options_.cluster_name);
-  plan.set_validate_only(validate_only);
+  plan.set_validate_only(true);
   std::vector<std::string> addresses;
   for (const metadata::NodeDescription& founder : birth_->plan->founders) {
     if (founder.uuid != options_.description.uuid) addresses.push_back(founder.peer_address);
@@ -208,23 +219,21 @@ void ClusterLife::TellFounders(bool validate_only) {
   if (addresses.empty()) return AnswerBirth();
   for (const std::string& address : addresses) {
     around_.network.Call(address, kBootstrap, plan.SerializeAsString(), limits::kPeerCallTimeout,
-                         [this, address, validate_only](const Result<std::string>& answer) { OnTold(address, validate_only, answer); });
+                         [this, address](const Result<std::string>& answer) { OnTold(address, answer); });
   }
 }
 
-void ClusterLife::OnTold(const std::string& address, bool /*validate_only*/, const Result<std::string>& answer) {
+void ClusterLife::OnTold(const std::string& address, const Result<std::string>& answer) {
   if (!birth_) return;
   if (!answer.ok()) {
-    birth_->refusal = Status(Reason::kNoLeader, "node " + address + " does not take part: " + std::string(answer.status().message()))
-                          .With("address", address);
-    if (RefusalOf(answer.status()) != Refusal::kNone) birth_->refusal = answer.status();
+    birth_->refusal = Blame("node " + address, answer.status());
   }
   if (--birth_->waiting > 0) return;
   if (!birth_->refusal.ok()) return EndBirth(birth_->refusal);
   AnswerBirth();
 }
 
-// All founders gave their word.
+// All founders gave their word, or need not.
 void ClusterLife::AnswerBirth() {
   if (birth_->validate_only) {
     v1::InitClusterResponse response;
@@ -240,7 +249,8 @@ void ClusterLife::AnswerBirth() {
   }
 }
 
-void ClusterLife::EndBirth(const Status& status) {
+// By value: it often is the birth's own.
+void ClusterLife::EndBirth(Status status) {
   const InitDone done = std::move(birth_->done);
   birth_.reset();
   done(status);

@@ -67,10 +67,10 @@ class ClusterLife {
   void AskSeeds();
   void OnSeed(const std::string& seed, const Result<std::string>& answer);
   void Plan();
-  // Tells the other founders: first for their word, then for good.
-  void TellFounders(bool validate_only);
-  void OnTold(const std::string& address, bool validate_only, const Result<std::string>& answer);
-  void EndBirth(const Status& status);
+  // Asks the other founders for their word.
+  void TellFounders();
+  void OnTold(const std::string& address, const Result<std::string>& answer);
+  void EndBirth(Status status);
   void AnswerBirth();
   void RepeatPlan();
   Status Found(const internal::v1::BootstrapRequest& plan, bool mine);

@@ -48,7 +48,7 @@ uint64_t Dispatcher::Start(Attempt attempt, uint64_t token, AttemptSink& sink) {
     return ticket;
   }
   const Leader leader = around_.leaders.Of(attempt.group);
-  if (leader.node.value() != 0 && leader.node != around_.self) {
+  if (leader.node.value() != 0 && leader.node != around_.self && !attempt.require_leader) {
     ++counters_.forwarded;
     StartThere(ticket, &row, leader.node, std::move(attempt));
     return ticket;

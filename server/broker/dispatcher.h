@@ -31,6 +31,8 @@ struct Attempt {
   raft::Tick deadline = raft::kNever;
   // On whose behalf, when it goes to another node. May be null.
   const Caller* caller = nullptr;
+  // Only here: NO_LEADER when this node does not lead.
+  bool require_leader = false;
   std::variant<ForwardAppend, ForwardFetch, ForwardLocate> operation;
 };
 

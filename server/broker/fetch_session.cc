@@ -87,6 +87,8 @@ void Fetches::Begin(uint64_t ticket, const v1::FetchRequest& request, const Call
   fetch.deadline = around_.time.At(caller.deadline - limits::kLongPollMargin);
   fetch.wait_until = std::min(around_.time.In(std::chrono::milliseconds(wait_ms)), fetch.deadline);
   fetch.parts.resize(static_cast<size_t>(request.partitions_size()));
+  fetch.gathering = fetch.parts.size() > 1;
+  fetch.gather_until = std::min(around_.time.In(limits::kFetchGatherMax), fetch.deadline);
   const metadata::Image& image = *around_.metadata.image();
   for (size_t i = 0; i < fetch.parts.size(); ++i) {
     const v1::FetchPartition& wanted = request.partitions(static_cast<int>(i));
@@ -119,7 +121,7 @@ void Fetches::Read(uint64_t ticket, Fetch* fetch, size_t index, const partition:
                                    .start = start,
                                    .min_bytes = min_bytes,
                                    .max_bytes = part.max_bytes - part.bytes,
-                                   .max_wait = around_.time.Until(fetch->wait_until),
+                                   .max_wait = fetch->gathering ? Duration::zero() : around_.time.Until(fetch->wait_until),
                                    .deadline = fetch->deadline,
                                    .require_leader = fetch->require_leader},
                                   fetch->caller, token, *this);
@@ -159,6 +161,12 @@ void Fetches::Take(Part* part, ReadAnswer answer) {
   part->stage = Stage::kFilled;
 }
 
+bool Fetches::Gathered(const Fetch& fetch) const {
+  if (fetch.gather_until <= around_.time.now()) return true;
+  return std::none_of(fetch.parts.begin(), fetch.parts.end(),
+                      [this](const Part& part) { return part.stage == Stage::kReading && !around_.reads.Leaderless(part.read); });
+}
+
 bool Fetches::Complete(const Fetch& fetch) const {
   size_t bytes = 0;
   bool reading = false;
@@ -174,11 +182,16 @@ bool Fetches::Complete(const Fetch& fetch) const {
 }
 
 void Fetches::Settle(uint64_t ticket, Fetch* fetch) {
-  if (fetch->finish_posted) return;
+  if (fetch->finish_posted || (fetch->gathering && !Gathered(*fetch))) return;
+  fetch->gathering = false;
   // Those that gave what they had, while more is wanted and there is time, are asked again.
   size_t bytes = 0;
-  for (const Part& part : fetch->parts) bytes += part.bytes;
-  const bool more = bytes > 0 && bytes < fetch->min_bytes && fetch->wait_until > around_.time.now();
+  bool failed = false;
+  for (const Part& part : fetch->parts) {
+    bytes += part.bytes;
+    failed |= part.stage == Stage::kFailed;
+  }
+  const bool more = !failed && bytes < fetch->min_bytes && fetch->wait_until > around_.time.now();
   for (size_t i = 0; more && i < fetch->parts.size(); ++i) {
     Part& part = fetch->parts[i];
     if (part.stage == Stage::kFilled && part.bytes < part.max_bytes) Read(ticket, fetch, i, part.result.next_offset);
@@ -238,7 +251,7 @@ void Fetches::Cancel(uint64_t ticket) {
 
 void Fetches::Tick() {
   for (auto& [ticket, fetch] : fetches_) {
-    if (fetch.wait_until <= around_.time.now()) Settle(ticket, &fetch);
+    if (fetch.gathering || fetch.wait_until <= around_.time.now()) Settle(ticket, &fetch);
   }
 }
 

@@ -54,6 +54,10 @@ class Fetches final : private ReadSink {
     size_t max_bytes = 0;
     raft::Tick wait_until = 0;
     raft::Tick deadline = 0;
+    // The first round of several partitions: each says what it has at once, so that none starves because others always have
+    // something, or fail. Then whoever may wait is asked again.
+    bool gathering = false;
+    raft::Tick gather_until = 0;  // whoever does not answer is not waited for longer
     bool require_leader = false;
     bool finish_posted = false;
   };
@@ -64,6 +68,8 @@ class Fetches final : private ReadSink {
 
   void Read(uint64_t ticket, Fetch* fetch, size_t part, const partition::StartPosition& start);
   void Take(Part* part, ReadAnswer answer);
+  // Whether the first round is over.
+  bool Gathered(const Fetch& fetch) const;
   // Whether there is nothing to wait for any more.
   bool Complete(const Fetch& fetch) const;
   void Settle(uint64_t ticket, Fetch* fetch);

@@ -25,6 +25,8 @@ inline constexpr size_t kFetchBytesDefault = kMiB;
 inline constexpr size_t kFetchBytesMax = 32 * kMiB;
 inline constexpr int32_t kFetchWaitMillisDefault = 500;
 inline constexpr int32_t kFetchWaitMillisMax = 60'000;
+// How long a fetch of several partitions waits for one that does not say what it has, while others have something.
+inline constexpr Duration kFetchGatherMax = std::chrono::milliseconds(500);
 // A long poll answers so long before the caller's deadline, so that it answers at all.
 inline constexpr Duration kLongPollMargin = std::chrono::milliseconds(500);
 

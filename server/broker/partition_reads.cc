@@ -72,7 +72,11 @@ uint64_t PartitionReads::Begin(const ReadCall& call, bool locate, const Caller& 
 void PartitionReads::Try(uint64_t ticket, Row* row) {
   row->wait = 0;
   const ReadCall& call = row->call;
-  Attempt attempt{.partition = call.partition, .deadline = call.deadline, .caller = &row->caller, .operation = ForwardLocate{call.start}};
+  Attempt attempt{.partition = call.partition,
+                  .deadline = call.deadline,
+                  .caller = &row->caller,
+                  .require_leader = call.require_leader,
+                  .operation = ForwardLocate{call.start}};
   const Result<GroupId> group = GroupOf(*around_.metadata.image(), call.partition);
   // A group that does not exist has no leader: the dispatcher says so, and OnAttempt looks again.
   attempt.group = group.ok() ? *group : kNoGroup;

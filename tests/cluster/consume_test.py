@@ -2,7 +2,10 @@
 import threading
 import time
 
-from calls import REQUIRE_LEADER, TIMEOUT_S, failing, text_of
+import grpc
+
+from brokers import error_of
+from calls import REQUIRE_LEADER, TIMEOUT_S, failing, reason_name, text_of
 from flotilla.v1 import admin_pb2, common_pb2, consume_pb2, errors_pb2, produce_pb2, records_pb2
 from nodes import wait_until
 from scene import ClusterTest, main
@@ -157,12 +160,12 @@ class ConsumeTest(ClusterTest):
         events.cancel()
 
         def gone():
-            with failing() as failure:
-                self.nodes[0].client.consume.GrantCredit(
-                    consume_pb2.GrantCreditRequest(subscription_id=subscription, total_bytes=20 << 20),
-                    timeout=TIMEOUT_S,
-                )
-            return errors_pb2.ErrorReason.Name(failure.error.reason) == "ERROR_REASON_SUBSCRIPTION_NOT_FOUND"
+            grant = consume_pb2.GrantCreditRequest(subscription_id=subscription, total_bytes=20 << 20)
+            try:
+                self.nodes[0].client.consume.GrantCredit(grant, timeout=TIMEOUT_S)
+                return False
+            except grpc.RpcError as refused:
+                return reason_name(error_of(refused)) == "SUBSCRIPTION_NOT_FOUND"
 
         wait_until("the subscription is forgotten", gone)
 

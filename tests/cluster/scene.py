@@ -48,7 +48,7 @@ class ClusterTest(unittest.TestCase):
         self.assertTrue(error.message, text_of(error))
         for key, value in metadata.items():
             self.assertEqual(error.metadata.get(key), str(value), f"{key} of {text_of(error)}")
-        for part in [text] if isinstance(text, str) else text:
+        for part in text if isinstance(text, (list, tuple)) else [text]:
             self.assertIn(str(part), error.message)
 
 

@@ -47,6 +47,8 @@ Cluster::Cluster(TraceSink trace) : trace_(std::move(trace)) {
   options_.election_ticks = 100;
   options_.heartbeat_ticks = 10;
   options_.resend_ticks = 30;
+  options_.vote_resend_ticks = 20;
+  options_.leader_lost_ticks = 10;
   options_.disk_full_retry_ticks = 40;
 }
 

@@ -205,6 +205,8 @@ void Runner::Options(Words& words) {
       {"election_ticks", [&](uint64_t n) { o.election_ticks = static_cast<uint32_t>(n); }},
       {"heartbeat_ticks", [&](uint64_t n) { o.heartbeat_ticks = static_cast<uint32_t>(n); }},
       {"resend_ticks", [&](uint64_t n) { o.resend_ticks = static_cast<uint32_t>(n); }},
+      {"vote_resend_ticks", [&](uint64_t n) { o.vote_resend_ticks = static_cast<uint32_t>(n); }},
+      {"leader_lost_ticks", [&](uint64_t n) { o.leader_lost_ticks = static_cast<uint32_t>(n); }},
       {"disk_full_retry_ticks", [&](uint64_t n) { o.disk_full_retry_ticks = static_cast<uint32_t>(n); }},
       {"append_bytes_max", [&](uint64_t n) { o.append_bytes_max = n; }},
       {"append_entries_max", [&](uint64_t n) { o.append_entries_max = n; }},

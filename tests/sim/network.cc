@@ -117,6 +117,15 @@ void Network::TellBroken(NodeId sender, NodeId peer, const NetworkConditions& co
   receiver->second->ConnectionBroken(peer);
 }
 
+void Network::ProcessDied(NodeId node) {
+  if (conditions_.break_notice == 0) return;
+  for (const auto& [peer, receiver] : receivers_) {
+    if (peer == node || IsCut(node, peer)) continue;
+    coverage_.Add(Met::kConnectionBroken);
+    events_.After(conditions_.delay_min, [receiver = receiver, node] { receiver->ConnectionBroken(node); });
+  }
+}
+
 std::string Describe(const PeerMessage& message) {
   std::ostringstream out;
   const char* between = "";

@@ -25,7 +25,8 @@ struct NetworkConditions {
   double repeat = 0;
   double split = 0;         // a bundle is torn into messages that travel alone
   bool ordered = true;      // as a connection does; otherwise each message for itself
-  double break_notice = 0;  // the sender of a message that is lost learns that the connection broke
+  // The sender of a message that is lost learns that the connection broke; and, unless it is 0, the peers of a process that dies do.
+  double break_notice = 0;
   Time delay_min = 200 * kMicrosecond;
   Time delay_spread = 300 * kMicrosecond;
   double straggler = 0;  // delayed up to straggler_max
@@ -62,6 +63,8 @@ class Network {
     bursts_.clear();
   }
   bool IsCut(NodeId from, NodeId to) const { return cut_.count({from, to}) != 0; }
+  // The process is gone and its system is not: it closes the connections. Who is cut off does not hear of it.
+  void ProcessDied(NodeId node);
   uint64_t in_flight() const { return in_flight_; }
 
  private:

@@ -219,6 +219,7 @@ void Node::Bury(const char* why) {
   environment_.trace.Line(id_, dies_by_power_ ? "loses power: " : "process ends: ", why);
   owner_.OnDown(*this);
   process_.reset();
+  if (!dies_by_power_) environment_.network.ProcessDied(id_);
   if (dies_by_power_) {
     // At least a byte of what was written is gone, unless all of it stays.
     const size_t bytes = disk_.unsynced_bytes();

@@ -2,8 +2,8 @@
 // hears.
 //
 //   TestNode one(NodeId{1}), two(NodeId{2});
-//   one.Meet({&two});
-//   one.Send(raft::Channel::kData, Append("payload", two));
+//   one.Meet({two.AsPeer()});
+//   one.Send(raft::Channel::kData, Append(one.id(), two.id(), "payload"));
 //   two.Await([&] { return two.received.size() == 1; });
 #pragma once
 

@@ -1,0 +1,85 @@
+// What one seed makes of a run: how large the cluster is, how tight the limits are, which faults and which operations happen and how
+// often. Each seed switches things on and off, so that rare combinations are met (swarm testing).
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "raft/core/raft_core.h"
+#include "server/broker/client_api.h"
+#include "server/partition/config.h"
+#include "storage/memory/memory_store.h"
+#include "tests/sim/broker/wires.h"
+#include "tests/sim/event_queue.h"
+
+namespace flotilla::sim::broker {
+
+// Mean times between things; 0: never.
+struct FaultRates {
+  Time cut = 0;
+  Time partition = 0;
+  Time slow_link = 0;
+  Time client_cut = 0;
+  Time kill = 0;
+  Time power_cut = 0;
+  Time crash_at_boundary = 0;
+  Time whole_cluster = 0;
+  Time orderly_stop = 0;
+  Time pause = 0;
+  Time clock_rate = 0;
+  Time clock_jump = 0;
+  Time disk_slow = 0;
+  Time disk_full = 0;
+  Time sync_failure = 0;
+  Time wipe = 0;
+};
+
+struct OperationRates {
+  // Of each client.
+  Time produce = 0;
+  Time create_topic = 0;
+  Time delete_topic = 0;
+  Time add_partitions = 0;
+  Time update_config = 0;
+  Time list_offsets = 0;
+  Time trim = 0;
+  Time transfer = 0;
+  Time look = 0;  // GetTopic, ListTopics, GetMetadata, GetHealth
+  Time fetch = 0;
+};
+
+struct Swarm {
+  uint64_t seed = 0;
+  uint32_t machines = 3;
+  Time hurt_for = 40 * kSecond;
+  Time tick = 50 * kMillisecond;
+  raft::CoreOptions core;
+  partition::PartitionOptions partition;
+  flotilla::broker::StreamOptions streams;
+  storage::MemoryStoreOptions store;
+  WireConditions wires;
+  FaultRates faults;
+  OperationRates operations;
+  uint32_t partition_producers = 1;  // idempotent, of a partition
+  uint32_t topic_producers = 1;      // idempotent, of a topic
+  uint32_t plain_producers = 1;      // not idempotent
+  uint32_t fetchers = 1;
+  uint32_t subscribers = 1;
+  uint32_t watchers = 1;
+  uint32_t topics_first = 2;
+  uint32_t topics_max = 5;
+  bool single_replicas = true;  // topics without redundancy, too
+  bool calm_birth = true;       // faults begin when the cluster is there
+  bool two_inits = false;       // two people found the cluster at the same time
+  Time sync_min = 100 * kMicrosecond;
+  Time sync_spread = kMillisecond;
+  Time down_max = 5 * kSecond;
+  size_t value_bytes_max = 64;
+
+  Time ElectionTime() const { return tick * static_cast<Time>(2 * core.election_ticks); }
+  std::string Describe() const;
+};
+
+Swarm MakeSwarm(uint64_t seed);
+
+}  // namespace flotilla::sim::broker
