@@ -36,10 +36,15 @@ void RaftCore::BecomeFollower(Term term, ReplicaId leader) {
   role_ = Role::kFollower;
   campaign_ = {};
   if (leader != leader_ || term != hard_state_.term) RefuseForwardedReads(kNever);
-  leader_ = leader;
+  SetLeader(leader);
   if (term > hard_state_.term) SetTerm(term);
   // A follower that merely learns of a term keeps its patience: only a leader or a vote it gives renews it.
   if (!was_follower) ResetElectionTimer();
+}
+
+void RaftCore::SetLeader(ReplicaId leader) {
+  if (leader != leader_) follower_.lost_at.reset();
+  leader_ = leader;
 }
 
 void RaftCore::StopLeading() {
@@ -50,10 +55,13 @@ void RaftCore::StopLeading() {
 
 bool RaftCore::LeaderIsAlive() const {
   if (role_ == Role::kLeader) return true;
-  return leader_.valid() && now_ < follower_.heard_at + options_.election_ticks;
+  return leader_.valid() && !follower_.lost_at && now_ < follower_.heard_at + options_.election_ticks;
 }
 
 void RaftCore::HeardFromLeader(Tick when) {
+  // In the tick in which the connection broke it may be what was read last from it.
+  if (follower_.lost_at && when <= *follower_.lost_at) return;
+  follower_.lost_at.reset();
   follower_.heard_at = std::max(follower_.heard_at, when);
   follower_.silent_timeouts = 0;
   const Tick timeout = options_.election_ticks + random_.Below(options_.election_ticks);
@@ -63,6 +71,25 @@ void RaftCore::HeardFromLeader(Tick when) {
 void RaftCore::LeaderAlive(Tick when) {
   if (!fault_.ok() || role_ != Role::kFollower || !leader_.valid() || when <= follower_.heard_at) return;
   HeardFromLeader(when);
+}
+
+// A broken connection is news of the leader's death that comes long before its silence does. It only begins a pre-vote early: voters
+// that still hear the leader refuse that, and the leader leads on.
+void RaftCore::LeaderLost() {
+  if (follower_.lost_at) return;  // another of its connections; our turn is set
+  follower_.lost_at = now_;
+  if (!MayCampaign()) return;
+  const Tick turn = options_.leader_lost_ticks * (Tick{PlaceInLine()} + 1) + random_.Below(options_.leader_lost_ticks);
+  follower_.election_deadline = std::min(follower_.election_deadline, now_ + turn);
+}
+
+// Among the voters without the leader. Another one is first in another group, so that leaderships spread.
+uint32_t RaftCore::PlaceInLine() const {
+  std::vector<ReplicaId> line = log_.configuration().voters;
+  std::erase(line, leader_);
+  const auto self = std::find(line.begin(), line.end(), options_.self);
+  if (self == line.end()) return static_cast<uint32_t>(line.size());
+  return static_cast<uint32_t>((static_cast<uint64_t>(self - line.begin()) + options_.group.value()) % line.size());
 }
 
 void RaftCore::ReplicaAlive(ReplicaId replica, Tick when) {
@@ -87,7 +114,7 @@ void RaftCore::Campaign() {
   } else {
     ++follower_.silent_timeouts;
     if (role_ != Role::kFollower) BecomeFollower(term(), kNoReplica);
-    leader_ = LeaderIsAlive() ? leader_ : kNoReplica;
+    SetLeader(LeaderIsAlive() ? leader_ : kNoReplica);
     ResetElectionTimer();
   }
 }
@@ -95,30 +122,49 @@ void RaftCore::Campaign() {
 void RaftCore::StartPreVote() {
   RefuseForwardedReads(kNever);
   role_ = Role::kPreCandidate;
-  leader_ = kNoReplica;
+  SetLeader(kNoReplica);
   ResetElectionTimer();
   campaign_ = {.transfer = false, .term = term() + 1, .deadline = follower_.election_deadline, .votes = {}};
   ++counters_.elections_started;
-  for (const ReplicaId& id : log_.configuration().Replicas()) {
-    if (id == options_.self || !log_.configuration().IsVoter(id)) continue;
-    Send(id, VoteRequest{.pre_vote = true, .transfer = false, .campaign_term = campaign_.term, .last = log_.last_id()});
-  }
+  AskForVotes();
+  AskAgainLater();
   RecordVote(options_.self, true);
 }
 
 void RaftCore::StartCampaign(bool transfer) {
   RefuseForwardedReads(kNever);
   role_ = Role::kCandidate;
-  leader_ = kNoReplica;
+  SetLeader(kNoReplica);
   SetTerm(term() + 1);
   hard_state_.voted_for = options_.self;
   ResetElectionTimer();
   campaign_ = {.transfer = transfer, .term = term(), .deadline = follower_.election_deadline, .votes = {}};
-  // The requests wait for the term and the own vote to be durable; the own vote counts when Written() says so.
+  // The requests wait for the term and the own vote to be durable; the own vote counts when Written() says so, and from then on
+  // they are repeated.
+  AskForVotes();
+}
+
+// All voters that have not answered.
+void RaftCore::AskForVotes() {
+  const bool pre_vote = role_ == Role::kPreCandidate;
+  const VoteRequest request{
+      .pre_vote = pre_vote, .transfer = campaign_.transfer, .campaign_term = campaign_.term, .last = log_.last_id()};
   for (const ReplicaId& id : log_.configuration().Replicas()) {
     if (id == options_.self || !log_.configuration().IsVoter(id)) continue;
-    SendWhenDurable(id, VoteRequest{.pre_vote = false, .transfer = transfer, .campaign_term = term(), .last = log_.last_id()});
+    const bool answered = std::any_of(campaign_.votes.begin(), campaign_.votes.end(), [&](const auto& vote) { return vote.first == id; });
+    if (answered) continue;
+    if (pre_vote) {
+      Send(id, request);
+    } else {
+      SendWhenDurable(id, request);
+    }
   }
+}
+
+void RaftCore::AskAgainLater() {
+  const uint32_t asked_ticks = campaign_.ask_again_ticks;
+  campaign_.ask_again_ticks = asked_ticks == 0 ? options_.vote_resend_ticks : 2 * asked_ticks;
+  campaign_.ask_again_at = now_ + (campaign_.ask_again_ticks - asked_ticks);
 }
 
 void RaftCore::RecordVote(ReplicaId from, bool granted) {

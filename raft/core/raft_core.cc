@@ -59,6 +59,8 @@ RaftCore::RaftCore(const CoreOptions& options, const storage::GroupState& state,
   CHECK_GE(applied, log_.start().last.index) << "group " << options.group;
   CHECK_LE(applied, log_.last()) << "group " << options.group;
   CHECK_GT(options_.election_ticks, 0u);
+  CHECK_GT(options_.vote_resend_ticks, 0u);
+  CHECK_GT(options_.leader_lost_ticks, 0u);
   // What was applied was committed.
   commit_ = verified_ = std::max(commit_, applied);
   shown_ = {.role = role_, .term = hard_state_.term, .leader = {}, .configuration_index = log_.configuration_index()};
@@ -77,7 +79,10 @@ void RaftCore::AdvanceTo(Tick now) {
     return;
   }
   if (role_ != Role::kLeader) {
-    if (now_ >= campaign_.deadline) Campaign();
+    if (now_ >= campaign_.deadline) return Campaign();
+    if (now_ < campaign_.ask_again_at) return;
+    AskForVotes();
+    AskAgainLater();
     return;
   }
   if (now_ >= leading_.check_quorum_at) CheckQuorum();
@@ -94,7 +99,7 @@ Tick RaftCore::NextDeadline() const {
   if (disk_full() && !log_.writing()) next = std::min(next, write_retry_at_);
   for (const ForwardedRead& read : forwarded_reads_) next = std::min(next, read.deadline);
   if (role_ == Role::kFollower) return std::min(next, follower_.election_deadline);
-  if (role_ != Role::kLeader) return std::min(next, campaign_.deadline);
+  if (role_ != Role::kLeader) return std::min({next, campaign_.deadline, campaign_.ask_again_at});
   next = std::min({next, leading_.check_quorum_at, leading_.heartbeat_at, leading_.read_retry_at});
   if (leading_.transfer) next = std::min(next, leading_.transfer->deadline);
   for (const Progress& progress : leading_.progress) {
@@ -255,6 +260,7 @@ void RaftCore::Written(AppendTask task, const Status& status) {
   // The own vote counts when it is durable.
   if (role_ == Role::kCandidate && task.hard_state && task.hard_state->term == term() &&
       task.hard_state->voted_for == options_.self) {
+    if (campaign_.ask_again_at == kNever) AskAgainLater();
     RecordVote(options_.self, true);
   }
   if (role_ == Role::kLeader) AdvanceCommit();
@@ -289,7 +295,7 @@ void RaftCore::Fail(Status reason) {
 void RaftCore::EnterFault(Status reason) {
   if (role_ == Role::kLeader) StopLeading();
   role_ = Role::kFollower;
-  leader_ = kNoReplica;
+  SetLeader(kNoReplica);
   RefuseForwardedReads(kNever);
   fault_ = std::move(reason);
   // Nothing is acknowledged or voted any more, not even what was about to leave.
@@ -425,6 +431,7 @@ void RaftCore::CheckInvariants() const {
     CHECK(leader_ != options_.self);
   }
   if (role_ == Role::kCandidate) CHECK(hard_state_.voted_for == options_.self);
+  if (follower_.lost_at) CHECK(leader_.valid() && role_ == Role::kFollower);
 }
 
 }  // namespace flotilla::raft

@@ -49,6 +49,13 @@ struct CoreOptions {
   uint32_t heartbeat_ticks = 3;
   // Appends without an answer for so long are sent again.
   uint32_t resend_ticks = 10;
+  // A campaigner asks voters that have not answered again so long after it began, then twice as long after, four times, and so on, until
+  // it wins, loses, or its timeout draws anew: the replica of a new group may not exist yet when it is asked first. Doubled, so that
+  // thousands of groups without a quorum do not fill the network.
+  uint32_t vote_resend_ticks = 2;
+  // When the connection to the leader breaks, the voters ask for votes in turn, so far apart: the first one after [1, 2) times as long,
+  // the second one after [2, 3) times, ... Longer than an election takes, so that they do not split the vote.
+  uint32_t leader_lost_ticks = 2;
   // A write refused with DISK_FULL is tried again after so long.
   uint32_t disk_full_retry_ticks = 20;
   size_t append_bytes_max = limits::kAppendBytesMax;
@@ -209,7 +216,8 @@ class RaftCore {
   void SnapshotFailed(ReplicaId to);
   // The log may begin after meta.anchor, which is applied and in the log: the start moves.
   void Compact(const storage::SnapshotMeta& meta);
-  // The connection to the replica broke: what was on its way may be lost.
+  // The connection to the replica broke: what was on its way may be lost. If it leads, it counts as silent until it is heard of in
+  // a later tick. With driver-sent heartbeats: after LeaderAlive with what was heard before.
   void Unreachable(ReplicaId replica);
   void SetPriority(uint32_t priority) { options_.priority = priority; }
   // The group's storage is damaged, or the driver gives up: takes no part any more.
@@ -253,12 +261,15 @@ class RaftCore {
   struct Follower {
     Tick election_deadline = 0;
     Tick heard_at = 0;        // of the leader; with leader_ set, it is alive until heard_at + election_ticks
+    std::optional<Tick> lost_at;   // the connection to the leader broke, and it was not heard of in a later tick
     uint32_t silent_timeouts = 0;  // since then, while it could not campaign
   };
   struct Campaigning {        // pre-candidate and candidate
     bool transfer = false;
     Term term;                // that votes are asked for
     Tick deadline = 0;
+    Tick ask_again_at = kNever;  // a candidate: not before its own vote is durable
+    uint32_t ask_again_ticks = 0;  // after it began
     std::vector<std::pair<ReplicaId, bool>> votes;
   };
   struct Transfer {
@@ -294,11 +305,16 @@ class RaftCore {
   bool LeaderIsAlive() const;
   void HeardFromLeader(Tick when);
   void ResetElectionTimer();
+  void SetLeader(ReplicaId leader);
+  void LeaderLost();
+  uint32_t PlaceInLine() const;
   void SetTerm(Term term);
   void CheckQuorum();
   void OnVoteRequest(const Message& message, const VoteRequest& request);
   void OnVoteReply(const Message& message, const VoteReply& reply);
   void OnTimeoutNow(const Message& message);
+  void AskForVotes();
+  void AskAgainLater();
   void RecordVote(ReplicaId from, bool granted);
   void AdvanceTransfer();
 

@@ -352,6 +352,8 @@ void RaftCore::ResendWhatIsLost() {
 }
 
 void RaftCore::Unreachable(ReplicaId replica) {
+  if (!fault_.ok()) return;
+  if (role_ == Role::kFollower && replica.valid() && replica == leader_) LeaderLost();
   if (role_ != Role::kLeader) return;
   Progress* progress = FindProgress(replica);
   if (progress != nullptr && progress->state == ProgressState::kReplicate) progress->BecomeProbe();

@@ -229,6 +229,11 @@ void RaftHost::Impl::ReceiveHeartbeat(NodeId from, const NodeHeartbeat& heartbea
 }
 
 void RaftHost::Impl::PeerUnreachable(NodeId peer) {
+  for (GroupId id : OpenGroups()) {
+    Group* group = Find(id);
+    const ReplicaId leader = group->core().leader();
+    if (leader.node == peer && peer != node_.options.node) group->Unreachable(leader);
+  }
   node_.heartbeats.ForEachLedOn(
       peer, [](HeartbeatMember& member, ReplicaId replica) { static_cast<Group&>(member).Unreachable(replica); });
   node_.snapshots.PeerUnreachable(peer);

@@ -127,7 +127,7 @@ class RaftHost final : public storage::WriteSink {
   // --- inputs
   void Tick();
   void Receive(PeerMessage message);
-  // The connection to a node broke.
+  // The connection to a node broke. Groups that it leads do not wait for its silence: RaftCore::Unreachable.
   void PeerUnreachable(NodeId node);
 
   // One answer for the whole span, by the last entry; refusals of RaftCore::Propose at once. The first entry's index.

@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <chrono>
 #include <string>
 
@@ -19,6 +20,7 @@ namespace flotilla::storage {
 namespace {
 
 constexpr size_t kTrialBytes = 1 << 20;
+constexpr int kTrials = 5;
 
 // The linkers' name of the function above (Itanium C++ ABI); the library finds it by the same search.
 bool LibraryCallsOurs() {
@@ -52,9 +54,14 @@ Result<CrcCheck> CheckCrc() {
   for (size_t i = 0; i < data.size(); ++i) data[i] = static_cast<char>(i * 131 + (i >> 8));
   FLOTILLA_RETURN_IF_ERROR(CheckValues(data));
 
-  const auto start = std::chrono::steady_clock::now();
-  const uint32_t crc = crc32c::Value(data);
-  const std::chrono::duration<double, std::nano> took = std::chrono::steady_clock::now() - start;
+  // The best of a few: on a machine in use any one of them may have lost its processor.
+  std::chrono::duration<double, std::nano> took = std::chrono::hours(1);
+  uint32_t crc = 0;
+  for (int trial = 0; trial < kTrials; ++trial) {
+    const auto start = std::chrono::steady_clock::now();
+    crc = crc32c::Value(data);
+    took = std::min<std::chrono::duration<double, std::nano>>(took, std::chrono::steady_clock::now() - start);
+  }
   CHECK_EQ(crc, rocksdb::crc32c::Extend(0, data.data(), data.size()));
   return CrcCheck{.supplied = LibraryCallsOurs(),
                   .accelerated = crc32c::HardwareAccelerated(),

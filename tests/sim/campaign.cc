@@ -13,14 +13,14 @@
 #include <sstream>
 #include <vector>
 
-#include "tests/sim/simulation.h"
-
 namespace flotilla::sim {
 namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
 constexpr double kProgressSeconds = 15;
+
+const Subject* g_dying = nullptr;  // for the handler of a signal in a child process
 
 // A child process that runs the seeds it is told, one after the other. Lines it writes: "begin SEED", then
 // "end SEED HASH EVENTS MICROSECONDS COUNTS... | FAILURE".
@@ -32,13 +32,13 @@ struct Worker {
   std::optional<uint64_t> seed;  // that it is at
 };
 
-[[noreturn]] void Work(int orders, int reports) {
+[[noreturn]] void Work(const Subject& subject, int orders, int reports) {
   uint64_t seed = 0;
   while (read(orders, &seed, sizeof(seed)) == static_cast<ssize_t>(sizeof(seed))) {
-    const RunResult result = RunSeed(seed, {});
+    const SeedReport result = subject.run(seed, Trace::Mode::kHashOnly, nullptr);
     std::ostringstream line;
     line << seed << ' ' << result.trace_hash << ' ' << result.events << ' ' << result.virtual_time << ' '
-         << result.coverage.Encode() << "| " << result.failure << '\n';
+         << result.tally.Encode() << "| " << result.failure << '\n';
     const std::string text = std::move(line).str();
     for (size_t written = 0; written < text.size();) {
       const ssize_t n = write(reports, text.data() + written, text.size() - written);
@@ -51,8 +51,8 @@ struct Worker {
 
 class Campaign {
  public:
-  Campaign(const CampaignOptions& options, std::ostream& out)
-      : options_(options), out_(out), next_(options.first) {}
+  Campaign(const Subject& subject, const CampaignOptions& options, std::ostream& out)
+      : subject_(subject), options_(options), out_(out), next_(options.first), tally_(subject.expected) {}
 
   bool Run() {
     out_.flush();
@@ -87,7 +87,7 @@ class Campaign {
         if (other.orders >= 0) close(other.orders);
         if (other.reports >= 0) close(other.reports);
       }
-      Work(orders[0], reports[1]);
+      Work(subject_, orders[0], reports[1]);
     }
     close(orders[0]);
     close(reports[1]);
@@ -161,9 +161,9 @@ class Campaign {
     in >> seed >> hash >> events >> virtual_time;
     std::string counts;
     std::getline(in, counts);
-    Coverage coverage;
-    CHECK(coverage.Decode(counts)) << line;
-    coverage_.Merge(coverage);
+    Tally tally;
+    CHECK(tally.Decode(std::string_view(counts).substr(counts.find_first_not_of(' ') == std::string::npos ? counts.size() : 1))) << line;
+    tally_.Merge(tally);
     ++seeds_;
     events_ += events;
     virtual_time_ += virtual_time;
@@ -175,19 +175,20 @@ class Campaign {
   void Fail(uint64_t seed, const std::string& failure) {
     ++failures_;
     failed_seeds_.push_back(seed);
-    out_ << "\nseed " << seed << " FAILED: " << failure << "\n  repeat with: " << RepeatCommand(seed)
+    out_ << "\nseed " << seed << " FAILED: " << failure << "\n  repeat with: " << RepeatCommand(subject_, seed)
          << std::endl;
     if (failures_ > 3) return;
     const pid_t process = fork();
     PCHECK(process >= 0);
     if (process == 0) {
+      g_dying = &subject_;
       std::signal(SIGABRT, [](int) {
-        PrintRunUnderWay(std::cout);
+        g_dying->print_under_way(std::cout);
         std::cout.flush();
         _exit(1);
       });
-      const RunResult again = RunSeed(seed, {.mode = Trace::Mode::kKeepLast, .out = &std::cout});
-      if (again.ok()) std::cout << "  THE SECOND RUN DID NOT FAIL: the run depends on more than its seed\n";
+      const SeedReport again = subject_.run(seed, Trace::Mode::kKeepLast, &std::cout);
+      if (again.failure.empty()) std::cout << "  THE SECOND RUN DID NOT FAIL: the run depends on more than its seed\n";
       std::cout.flush();
       _exit(0);
     }
@@ -204,17 +205,18 @@ class Campaign {
 
   bool Conclude() {
     out_ << "\nhow often each thing was met:\n";
-    coverage_.Print(out_);
+    tally_.Print(out_);
     bool ok = failures_ == 0;
-    for (std::string_view missing : coverage_.Missing()) {
+    for (const std::string& missing : tally_.Missing()) {
       out_ << "never met: " << missing << '\n';
       if (options_.require_coverage) ok = false;
     }
-    for (uint64_t seed : failed_seeds_) out_ << "failed: " << RepeatCommand(seed) << '\n';
+    for (uint64_t seed : failed_seeds_) out_ << "failed: " << RepeatCommand(subject_, seed) << '\n';
     out_ << (ok ? "all rules were kept" : "FAILED") << std::endl;
     return ok;
   }
 
+  const Subject& subject_;
   const CampaignOptions options_;
   std::ostream& out_;
   const SteadyClock::time_point begun_ = SteadyClock::now();
@@ -226,13 +228,13 @@ class Campaign {
   Time virtual_time_ = 0;
   int failures_ = 0;
   double shown_ = 0;
-  Coverage coverage_;
+  Tally tally_;
 };
 
 }  // namespace
 
-std::string RepeatCommand(uint64_t seed) { return "flotilla-sim --seed " + std::to_string(seed); }
+std::string RepeatCommand(const Subject& subject, uint64_t seed) { return subject.program + " --seed " + std::to_string(seed); }
 
-bool RunCampaign(const CampaignOptions& options, std::ostream& out) { return Campaign(options, out).Run(); }
+bool RunCampaign(const Subject& subject, const CampaignOptions& options, std::ostream& out) { return Campaign(subject, options, out).Run(); }
 
 }  // namespace flotilla::sim

@@ -2,10 +2,36 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <ostream>
 #include <string>
+#include <vector>
+
+#include "tests/sim/event_queue.h"
+#include "tests/sim/tally.h"
+#include "tests/sim/trace.h"
 
 namespace flotilla::sim {
+
+// What a run of one seed came to.
+struct SeedReport {
+  std::string failure;  // empty: all rules were kept
+  uint64_t trace_hash = 0;
+  uint64_t events = 0;
+  Time virtual_time = 0;
+  Tally tally;
+};
+
+// A simulation as its campaign sees it.
+struct Subject {
+  std::string program;
+  // What all runs together should meet.
+  std::vector<std::string> expected;
+  // `out` gets the trace, or its end when the run fails; null with kHashOnly.
+  std::function<SeedReport(uint64_t seed, Trace::Mode mode, std::ostream* out)> run;
+  // The trace so far of the run under way, for a handler of fatal signals.
+  std::function<void(std::ostream& out)> print_under_way;
+};
 
 struct CampaignOptions {
   uint64_t first = 1;
@@ -17,9 +43,9 @@ struct CampaignOptions {
 };
 
 // The one command that repeats a seed.
-std::string RepeatCommand(uint64_t seed);
+std::string RepeatCommand(const Subject& subject, uint64_t seed);
 
 // Whether all seeds kept all rules.
-bool RunCampaign(const CampaignOptions& options, std::ostream& out);
+bool RunCampaign(const Subject& subject, const CampaignOptions& options, std::ostream& out);
 
 }  // namespace flotilla::sim

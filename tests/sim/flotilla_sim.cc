@@ -3,115 +3,29 @@
 //   flotilla-sim --seed 17 [--trace]
 //   flotilla-sim --seeds 1..1000 [--jobs 2]
 //   flotilla-sim --minutes 60 [--from 1] [--jobs 2] [--coverage]
-#include <glog/logging.h>
-#include <unistd.h>
-
-#include <csignal>
-#include <cstdio>
-#include <cstring>
-#include <iostream>
-#include <optional>
-#include <string>
-#include <string_view>
-
-#include "tests/sim/campaign.h"
+#include "tests/sim/command_line.h"
 #include "tests/sim/simulation.h"
 
 namespace flotilla::sim {
 namespace {
 
-constexpr std::string_view kUsage = R"(usage: flotilla-sim --seed S [--trace]
-       flotilla-sim [--seeds A..B | --from A] [--minutes M] [--jobs N] [--coverage]
-
-  --seed S      one run; prints the end of its trace when it fails
-  --trace       prints all of its trace
-  --seeds A..B  all of these, in child processes
-  --minutes M   no new ones after M minutes
-  --from A      from seed A on
-  --jobs N      child processes at once (2)
-  --failures N  stops after N failures (10)
-  --coverage    fails when something on the list was never met
-)";
-
-// The end of the trace is what explains a CHECK that failed; the process is lost anyway, so this may do what
-// a handler should not.
-void OnFatal(int signal) {
-  std::signal(signal, SIG_DFL);
-  PrintRunUnderWay(std::cerr);
-  std::cerr.flush();
-  std::raise(signal);
-}
-
-int RunOne(uint64_t seed, bool trace) {
-  for (int signal : {SIGABRT, SIGSEGV, SIGFPE, SIGBUS}) std::signal(signal, OnFatal);
-  const RunResult result =
-      RunSeed(seed, {.mode = trace ? Trace::Mode::kPrintAll : Trace::Mode::kKeepLast, .out = &std::cout});
-  std::cout << "seed " << seed << ": " << (result.ok() ? "ok" : "FAILED: " + result.failure) << '\n'
-            << "  trace " << std::hex << result.trace_hash << std::dec << ", " << result.events << " events, "
-            << result.virtual_time / kSecond << " virtual seconds\n";
-  if (!result.ok()) std::cout << "  repeat with: " << RepeatCommand(seed) << '\n';
-  return result.ok() ? 0 : 1;
-}
-
-struct Arguments {
-  std::optional<uint64_t> seed;
-  bool trace = false;
-  CampaignOptions campaign;
-  bool many = false;
-};
-
-std::optional<Arguments> Parse(int argc, char** argv) {
-  Arguments arguments;
-  for (int i = 1; i < argc; ++i) {
-    const std::string_view option = argv[i];
-    if (option == "--trace") {
-      arguments.trace = true;
-      continue;
-    }
-    if (option == "--coverage") {
-      arguments.campaign.require_coverage = true;
-      continue;
-    }
-    if (i + 1 >= argc) return std::nullopt;
-    const char* value = argv[++i];
-    if (option == "--seed") {
-      arguments.seed = std::strtoull(value, nullptr, 10);
-    } else if (option == "--seeds") {
-      const char* dots = std::strstr(value, "..");
-      if (dots == nullptr) return std::nullopt;
-      arguments.campaign.first = std::strtoull(value, nullptr, 10);
-      arguments.campaign.last = std::strtoull(dots + 2, nullptr, 10);
-      arguments.many = true;
-    } else if (option == "--minutes") {
-      arguments.campaign.seconds = static_cast<uint64_t>(60 * std::strtod(value, nullptr));
-      arguments.many = true;
-    } else if (option == "--from") {
-      arguments.campaign.first = std::strtoull(value, nullptr, 10);
-    } else if (option == "--failures") {
-      arguments.campaign.failures_max = static_cast<int>(std::strtoull(value, nullptr, 10));
-    } else if (option == "--jobs") {
-      arguments.campaign.jobs = static_cast<int>(std::strtoull(value, nullptr, 10));
-    } else {
-      return std::nullopt;
-    }
-  }
-  if (arguments.many == arguments.seed.has_value()) return std::nullopt;
-  return arguments;
+Subject RaftSubject() {
+  Subject subject{.program = "flotilla-sim", .expected = {}, .run = {}, .print_under_way = PrintRunUnderWay};
+  for (size_t i = 0; i < kMetCount; ++i) subject.expected.emplace_back(MetName(static_cast<Met>(i)));
+  subject.run = [](uint64_t seed, Trace::Mode mode, std::ostream* out) {
+    RunResult result = RunSeed(seed, {.mode = mode, .out = out});
+    SeedReport report{.failure = std::move(result.failure),
+                      .trace_hash = result.trace_hash,
+                      .events = result.events,
+                      .virtual_time = result.virtual_time,
+                      .tally = {}};
+    for (size_t i = 0; i < kMetCount; ++i) report.tally.Add(MetName(static_cast<Met>(i)), result.coverage.Of(static_cast<Met>(i)));
+    return report;
+  };
+  return subject;
 }
 
 }  // namespace
 }  // namespace flotilla::sim
 
-int main(int argc, char** argv) {
-  using namespace flotilla::sim;
-  google::InitGoogleLogging(argv[0]);
-  FLAGS_logtostderr = true;
-  FLAGS_minloglevel = google::GLOG_FATAL;  // failures of disks are what the runs are made of
-  const std::optional<Arguments> arguments = Parse(argc, argv);
-  if (!arguments) {
-    std::cerr << kUsage;
-    return 2;
-  }
-  if (arguments->seed) return RunOne(*arguments->seed, arguments->trace);
-  return RunCampaign(arguments->campaign, std::cout) ? 0 : 1;
-}
+int main(int argc, char** argv) { return flotilla::sim::RunCommand(flotilla::sim::RaftSubject(), argc, argv); }

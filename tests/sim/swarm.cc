@@ -113,6 +113,8 @@ Swarm MakeSwarm(uint64_t seed) {
   swarm.payload_max = OneOf<size_t>(random, {0, 64, 400, 3000});
   swarm.batch_max = random.Between(1, 4);
   swarm.snapshot_chunk_bytes = OneOf<size_t>(random, {16, 100, 64 * 1024});
+  swarm.host.core.vote_resend_ticks = static_cast<uint32_t>(random.Between(1, 4));
+  swarm.host.core.leader_lost_ticks = static_cast<uint32_t>(random.Between(1, 4));
   return swarm;
 }
 
