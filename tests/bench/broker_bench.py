@@ -1,0 +1,341 @@
+#!/usr/bin/python3
+"""What three nodes on this machine do, beside what its disk and loopback could do at best in the same run.
+
+    tests/bench/broker_bench.py                        # everything: about 15 minutes
+    tests/bench/broker_bench.py --only batched,alone   # some parts
+    tests/bench/broker_bench.py --rounds 1 --seconds 3 # quick
+
+Needs build/release (or --build DIR). Each part gets fresh nodes; each figure is the median of the rounds, and CPU is that of all
+nodes. Prints a table as it goes and JSON at the end (--json FILE). Uses loopback and --directory (default: the build directory) alone,
+ends nodes by their pids and deletes what they wrote. It reports, and fails on no time.
+"""
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def free_ports(count):
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+class Nodes:
+    """Three nodes and their cluster, for one part."""
+
+    def __init__(self, options):
+        self.options = options
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="broker-bench.", dir=options.directory))
+        self.ports = [free_ports(3) for _ in range(3)]
+        self.processes = [None] * 3
+        seeds = ", ".join(f'"127.0.0.1:{peer}"' for _, peer, _ in self.ports)
+        for i, (client, peer, http) in enumerate(self.ports):
+            (self.directory / f"n{i}.yaml").write_text(
+                f"node: {{name: n{i}, data_dir: {self.directory}/d{i}}}\n"
+                f"cluster: {{name: bench, seeds: [{seeds}]}}\n"
+                f'listen: {{client: "127.0.0.1:{client}", peer: "127.0.0.1:{peer}", http: "127.0.0.1:{http}"}}\n'
+            )
+
+    def __enter__(self):
+        for i in range(3):
+            self.start(i)
+        self.cli("cluster", "init", retry=True)
+        self.cli("cluster", "health", "--watch", "--exit-when-healthy")
+        return self
+
+    def __exit__(self, *_):
+        for i in range(3):
+            self.kill(i)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def start(self, i):
+        """Returns the seconds until it is ready."""
+        log = open(self.directory / f"n{i}.log", "ab")
+        size = log.tell()
+        began = time.monotonic()
+        self.processes[i] = subprocess.Popen(
+            [self.options.build / "server/flotillad", "--config", self.directory / f"n{i}.yaml"], stderr=log, stdout=log
+        )
+        while b"ready status" not in (self.directory / f"n{i}.log").read_bytes()[size:]:
+            if self.processes[i].poll() is not None:
+                sys.exit(f"node {i} ended: see {self.directory}/n{i}.log")
+            time.sleep(0.005)
+        return time.monotonic() - began
+
+    def kill(self, i):
+        if self.processes[i] is not None:
+            self.processes[i].send_signal(signal.SIGKILL)
+            self.processes[i].wait()
+            self.processes[i] = None
+
+    @property
+    def brokers(self):
+        return ",".join(f"127.0.0.1:{client}" for client, _, _ in self.ports)
+
+    def command(self, *arguments):
+        return [self.options.build / "client/cli/flotilla", "-b", self.brokers, "-o", "json", "--yes", *map(str, arguments)]
+
+    def cli(self, *arguments, retry=False):
+        for _ in range(50):
+            done = subprocess.run(self.command(*arguments), capture_output=True, text=True)
+            if done.returncode == 0:
+                return json.loads(done.stdout.splitlines()[-1]) if done.stdout.strip().startswith("{") and "\n" not in done.stdout.strip() else done.stdout
+            if not retry:
+                break
+            time.sleep(0.1)
+        sys.exit(f"flotilla {' '.join(map(str, arguments))}: {done.stderr}")
+
+    def perf(self, *arguments):
+        return json.loads(subprocess.run(self.command("perf", *arguments), capture_output=True, text=True, check=True).stdout)
+
+    def cpu_seconds(self):
+        total = 0
+        for process in self.processes:
+            if process is not None:
+                fields = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+                total += int(fields[11]) + int(fields[12])
+        return total / TICKS
+
+    def resident_mb(self):
+        largest = 0
+        for process in self.processes:
+            if process is not None:
+                for line in pathlib.Path(f"/proc/{process.pid}/status").read_text().splitlines():
+                    if line.startswith("VmRSS"):
+                        largest = max(largest, int(line.split()[1]) / 1000)
+        return largest
+
+    def leader(self, topic, partition=0):
+        """Which process leads it: an index."""
+        found = json.loads(self.cli("partition", "list", topic))["partitions"][partition]
+        nodes = {n["node_id"]: n["client_address"] for n in json.loads(self.cli("node", "list"))["nodes"]}
+        address = nodes[found["partition"]["leader_node_id"]]
+        return next(i for i, ports in enumerate(self.ports) if address.endswith(f":{ports[0]}"))
+
+
+class Bench:
+    def __init__(self, options):
+        self.options = options
+        self.figures = []
+
+    def report(self, part, name, values, unit):
+        values = values if isinstance(values, list) else [values]
+        figure = {"part": part, "name": name, "median": statistics.median(values), "unit": unit, "rounds": values}
+        self.figures.append(figure)
+        print(f"{part:<10} {name:<58} {figure['median']:>12,.2f} {unit}", flush=True)
+
+    def rounds(self, run):
+        return [run() for _ in range(self.options.rounds)]
+
+    # --- the machine alone
+
+    def part_limits(self):
+        path = pathlib.Path(self.options.directory) / f"plain.{os.getpid()}"
+        for size, total, name in ((1 << 20, 256 << 20, "append + fdatasync, 1 MiB"), (256 << 10, 128 << 20, "append + fdatasync, 256 KiB")):
+            def append():
+                data = os.urandom(size)
+                file = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
+                began = time.monotonic()
+                for _ in range(total // size):
+                    os.write(file, data)
+                    os.fdatasync(file)
+                rate = total / 1e6 / (time.monotonic() - began)
+                os.close(file)
+                path.unlink()
+                return rate
+            self.report("limits", name, self.rounds(append), "MB/s")
+
+        def small():
+            file = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
+            times = []
+            for _ in range(500):
+                began = time.monotonic()
+                os.write(file, b"x" * 4096)
+                os.fdatasync(file)
+                times.append((time.monotonic() - began) * 1e3)
+            os.close(file)
+            path.unlink()
+            return statistics.median(times)
+        self.report("limits", "append + fdatasync, 4 KiB, p50", self.rounds(small), "ms")
+
+        def tcp():
+            server = socket.create_server(("127.0.0.1", 0))
+            total = 1 << 30
+            def receive():
+                connection, _ = server.accept()
+                buffer = bytearray(1 << 20)
+                while connection.recv_into(buffer):
+                    pass
+            receiver = threading.Thread(target=receive)
+            receiver.start()
+            client = socket.create_connection(server.getsockname())
+            data = bytes(64 << 10)
+            began = time.monotonic()
+            for _ in range(total // len(data)):
+                client.sendall(data)
+            client.close()
+            receiver.join()
+            server.close()
+            return total / 1e6 / (time.monotonic() - began)
+        self.report("limits", "loopback TCP, 64 KiB", self.rounds(tcp), "MB/s")
+
+    # --- writing
+
+    def produce(self, part, name, replicas, partitions, arguments, figure=("mb_per_s", "MB/s"), with_cost=False):
+        with Nodes(self.options) as nodes:
+            nodes.cli("topic", "create", "bench", "-p", partitions, "-r", replicas)
+            nodes.perf("produce", "bench", "--seconds", 1, *arguments)
+            results, costs, memory = [], [], []
+            for _ in range(self.options.rounds):
+                cpu = nodes.cpu_seconds()
+                results.append(nodes.perf("produce", "bench", "--seconds", self.options.seconds, *arguments))
+                costs.append((nodes.cpu_seconds() - cpu) / (results[-1]["bytes"] / 1e9))
+                memory.append(nodes.resident_mb())
+            key, unit = figure
+            self.report(part, name, [r[key] for r in results], unit)
+            for quantile in ("p50", "p99"):
+                self.report(part, f"{name}, {quantile}", [r["latency_ms"][quantile] for r in results], "ms")
+            if with_cost:
+                self.report(part, f"{name}, CPU of all nodes", costs, "s/GB")
+                self.report(part, f"{name}, resident memory of the largest node", memory, "MB")
+            failed = sum(r["failed"] for r in results)
+            if failed:
+                self.report(part, f"{name}, FAILED records", failed, "")
+
+    def part_batched(self):
+        batched = ["--batch-bytes", "256KiB", "--linger", "5ms", "--buffer", "16MiB"]
+        for replicas in (3, 1):
+            for partitions in (1, 8):
+                self.produce("batched", f"1 KiB, RF {replicas}, {partitions} p", replicas, partitions, ["--size", 1024, *batched],
+                             with_cost=replicas == 3)
+        self.produce("batched", "100 B, RF 3, 1 p", 3, 1, ["--size", 100, *batched], figure=("records_per_s", "records/s"))
+
+    def part_unbatched(self):
+        many = ["--size", 1024, "--no-idempotence", "--in-flight", 256, "--batch-bytes", "1", "--outstanding", 256]
+        for partitions in (1, 8):
+            self.produce("unbatched", f"1 KiB, RF 3, {partitions} p, 256 outstanding", 3, partitions, many, figure=("records_per_s", "records/s"))
+
+    def part_alone(self):
+        for replicas in (3, 1):
+            self.produce("alone", f"1 KiB, RF {replicas}, one outstanding", replicas, 1, ["--size", 1024, "--outstanding", 1],
+                         figure=("records_per_s", "records/s"))
+
+    def part_steady(self):
+        self.produce("steady", "1 KiB at 50 MB/s, RF 3", 3, 1, ["--size", 1024, "--rate", 48828])
+
+    # --- reading
+
+    def part_read(self):
+        with Nodes(self.options) as nodes:
+            nodes.cli("topic", "create", "bench", "-p", 1, "-r", 3)
+            nodes.perf("produce", "bench", "--size", 1024, "--count", 1_000_000, "--batch-bytes", "256KiB")
+            read = self.rounds(lambda: nodes.perf("consume", "bench", "--count", 1_000_000)["mb_per_s"])
+            self.report("read", "1 KiB back, one consumer", read, "MB/s")
+            ends = self.rounds(lambda: nodes.perf("e2e", "bench", "--rate", 1000, "--seconds", self.options.seconds))
+            for quantile in ("p50", "p99"):
+                self.report("read", f"end to end at 1,000/s, {quantile}", [r["latency_ms"][quantile] for r in ends], "ms")
+
+    # --- what breaks
+
+    def part_failover(self):
+        with Nodes(self.options) as nodes:
+            nodes.cli("topic", "create", "bench", "-p", 1, "-r", 3)
+            def gap(disturb):
+                writer = subprocess.Popen(nodes.command("perf", "produce", "bench", "--size", 1024, "--rate", 1000, "--seconds", 4),
+                                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+                time.sleep(1.5)
+                disturb()
+                result = json.loads(writer.communicate()[0])
+                if result["failed"]:
+                    sys.exit(f"{result['failed']} records failed")
+                return result["latency_ms"]["max"]
+            def kill():
+                i = nodes.leader("bench")
+                nodes.kill(i)
+                self.killed = i
+            gaps, restarts = [], []
+            for _ in range(self.options.kills):
+                gaps.append(gap(kill))
+                restarts.append(nodes.start(self.killed))
+                nodes.cli("cluster", "health", "--watch", "--exit-when-healthy")
+            self.report("failover", f"leader killed, longest wait for an acknowledgement, of {len(gaps)}", gaps, "ms")
+            self.report("failover", "the same, the longest of all", max(gaps), "ms")
+            self.report("failover", "a killed node is ready again after", restarts, "s")
+            moves = []
+            for _ in range(max(3, self.options.rounds)):
+                leader = nodes.leader("bench")
+                moves.append(gap(lambda: nodes.cli("partition", "transfer-leader", "bench", "0")))
+                if nodes.leader("bench") == leader:
+                    print("the leader did not move", file=sys.stderr)
+            self.report("failover", "planned transfer, longest wait for an acknowledgement", moves, "ms")
+
+    # --- many partitions, nothing to do
+
+    def part_many(self):
+        with Nodes(self.options) as nodes:
+            self.report("many", "resident memory of the largest node, idle", nodes.resident_mb(), "MB")
+            began = time.monotonic()
+            nodes.cli("topic", "create", "many", "-p", 1000, "-r", 3)
+            self.report("many", "1,000 partitions created, all led, after", time.monotonic() - began, "s")
+            # Every partition: keys that are spread by hash, many more than partitions.
+            nodes.perf("produce", "many", "--size", 100, "--key-size", 16, "--count", 20_000, "--linger", "20ms")
+            self.report("many", "and every one written to after", time.monotonic() - began, "s")
+            time.sleep(5)
+            cpu = nodes.cpu_seconds()
+            time.sleep(20)
+            self.report("many", "CPU of a node at rest with 1,000 partitions", (nodes.cpu_seconds() - cpu) / 20 / 3 * 100, "% of a core")
+            self.report("many", "resident memory of the largest node", nodes.resident_mb(), "MB")
+
+    def part_start(self):
+        with Nodes(self.options) as nodes:
+            nodes.cli("topic", "create", "bench", "-p", 8, "-r", 3)
+            nodes.perf("produce", "bench", "--size", 1024, "--count", 2_000_000, "--batch-bytes", "256KiB")
+            def restart():
+                nodes.kill(0)
+                return nodes.start(0)
+            self.report("start", "a killed node with 2 GB is ready after", self.rounds(restart), "s")
+
+
+PARTS = ["limits", "batched", "unbatched", "alone", "steady", "read", "failover", "many", "start"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default=",".join(PARTS), help="parts, with commas: " + ", ".join(PARTS))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=5, help="of each round of writing")
+    parser.add_argument("--kills", type=int, default=20, help="leaders killed")
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release")
+    parser.add_argument("--directory", help="where nodes keep their data; default: the build directory")
+    parser.add_argument("--json", type=pathlib.Path, help="also write the figures there")
+    options = parser.parse_args()
+    options.directory = options.directory or str(options.build)
+    unknown = set(options.only.split(",")) - set(PARTS)
+    if unknown:
+        parser.error(f"unknown part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    bench = Bench(options)
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {time.strftime('%FT%TZ', time.gmtime())}", flush=True)
+    for part in PARTS:
+        if part in options.only.split(","):
+            getattr(bench, f"part_{part}")()
+    if options.json:
+        options.json.write_text(json.dumps(bench.figures, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
