@@ -48,18 +48,14 @@ struct TlsConfig {
 };
 
 struct LimitsConfig {
-  uint64_t max_request_bytes = 0;
-  uint64_t max_response_bytes = 0;
   uint64_t inflight_bytes = 0;
   uint32_t max_streams = 0;
   Duration consumer_stall{};
-  uint32_t connections = 0;
   bool operator==(const LimitsConfig&) const = default;
 };
 
 struct GrpcConfig {
   Duration stream_heartbeat{};
-  Duration keepalive_permit{};
   bool operator==(const GrpcConfig&) const = default;
 };
 

@@ -121,11 +121,6 @@ class RelationCheck {
 
   void CheckLimits() {
     const LimitsConfig& limits = config_.limits;
-    if (limits.inflight_bytes < limits.max_request_bytes) {
-      Refuse("limits", "inflight_bytes",
-             "limits.inflight_bytes is " + FormatSize(limits.inflight_bytes) + ", less than one request; use at least "
-             "limits.max_request_bytes, " + FormatSize(limits.max_request_bytes));
-    }
     if (config_.grpc.stream_heartbeat >= limits.consumer_stall) {
       Refuse("limits", "consumer_stall",
              "limits.consumer_stall is " + FormatDuration(limits.consumer_stall) + "; use more than grpc.stream_heartbeat, " +

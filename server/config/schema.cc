@@ -111,18 +111,6 @@ constexpr std::array kKeys = {
         .help = "true: listen beyond loopback all the same. Whoever reaches a port can then read and change everything."},
 
     Key{.section = "limits",
-        .name = "max_request_bytes",
-        .kind = SizeKey{[](Config& c) -> uint64_t& { return c.limits.max_request_bytes; }, 64 * kKiB,
-                        limits::kEntryPayloadBytesMax},
-        .default_text = "8MiB",
-        .help = "The largest request."},
-    Key{.section = "limits",
-        .name = "max_response_bytes",
-        .kind = SizeKey{[](Config& c) -> uint64_t& { return c.limits.max_response_bytes; }, 64 * kKiB, 32 * kMiB},
-        .default_text = "32MiB",
-        .help = "The largest answer to a fetch, however much it asks for. An ordinary client can receive 4 MiB, and asks "
-                "for less."},
-    Key{.section = "limits",
         .name = "inflight_bytes",
         .kind = SizeKey{[](Config& c) -> uint64_t& { return c.limits.inflight_bytes; }, 8 * kMiB, 64 * kGiB},
         .default_text = "256MiB",
@@ -138,11 +126,6 @@ constexpr std::array kKeys = {
         .kind = DurationKey{[](Config& c) -> Duration& { return c.limits.consumer_stall; }, 1s, 1h},
         .default_text = "60s",
         .help = "A subscriber that takes nothing for so long is disconnected."},
-    Key{.section = "limits",
-        .name = "connections",
-        .kind = CountKey{[](Config& c) -> uint32_t& { return c.limits.connections; }, 1, 1'000'000},
-        .default_text = "10000",
-        .help = "Connections of clients. The limit on open files (LimitNOFILE) has to allow them."},
 
     Key{.section = "grpc",
         .name = "stream_heartbeat",
@@ -150,11 +133,6 @@ constexpr std::array kKeys = {
         .default_text = "10s",
         .help = "A stream on which nothing happens gets a heartbeat so often. Clients take 30 s of silence for a dead "
                 "connection."},
-    Key{.section = "grpc",
-        .name = "keepalive_permit",
-        .kind = DurationKey{[](Config& c) -> Duration& { return c.grpc.keepalive_permit; }, 1s, 5min},
-        .default_text = "10s",
-        .help = "A client that sends HTTP/2 pings more often than this is disconnected (too_many_pings)."},
 
     Key{.section = "raft",
         .name = "tick",

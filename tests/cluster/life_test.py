@@ -160,7 +160,7 @@ class StartTest(unittest.TestCase):
         for section, key, value, words in (
             ("node", "data_dri", "/tmp/x", ("data_dri", "data_dir")),
             ("listen", "client", "nowhere", ("listen.client", "nowhere")),
-            ("limits", "max_request_bytes", "lots", ("max_request_bytes", "lots")),
+            ("limits", "inflight_bytes", "lots", ("inflight_bytes", "lots")),
         ):
             with self.subTest(key):
                 self.assert_refuses_to_start(self.node(1, settings={section: {key: value}}), *words)
@@ -201,6 +201,7 @@ class WipedDiskTest(ClusterTest):
             "the old one is dead and the new one lives",
             lambda: states() == {1: alive, 2: alive, old.node_id: dead, new_id: alive},
         )
+        wait_until("the new one has the metadata", lambda: info(victim).metadata_version > 0)
         # What was acknowledged is served, by the new node too, and writing goes on with the majority that is left.
         for node in self.nodes:
             self.assertEqual(node.client.values(self.topic)[:20], [b"%d" % i for i in range(20)])

@@ -37,8 +37,8 @@ listen:
   advertise_client: a.example.org:10
   advertise_peer: "10.0.0.1:9651"
 tls: {mode: off, insecure: true}
-limits: {max_request_bytes: 1MiB, max_response_bytes: 2MiB, inflight_bytes: 32MiB, max_streams: 3, consumer_stall: 4m, connections: 5}
-grpc: {stream_heartbeat: 6s, keepalive_permit: 7s}
+limits: {inflight_bytes: 32MiB, max_streams: 3, consumer_stall: 4m}
+grpc: {stream_heartbeat: 6s}
 raft: {tick: 10ms, heartbeat: 80ms, election_timeout: 900ms}
 storage: {block_cache: 10MiB, write_buffer: 110MiB, wal_max: 120MiB, background_jobs: 13, direct_io: false, disk_reserve: 14MiB,
           log_families: 15}
@@ -56,13 +56,10 @@ log: {level: error, to: file, dir: /logs, verbosity: 2}
                  .advertise_client = Address{"a.example.org", 10},
                  .advertise_peer = Address{"10.0.0.1", 9651}},
       .tls = {.mode = TlsMode::kOff, .insecure = true},
-      .limits = {.max_request_bytes = kMiB,
-                 .max_response_bytes = 2 * kMiB,
-                 .inflight_bytes = 32 * kMiB,
+      .limits = {.inflight_bytes = 32 * kMiB,
                  .max_streams = 3,
-                 .consumer_stall = 4min,
-                 .connections = 5},
-      .grpc = {.stream_heartbeat = 6s, .keepalive_permit = 7s},
+                 .consumer_stall = 4min},
+      .grpc = {.stream_heartbeat = 6s},
       .raft = {.tick = 10ms, .heartbeat = 80ms, .election_timeout = 900ms},
       .storage = {.block_cache_bytes = 10 * kMiB,
                   .write_buffer_bytes = 110 * kMiB,
@@ -87,7 +84,7 @@ TEST(LoadTest, TheDefaultsAreThoseOfTheManual) {
   EXPECT_EQ(ToString(config.listen.http.value()), "127.0.0.1:9652");
   EXPECT_EQ(config.cluster.bootstrap, Bootstrap::kManual);
   EXPECT_FALSE(config.tls.insecure);
-  EXPECT_EQ(config.limits.max_request_bytes, 8u << 20);
+  EXPECT_EQ(config.limits.inflight_bytes, 256u << 20);
   EXPECT_EQ(config.raft.tick, 50ms);
   EXPECT_EQ(config.raft.heartbeat_ticks(), 3u);
   EXPECT_EQ(config.raft.election_ticks(), 20u);

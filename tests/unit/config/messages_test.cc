@@ -41,7 +41,7 @@ const Case kFileCases[] = {
     {"UnknownKey", "limits:\n  max_stream: 1\n", {"f.yaml:2:3: unknown key limits.max_stream; did you mean limits.max_streams?"}},
     {"KeyOfAnotherSection", "node:\n  seeds: []\n", {"f.yaml:2:3: unknown key node.seeds; did you mean cluster.seeds?"}},
     {"KeyLikeNothing", "grpc:\n  xyzzyxyzzy: 1\n",
-     {"f.yaml:2:3: unknown key grpc.xyzzyxyzzy; the keys of grpc are stream_heartbeat, keepalive_permit"}},
+     {"f.yaml:2:3: unknown key grpc.xyzzyxyzzy; the keys of grpc are stream_heartbeat"}},
     {"DuplicateKey", "raft:\n  tick: 50ms\n  tick: 10ms\n",
      {"f.yaml:3:3: duplicate key raft.tick; it stands in line 2 already: keep one of them"}},
     {"DuplicateSection", "raft:\n  tick: 50ms\nlog: {}\nraft:\n  tick: 10ms\n",
@@ -56,8 +56,8 @@ const Case kFileCases[] = {
     {"SizeWithoutUnit", "storage: {block_cache: 64}\n",
      {"f.yaml:1:24: storage.block_cache is \"64\"; a size is a whole number and one of the units B, KiB, MiB, GiB or TiB, such as "
       "64MiB"}},
-    {"SizeOutOfRange", "limits: {max_request_bytes: 9MiB}\n",
-     {"f.yaml:1:29: limits.max_request_bytes is \"9MiB\"; use 64KiB to 8MiB, such as 8MiB"}},
+    {"SizeOutOfRange", "limits: {inflight_bytes: 1MiB}\n",
+     {"f.yaml:1:26: limits.inflight_bytes is \"1MiB\"; use 8MiB to 64GiB, such as 256MiB"}},
     {"DurationWithoutUnit", "limits: {consumer_stall: 60}\n",
      {"f.yaml:1:26: limits.consumer_stall is \"60\"; a duration is a whole number and one of the units us, ms, s, m, h or d, such as "
       "500ms"}},
@@ -86,17 +86,17 @@ const Case kFileCases[] = {
     {"NoValue", "log:\n  level:\n",
      {"f.yaml:2:3: log.level has no value; write one (info, warning or error), or remove the line for the default"}},
     {"ValueForASection", "grpc: off\n",
-     {"f.yaml:1:7: grpc is a section; write its keys below it, indented: stream_heartbeat, keepalive_permit"}},
+     {"f.yaml:1:7: grpc is a section; write its keys below it, indented: stream_heartbeat"}},
     {"AllKeysOfASectionCommentedOut", "limits:\n  # max_streams: 1\n", {}},
     {"NoSections", "!- a\n",
      {"f.yaml:1:1: the file is no list of sections; begin with the name of one, such as \"listen:\"",
       "f.yaml: cluster.name is required; write it under cluster:"}},
     {"RequiredIsMissing", "!{}\n", {"f.yaml: cluster.name is required; write it under cluster:"}},
     {"RequiredIsEmpty", "cluster: {name: \"\"}\n", {"f.yaml:1:17: cluster.name is required; write it under cluster:"}},
-    {"AllErrorsAtOnceInTheOrderOfTheFile", "log: {level: loud}\nraft: {tick: 0s}\nlimits: {connections: -1}\n",
+    {"AllErrorsAtOnceInTheOrderOfTheFile", "log: {level: loud}\nraft: {tick: 0s}\nlimits: {max_streams: -1}\n",
      {"f.yaml:1:14: log.level is \"loud\"; use info, warning or error",
       "f.yaml:2:14: raft.tick is \"0s\"; use 5ms to 1s, such as 50ms",
-      "f.yaml:3:23: limits.connections is \"-1\"; use a whole number in decimal digits, such as 42"}},
+      "f.yaml:3:23: limits.max_streams is \"-1\"; use a whole number in decimal digits, such as 42"}},
 };
 INSTANTIATE_TEST_SUITE_P(OfAFile, MessagesTest, testing::ValuesIn(kFileCases), [](const auto& param_info) { return param_info.param.name; });
 
@@ -131,7 +131,6 @@ const Case kRelationCases[] = {
      {"f.yaml:3:14: cluster.bootstrap is single, which makes a cluster of this node alone, but cluster.seeds names others; use manual, "
       "or remove the seeds"}},
     {"SingleWithItself", "cluster: {name: a, bootstrap: single, seeds: [localhost:9651]}\n", {}},
-    {"InflightBelowOneRequest", "limits: {inflight_bytes: 8MiB, max_request_bytes: 8MiB}\n", {}},
     {"HeartbeatTooSlow", "raft: {heartbeat: 350ms}\n",
      {"f.yaml:1:19: raft.heartbeat is 350ms; use less than a third of raft.election_timeout, 1s, so that one lost heartbeat does not "
       "cost a leader"}},
