@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
+#include <filesystem>
 #include <random>
 #include <utility>
 
@@ -97,6 +98,26 @@ Result<FileHandle> Lock(const std::string& path) {
   return file;
 }
 
+// What may be in a directory that becomes ours: what an interrupted beginning left, and what belongs to the file system.
+bool MayBeInNewDirectory(std::string_view name) {
+  return name.starts_with('.') || name == "LOCK" || name == "IDENTITY.new" || name == "lost+found";
+}
+
+// DIRECTORY_MISMATCH: it has no identity, but files of somebody else. Nothing was written yet.
+Status CheckNotForeign(const std::string& path) {
+  if (PathExists(path + "/IDENTITY") || PathExists(path + "/EVIDENCE") || PathExists(path + "/db")) return {};
+  std::error_code error;
+  for (std::filesystem::directory_iterator at(path, error), end; !error && at != end; at.increment(error)) {
+    const std::string name = at->path().filename().string();
+    if (MayBeInNewDirectory(name)) continue;
+    return Status(Reason::kDirectoryMismatch, "data directory " + path + " has \"" + name +
+                                                  "\" in it, but is no data directory of a node yet; use an empty one")
+        .With("found", name);
+  }
+  if (error) return FileError("list", path, error.value());
+  return {};
+}
+
 }  // namespace
 
 std::string EncodeIdentity(const DirectoryIdentity& identity) {
@@ -137,6 +158,7 @@ Result<std::unique_ptr<DataDirectory>> DataDirectory::Open(const std::string& pa
     return Status(Reason::kInvalidArgument, "a cluster id or node UUID has a line break; leave it out");
   }
   FLOTILLA_RETURN_IF_ERROR(EnsureDirectory(path));
+  FLOTILLA_RETURN_IF_ERROR(CheckNotForeign(path));
   Result<FileHandle> lock = Lock(path);
   if (!lock.ok()) return lock.status();
 

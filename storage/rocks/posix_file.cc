@@ -25,6 +25,10 @@ const char* AdviceFor(int error_number) {
       return "give the directory and what is in it to the user that runs this process";
     case EROFS:
       return "the file system is read-only; look into the system's log for disk errors";
+    case ENOENT:
+      return "make the directory that it is in, or correct the path";
+    case ENOTDIR:
+      return "a part of the path is a file; correct the path";
     case ENOSPC:
     case EDQUOT:
       return "free space on the file system";
