@@ -9,6 +9,14 @@ readonly BUILD_PACKAGES=(cmake ninja-build g++ ccache librocksdb-dev libgoogle-g
 # shellcheck disable=SC2034
 readonly PYTHON_PACKAGES=(python3-grpcio python3-protobuf)
 
+# shellcheck disable=SC2034
+readonly PACKAGING_PACKAGES=(debhelper dpkg-dev lintian)
+# What checks of deploy/ use; those that miss one are skipped. promtool is left out: its package would start a server.
+# shellcheck disable=SC2034
+readonly DEPLOY_CHECK_PACKAGES=(systemd shellcheck)
+# shellcheck disable=SC2034
+readonly DEPLOY_TEST_PACKAGES=(systemd-container mmdebstrap iproute2 nftables e2fsprogs)
+
 missing_packages() {
   local package
   for package in "$@"; do

@@ -14,6 +14,7 @@ usage: tests/run.sh [--label SET] [--jobs N]
                   tsan     the same without real nodes, under ThreadSanitizer
                   sim      whole clusters in one thread, thousands of seeds
                   crash    processes that are killed while they write
+                  deploy   three machines with systemd, as containers: the package, power cuts, full disks (root)
                   fuzz     every fuzzer for 30 seconds (clang 14)
                   mutants  break the code on purpose; a test must notice
                   bench    benchmarks: they report, they gate nothing
@@ -23,7 +24,7 @@ usage: tests/run.sh [--label SET] [--jobs N]
 TXT
 }
 
-readonly SETS=(unit asan tsan sim crash fuzz mutants bench)
+readonly SETS=(unit asan tsan sim crash deploy fuzz mutants bench)
 readonly FUZZ_PACKAGES=(clang-14 libclang-rt-14-dev llvm-14) # llvm-14: names instead of addresses in reports
 
 say() { printf '==> %s\n' "$*"; }
@@ -110,6 +111,11 @@ run_logged() {
 run_set() {
   case $1 in
     fuzz) ensure_packages "${BUILD_PACKAGES[@]}" "${PYTHON_PACKAGES[@]}" "${FUZZ_PACKAGES[@]}" || { failed=1; return; } ;;
+    deploy)
+      ensure_packages "${BUILD_PACKAGES[@]}" "${PYTHON_PACKAGES[@]}" "${DEPLOY_TEST_PACKAGES[@]}" "${PACKAGING_PACKAGES[@]}" ||
+        { failed=1; return; }
+      ;;
+    unit) ensure_packages "${BUILD_PACKAGES[@]}" "${PYTHON_PACKAGES[@]}" "${DEPLOY_CHECK_PACKAGES[@]}" || { failed=1; return; } ;;
     *) ensure_packages "${BUILD_PACKAGES[@]}" "${PYTHON_PACKAGES[@]}" || { failed=1; return; } ;;
   esac
   local personality=()
@@ -121,7 +127,7 @@ run_set() {
       if setarch -R true 2>/dev/null; then personality=(setarch -R); fi
       ctest_set tsan tsan
       ;;
-    sim | crash) ctest_set release "$1" ;;
+    sim | crash | deploy) ctest_set release "$1" ;;
     fuzz)
       export ASAN_SYMBOLIZER_PATH=${ASAN_SYMBOLIZER_PATH:-/usr/bin/llvm-symbolizer-14}
       ctest_set fuzz fuzz

@@ -38,6 +38,11 @@ int List(Session& session, Reflection& reflection) {
   if (!services.ok()) return session.Fail(services.error());
   for (const std::string& service : *services) {
     const auto found = reflection.FindService(service);
+    if (!found.ok() && found.error().code() == client::ErrorCode::kNotFound) {
+      // gRPC's own health service has no description to give.
+      session.Say(service + " is there, but does not say what its methods are");
+      continue;
+    }
     if (!found.ok()) return session.Fail(found.error());
     for (int i = 0; i < (*found)->method_count(); ++i) {
       session.out() << service << "/" << (*found)->method(i)->name() << "\n";

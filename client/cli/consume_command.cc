@@ -1,6 +1,7 @@
 #include <CLI/CLI.hpp>
 
 #include <charconv>
+#include <chrono>
 
 #include "client/cli/commands.h"
 #include "client/cli/exit_codes.h"
@@ -62,6 +63,8 @@ int Consume(Session& session, const ConsumeOptions& options) {
   const bool as_json = options.json || session.json();
   uint64_t records = 0;
   client::Error partition_error;
+  // Who reads to the end wants to come there; who goes on for ever may wait for ever.
+  auto last_news = std::chrono::steady_clock::now();
   const auto end = [&](int code) {
     session.out().flush();
     session.Say("consumed " + std::to_string(records) + " records");
@@ -72,6 +75,13 @@ int Consume(Session& session, const ConsumeOptions& options) {
     if (!event.ok()) {
       end(0);
       const int code = session.Fail(event.error());
+      return records > 0 ? kExitPartial : code;
+    }
+    if (event->kind != client::ConsumerEvent::Kind::kNothing) last_news = std::chrono::steady_clock::now();
+    if (options.until_end && std::chrono::steady_clock::now() - last_news > session.timeout()) {
+      end(0);
+      const int code = session.Fail(client::Error(client::ErrorCode::kDeadlineExceeded, std::string(client::reasons::kNoLeader), client::Retry::kSafe,
+                                                  "nothing came for so long as --timeout allows, and the end is not reached; a partition may have no leader"));
       return records > 0 ? kExitPartial : code;
     }
     switch (event->kind) {

@@ -155,7 +155,9 @@ void AddProduceCommand(CLI::App& app, Session& session) {
   command.add_option("-p,--partition", options->partition, "Where they go; default: by the key");
   command.add_option("--acks", options->acks, "When a record counts as written: quorum, leader or none")
       ->transform(CLI::CheckedTransformer(std::map<std::string, client::Acks>{
-          {"quorum", client::Acks::kQuorum}, {"leader", client::Acks::kLeader}, {"none", client::Acks::kNone}}));
+                      {"quorum", client::Acks::kQuorum}, {"leader", client::Acks::kLeader}, {"none", client::Acks::kNone}})
+                      .description(""))
+      ->type_name("ACKS");
   command.add_option("--linger", options->linger, "How long records wait for others");
   command.callback([&session, options] { session.action = [&session, options] { return Produce(session, *options); }; });
 }

@@ -217,8 +217,10 @@ void Group::SnapshotReleased(uint64_t snapshot) {
 
 // The newest one there is; one is made if there is none.
 void Group::SendSnapshot(ReplicaId to) {
-  SnapshotShelf& all = shelf();
   if (core_.role() != Role::kLeader) return;
+  // A former life of this replica, which the members still name: nobody is there to take it.
+  if (to.node == core_.self().node) return SnapshotSent(to, std::nullopt);
+  SnapshotShelf& all = shelf();
   const LogIndex start = core_.log().start().last.index;
   const std::optional<storage::SnapshotMeta>& snapshot = all.ready ? all.ready : all.current;
   if (snapshot && snapshot->anchor.last.index >= start) {

@@ -18,6 +18,7 @@ SnapshotSender::Transfers::iterator SnapshotSender::Find(const Group& group, Rep
 
 void SnapshotSender::Start(Group& group, ReplicaId to, Term term, const storage::SnapshotMeta& meta) {
   CHECK_GT(meta.chunks, 0u);
+  CHECK(to.node != node_.options.node) << "a transfer to this node itself, replica " << to;
   if (const auto old = Find(group, to); old != transfers_.end()) Erase(old);
   transfers_.push_back({.number = ++last_number_,
                         .group = &group,

@@ -23,7 +23,7 @@ class SnapshotSender {
  public:
   explicit SnapshotSender(NodeContext& node) : node_(node) {}
 
-  // Sends the snapshot, which is in the store, to one follower; instead of what was on its way to it.
+  // Sends the snapshot, which is in the store, to one follower on another node; instead of what was on its way to it.
   void Start(Group& group, ReplicaId to, Term term, const storage::SnapshotMeta& meta);
   // Stops transfers that the group, as it leads now, has no use for: of another term, or to replicas that are no members.
   void Prune(Group& group);

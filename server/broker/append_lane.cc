@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "server/broker/partition_reads.h"
+#include "server/errors/error_codec.h"
 #include "server/errors/refusal.h"
 
 namespace flotilla::broker {
@@ -10,6 +11,11 @@ namespace {
 
 bool SameProducer(const partition::ProducerBatch& a, const partition::ProducerBatch& b) {
   return a.producer_id != 0 && a.producer_id == b.producer_id && a.epoch == b.epoch && a.scope == b.scope;
+}
+
+// Whether clients that keep the rules send it again.
+bool SentAgain(const Status& status) {
+  return !status.ok() && (RefusalOf(status) == Refusal::kOutOfOrder || RefusalOf(status) == Refusal::kUnknownProducer || ToError(status).retry() != v1::RETRY_NEVER);
 }
 
 }  // namespace
@@ -23,10 +29,16 @@ AppendLane::~AppendLane() {
 
 void AppendLane::Append(LaneCall call) {
   Item item{.call = std::move(call), .after = {}, .answer = {}};
-  // proto/flotilla/v1/produce.proto, "Without a partition": the item before tells the partition what must not be missing.
-  if (item.call.producer.scope == partition::SequenceScope::kTopic && !items_.empty() &&
-      SameProducer(items_.back().call.producer, item.call.producer)) {
-    item.after = items_.back().call.producer.base_sequence;
+  // proto/flotilla/v1/produce.proto, "Without a partition": the item before tells the partition what must not be missing. Also when
+  // it has failed already: this one may have been on its way before the client heard of it.
+  const partition::ProducerBatch& producer = item.call.producer;
+  if (failed_ && (!SameProducer(*failed_, producer) || producer.base_sequence <= failed_->base_sequence)) failed_.reset();
+  if (producer.scope == partition::SequenceScope::kTopic) {
+    if (!items_.empty() && SameProducer(items_.back().call.producer, producer)) {
+      item.after = items_.back().call.producer.base_sequence;
+    } else if (failed_) {
+      item.after = failed_->base_sequence;
+    }
   }
   items_.push_back(std::move(item));
   Pump();
@@ -45,7 +57,8 @@ void AppendLane::Send(uint64_t number, Item* item) {
   const Result<GroupId> group = GroupOf(*around_.metadata.image(), partition_);
   if (!group.ok()) {
     item->state = State::kDone;
-    item->answer.status = group.status();
+    // An attempt before the topic went may have been appended.
+    item->answer.status = item->maybe_applied ? GivenUp(*item) : group.status();
     return Deliver();
   }
   partition::PreparedBatch batch = call.batch;
@@ -73,10 +86,11 @@ bool AppendLane::Again(const Item& item, const Status& status) const {
     case Refusal::kNone:
       break;
     case Refusal::kOutOfOrder:
-      // One before it goes again: this one was only too early.
+    case Refusal::kUnknownProducer:
+      // One before it goes again, or is still on its way to who led before: this one was only too early.
       for (const Item& other : items_) {
         if (&other == &item) return false;
-        if (other.state == State::kAgain) return true;
+        if (other.state != State::kDone && SameProducer(other.call.producer, item.call.producer)) return true;
       }
       return false;
     default:
@@ -141,6 +155,9 @@ void AppendLane::Deliver() {
   while (!items_.empty() && items_.front().state == State::kDone) {
     LaneAnswer answer = std::move(items_.front().answer);
     answer.token = items_.front().call.token;
+    const partition::ProducerBatch& producer = items_.front().call.producer;
+    const bool first = !failed_ || failed_->base_sequence > producer.base_sequence;
+    if (producer.scope == partition::SequenceScope::kTopic && first && SentAgain(answer.status)) failed_ = producer;
     items_.pop_front();
     ++first_;
     next_ = std::max(next_, first_);

@@ -100,6 +100,8 @@ class AppendLane final : private AttemptSink, private LeaderWaitSink {
   size_t sent_ = 0;
   bool stalled_ = false;
   uint64_t wait_ = 0;
+  // Of the last item that counts per topic and failed in a way that is sent again: until that comes, those behind it name it.
+  std::optional<partition::ProducerBatch> failed_;
 };
 
 }  // namespace flotilla::broker

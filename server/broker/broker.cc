@@ -21,7 +21,15 @@ constexpr std::string_view kForwardCall = "/flotilla.internal.v1.ForwardService/
 constexpr std::string_view kPublicPackage = "/flotilla.v1.";
 constexpr std::string_view kPeerPackage = "/flotilla.internal.v1.";
 
+// Twice a second.
+constexpr uint64_t kViewTicks = 10;
+
 bool StartsWith(std::string_view text, std::string_view prefix) { return text.substr(0, prefix.size()) == prefix; }
+
+// After a start, or when it has just joined.
+Status NoMetadataYet() {
+  return Status(Reason::kNoLeader, "this node belongs to a cluster, but has not heard from the metadata leader yet; try again shortly");
+}
 
 Status NotInitialized() {
   return Refuse(Refusal::kNotInitialized, "this node is in no cluster yet; run `flotilla cluster init` once, on any node");
@@ -114,7 +122,10 @@ void Broker::Tick() {
   }
   life_.Tick();
   if (Status health = around_.store.health(); !health.ok() && halted_.ok()) halted_ = health;
-  UpdateViews();
+  // Counting costs by replica; news that somebody waits for is shown at once.
+  const bool known = member_ != nullptr && member_->image().cluster.has_value();
+  const bool news = known != shown_known_ || !halted_.ok();
+  if (news || ++ticks_ % kViewTicks == 0) UpdateViews();
 }
 
 // Whoever leads the metadata of a newborn cluster writes the plan down; twice does no harm.
@@ -139,6 +150,7 @@ void Broker::UpdateViews() {
   view.stopping = stopping_;
   view.status = member_ != nullptr ? member_->Describe() : life_.Describe();
   view.halted = halted_;
+  shown_known_ = view.metadata_known;
   std::optional<MemberCounters> counters;
   if (member_ != nullptr) counters = member_->counters();
   ShowIdentity();
@@ -183,7 +195,8 @@ metadata::Shared<metadata::Image> Broker::metadata() const {
 
 Status Broker::Available() const {
   if (stopping_) return ShuttingDown();
-  if (member_ == nullptr || !member_->image().cluster) return NotInitialized();
+  if (member_ == nullptr) return NotInitialized();
+  if (!member_->image().cluster) return NoMetadataYet();
   return {};
 }
 

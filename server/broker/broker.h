@@ -92,7 +92,8 @@ class Broker final : public ClientApi, public PeerApi, public PeerSink {
   bool stopping_ = false;
   bool founding_proposed_ = false;
   uint64_t next_ticket_ = 1;
-  std::vector<std::string> warnings_;
+  uint64_t ticks_ = 0;
+  bool shown_known_ = false;
 
   // What other threads may look at.
   mutable Mutex mutex_;

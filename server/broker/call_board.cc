@@ -29,6 +29,13 @@ bool FindsNoLeader(const Status& status) {
 
 }  // namespace
 
+Status MissingOrUnsure(const Status& missing, const Status& synced) {
+  const Refusal refusal = RefusalOf(missing);
+  if (synced.ok() || (refusal != Refusal::kTopicNotFound && refusal != Refusal::kPartitionNotFound)) return missing;
+  return Status(Reason::kNoLeader, "this node does not know it, and cannot ask the leader of the metadata whether it exists by now (" +
+                                       std::string(synced.message()) + "); ask again shortly");
+}
+
 // One linearizable look at the metadata: a read of group 0 that is released when this replica has applied enough.
 class CallBoard::Sync final : public raft::ReadSink {
  public:
@@ -129,11 +136,16 @@ void CallBoard::Step(uint64_t id) {
   if (call.method->place == Place::kHere) return Serve(id);
   const Result<GroupId> group = GroupFor(call);
   if (!group.ok()) {
-    if (call.synced || call.forwarded) return Finish(id, group.status());
+    if (call.synced) return Finish(id, group.status());
+    // Who passed it on has seen it; this node will, too.
+    if (call.forwarded) return Finish(id, Status(Reason::kNoLeader, "this node does not know the partition (yet); try again shortly"));
     // It may have been made through another node a moment ago.
-    call.synced = true;
-    return SyncMetadata([this, id](const Status&) {
-      if (calls_.contains(id)) Step(id);
+    return SyncMetadata([this, id](const Status& synced) {
+      const auto found = calls_.find(id);
+      if (found == calls_.end()) return;
+      found->second.synced = synced.ok();
+      if (synced.ok()) return Step(id);
+      Refused(id, Status(Reason::kNoLeader, "nobody leads the metadata at the moment, which would know whether it exists"));
     });
   }
   const Leader leader = around_.leaders.Of(*group);

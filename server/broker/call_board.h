@@ -157,4 +157,8 @@ void CallBoard::Register(std::string_view name, Handler<Request> handler) {
   methods_.emplace(name, std::move(method));
 }
 
+// What to say of something that this node's image does not have, after SyncMetadata ended with `synced`: `missing`, or NO_LEADER
+// when nobody could tell how old the image is.
+Status MissingOrUnsure(const Status& missing, const Status& synced);
+
 }  // namespace flotilla::broker

@@ -146,6 +146,7 @@ void ClusterLife::InitCluster(const v1::InitClusterRequest& request, InitDone do
   birth_.emplace();
   birth_->validate_only = request.validate_only();
   birth_->done = std::move(done);
+  birth_->patience = around_.clock.Now() + limits::kSeedPatience;
   AskSeeds();
 }
 
@@ -153,17 +154,21 @@ void ClusterLife::AskSeeds() {
   const std::vector<std::string> seeds = OtherSeeds();
   birth_->waiting = seeds.size();
   if (seeds.empty()) return Plan();
+  for (const std::string& seed : seeds) AskSeed(seed);
+}
+
+void ClusterLife::AskSeed(const std::string& seed) {
   internal::v1::HandshakeRequest hello;
   *hello.mutable_caller() = callbacks_.identity();
-  for (const std::string& seed : seeds) {
-    around_.network.Call(seed, kHandshake, hello.SerializeAsString(), limits::kPeerCallTimeout,
-                         [this, seed](const Result<std::string>& answer) { OnSeed(seed, answer); });
-  }
+  around_.network.Call(seed, kHandshake, hello.SerializeAsString(), limits::kPeerCallTimeout,
+                       [this, seed](const Result<std::string>& answer) { OnSeed(seed, answer); });
 }
 
 void ClusterLife::OnSeed(const std::string& seed, const Result<std::string>& answer) {
   if (!birth_) return;
   internal::v1::HandshakeResponse response;
+  const bool unreached = answer.status().reason() == Reason::kNoLeader && RefusalOf(answer.status()) == Refusal::kNone;
+  if (unreached && around_.clock.Now() < birth_->patience) return birth_->unreached.push_back(seed);
   if (!answer.ok()) {
     const bool answered = answer.status().reason() != Reason::kNoLeader && answer.status().reason() != Reason::kOutcomeUnknown;
     birth_->refusal = answered ? Blame("seed " + seed, answer.status())
@@ -200,7 +205,8 @@ void ClusterLife::Plan() {
     if (!twice) founders.push_back({.description = *std::move(description), .cluster = {}});
   }
   if (!among_seeds) founders.insert(founders.begin(), {.description = options_.description, .cluster = {}});
-  Result<metadata::Founding> plan = metadata::PlanFounding(Uuid::Random(random_), founders);
+  if (!cluster_to_found_) cluster_to_found_ = Uuid::Random(random_);
+  Result<metadata::Founding> plan = metadata::PlanFounding(*cluster_to_found_, founders);
   if (!plan.ok()) return EndBirth(plan.status());
   birth_->plan = *std::move(plan);
   // A question binds nobody: the others are not asked for a promise.
@@ -297,7 +303,9 @@ Result<internal::v1::BootstrapResponse> ClusterLife::Bootstrap(const internal::v
     return response;
   }
   FLOTILLA_RETURN_IF_ERROR(CheckPlan(request));
-  const bool promised = promised_until_ > around_.clock.Now() && promised_to_ != request.cluster_id();
+  // Of two who found at the same time the smaller id wins, so that they do not keep each other waiting. The word that is taken back was
+  // one of several that the other needs; with all of them it has a cluster, and repeats its plan.
+  const bool promised = promised_until_ > around_.clock.Now() && promised_to_ < request.cluster_id();
   if (promised || birth_) {
     return Status(Reason::kNoLeader, options_.description.peer_address + " is founding another cluster at this moment; ask again in some seconds");
   }
@@ -321,6 +329,9 @@ void ClusterLife::Tick() {
     response.set_cluster_id(UuidText(state_.cluster_id()));
     image->nodes.ForEach([&response](NodeId, const metadata::Shared<metadata::Node>& node) { *response.add_nodes() = DescribeNode(*node); });
     for (const InitDone& done : std::exchange(born_, {})) done(response);
+  }
+  if (birth_) {
+    for (const std::string& seed : std::exchange(birth_->unreached, {})) AskSeed(seed);
   }
   if (next_at_ > around_.clock.Now()) return;
   next_at_ = around_.clock.Now() + limits::kJoinInterval;

@@ -61,10 +61,14 @@ class ClusterLife {
     std::map<std::string, Result<internal::v1::NodeIdentity>> answers;  // by seed
     std::optional<metadata::Founding> plan;
     size_t waiting = 0;
+    // Seeds that could not be reached are asked again until then: they may have been started a moment ago.
+    MonotonicTime patience{};
+    std::vector<std::string> unreached;
     Status refusal;
   };
 
   void AskSeeds();
+  void AskSeed(const std::string& seed);
   void OnSeed(const std::string& seed, const Result<std::string>& answer);
   void Plan();
   // Asks the other founders for their word.
@@ -86,6 +90,9 @@ class ClusterLife {
   internal::v1::NodeState state_;
   std::optional<Birth> birth_;
   std::vector<InitDone> born_;  // who waits for the metadata to know the cluster
+  // Of the cluster that this process would found: the same at each attempt, so that the word that others gave to an attempt that
+  // failed holds for the next one.
+  std::optional<Uuid> cluster_to_found_;
   // The word that was given to another founder.
   std::string promised_to_;
   MonotonicTime promised_until_{};

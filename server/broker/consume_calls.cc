@@ -48,7 +48,7 @@ void ConsumeCalls::ListOffsets(uint64_t id, const v1::ListOffsetsRequest& reques
                                          std::to_string(items) + " items; give 1 to " + std::to_string(limits::kRequestItemsMax))
                                       .With("field", "items"));
   }
-  const auto begin = [this, id, request] {
+  const auto begin = [this, id, request](const Status& synced) {
     const Caller* caller = member_.board.CallerOf(id);
     if (caller == nullptr) return;
     Lookup lookup{.call = id};
@@ -61,7 +61,7 @@ void ConsumeCalls::ListOffsets(uint64_t id, const v1::ListOffsetsRequest& reques
       const Result<metadata::PartitionKey> key = FindPartition(item.topic(), item.partition(), member_.image());
       if (!start.ok() || !key.ok()) {
         result.clear_offsets();
-        *result.mutable_error() = ToError(start.ok() ? key.status() : start.status());
+        *result.mutable_error() = ToError(start.ok() ? MissingOrUnsure(key.status(), synced) : start.status());
         continue;
       }
       *result.mutable_offsets()->mutable_topic() = RefOf(*member_.image().FindTopic(key->topic));
@@ -81,9 +81,9 @@ void ConsumeCalls::ListOffsets(uint64_t id, const v1::ListOffsetsRequest& reques
   };
   for (const v1::ListOffsetsItem& item : request.items()) {
     if (FindPartition(item.topic(), item.partition(), member_.image()).ok()) continue;
-    return member_.board.SyncMetadata([begin](const Status&) { begin(); });
+    return member_.board.SyncMetadata(begin);
   }
-  begin();
+  begin({});
 }
 
 void ConsumeCalls::OnRead(uint64_t token, ReadAnswer answer) {

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "server/broker/limits.h"
+
 namespace flotilla::broker {
 namespace {
 
@@ -40,7 +42,10 @@ uint64_t Dispatcher::Start(Attempt attempt, uint64_t token, AttemptSink& sink) {
   row.sink = &sink;
   row.token = token;
   row.group = attempt.group;
-  row.append = std::holds_alternative<ForwardAppend>(attempt.operation);
+  const auto* append = std::get_if<ForwardAppend>(&attempt.operation);
+  row.append = append != nullptr;
+  row.repeatable = append == nullptr || append->producer.producer_id != 0;
+  if (row.append) row.begin = around_.time.clock().Now();
   partition::Partition* here = around_.replicas.Find(attempt.group);
   if (here != nullptr && here->MayServe().ok()) {
     ++counters_.local;
@@ -50,7 +55,7 @@ uint64_t Dispatcher::Start(Attempt attempt, uint64_t token, AttemptSink& sink) {
   const Leader leader = around_.leaders.Of(attempt.group);
   if (leader.node.value() != 0 && leader.node != around_.self && !attempt.require_leader) {
     ++counters_.forwarded;
-    StartThere(ticket, &row, leader.node, std::move(attempt));
+    StartThere(ticket, &row, leader, std::move(attempt));
     return ticket;
   }
   Answer(ticket, {.status = here != nullptr && here->MayServe().reason() != Reason::kNotLeader
@@ -89,14 +94,17 @@ void Dispatcher::StartHere(uint64_t ticket, Row* row, partition::Partition& part
   }
 }
 
-void Dispatcher::StartThere(uint64_t ticket, Row* row, NodeId node, Attempt attempt) {
+void Dispatcher::StartThere(uint64_t ticket, Row* row, const Leader& leader, Attempt attempt) {
+  const NodeId node = leader.node;
   row->remote = node;
+  row->epoch = leader.epoch;
   ForwardRequest request{.id = ticket,
                          .origin = around_.self,
                          .target = node,
                          .principal = attempt.caller == nullptr ? "" : attempt.caller->principal,
                          .client_address = attempt.caller == nullptr ? "" : attempt.caller->address,
                          .timeout = {},
+                         .connect_within = limits::kForwardConnectMax,
                          .topic = attempt.partition.topic,
                          .partition = attempt.partition.partition,
                          .operation = ForwardCancel{}};
@@ -177,10 +185,16 @@ void Dispatcher::Tick() {
   look_at_ = around_.time.now() + kLookTicks;
   std::vector<uint64_t> late;
   for (const auto& [ticket, row] : rows_) {
-    if (row.give_up <= around_.time.now()) late.push_back(ticket);
+    if (row.give_up <= around_.time.now() || LedElsewhere(row)) late.push_back(ticket);
   }
   std::sort(late.begin(), late.end());
   for (const uint64_t ticket : late) Answer(ticket, {.status = Lost(rows_.at(ticket).append)});
+}
+
+bool Dispatcher::LedElsewhere(const Row& row) const {
+  if (row.remote.value() == 0 || !row.repeatable) return false;
+  const Leader leader = around_.leaders.Of(row.group);
+  return leader.node.value() != 0 && leader.node != row.remote && row.epoch < leader.epoch;
 }
 
 void Dispatcher::LearnFrom(GroupId group, const Status& status, const Leader& hint, NodeId from) {
@@ -213,6 +227,10 @@ void Dispatcher::Flush() {
     if (found == rows_.end()) continue;
     const Row row = found->second;
     rows_.erase(found);
+    if (row.append && answer.status.ok()) {
+      const Duration took = around_.time.clock().Now() - row.begin;
+      (row.remote.value() == 0 ? stage_times_.replicate : stage_times_.forward).Add(took);
+    }
     row.sink->OnAttempt(row.token, std::move(answer));
   }
 }

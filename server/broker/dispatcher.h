@@ -20,6 +20,7 @@
 #include "server/broker/leader_table.h"
 #include "server/broker/peer_network.h"
 #include "server/broker/replicas.h"
+#include "server/broker/stage_times.h"
 #include "server/broker/tick_clock.h"
 
 namespace flotilla::broker {
@@ -81,6 +82,8 @@ class Dispatcher final : public ReplicaListener, private partition::ProduceSink,
   void OnForwardBroken(NodeId to);
   void Tick();
   const DispatchCounters& counters() const { return counters_; }
+  StageTimes& stage_times() { return stage_times_; }
+  const StageTimes& stage_times() const { return stage_times_; }
 
   // ReplicaListener
   void OnReplicaOpened(GroupId /*group*/, partition::Partition& /*partition*/) override {}
@@ -94,14 +97,19 @@ class Dispatcher final : public ReplicaListener, private partition::ProduceSink,
     bool append = false;
     NodeId remote;              // 0: here
     uint64_t fetch_ticket = 0;  // of Partition::Fetch
+    Term epoch;                 // in which `remote` led when it was asked
+    bool repeatable = false;    // does no harm twice: a read, or an append that is deduplicated
     raft::Tick give_up = raft::kNever;
+    MonotonicTime begin{};  // of an append
   };
   using Rows = std::unordered_map<uint64_t, Row>;
 
   void StartHere(uint64_t ticket, Row* row, partition::Partition& partition, Attempt attempt);
-  void StartThere(uint64_t ticket, Row* row, NodeId node, Attempt attempt);
+  void StartThere(uint64_t ticket, Row* row, const Leader& leader, Attempt attempt);
   void Answer(uint64_t ticket, AttemptAnswer answer);
   void Flush();
+  // Somebody else leads by now, and the one who was asked says nothing: it may be frozen.
+  bool LedElsewhere(const Row& row) const;
   void LearnFrom(GroupId group, const Status& status, const Leader& hint, NodeId from);
 
   void OnProduced(uint64_t ticket, const partition::ProduceResult& result) override;
@@ -114,6 +122,7 @@ class Dispatcher final : public ReplicaListener, private partition::ProduceSink,
   bool flush_posted_ = false;
   raft::Tick look_at_ = 0;
   DispatchCounters counters_;
+  StageTimes stage_times_;
 };
 
 }  // namespace flotilla::broker

@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "server/broker/call_board.h"
 #include "server/broker/describe.h"
 #include "server/broker/limits.h"
 
@@ -69,7 +70,7 @@ void FillFetched(const partition::FetchResult& result, FetchedPartition* fetched
   fetched->caught_up = result.next_offset == result.high_watermark;
 }
 
-void Fetches::Begin(uint64_t ticket, const v1::FetchRequest& request, const Caller& caller, FetchDone done) {
+void Fetches::Begin(uint64_t ticket, const v1::FetchRequest& request, const Caller& caller, FetchDone done, const Status& synced) {
   if (Status status = CheckRequest(request); !status.ok()) {
     return around_.executor.Post([done = std::move(done), status] { done(status); });
   }
@@ -85,7 +86,9 @@ void Fetches::Begin(uint64_t ticket, const v1::FetchRequest& request, const Call
                                                     : limits::kFetchWaitMillisDefault;
   // A long poll ends with an answer, not with a deadline.
   fetch.deadline = around_.time.At(caller.deadline - limits::kLongPollMargin);
-  fetch.wait_until = std::min(around_.time.In(std::chrono::milliseconds(wait_ms)), fetch.deadline);
+  // A leader elsewhere that has nothing says so at the end of the wait: that answer has to be here by the deadline.
+  fetch.wait_until = std::min(around_.time.In(std::chrono::milliseconds(wait_ms)),
+                              around_.time.At(caller.deadline - limits::kLongPollMargin - limits::kForwardedFetchMargin));
   fetch.parts.resize(static_cast<size_t>(request.partitions_size()));
   fetch.gathering = fetch.parts.size() > 1;
   fetch.gather_until = std::min(around_.time.In(limits::kFetchGatherMax), fetch.deadline);
@@ -100,7 +103,7 @@ void Fetches::Begin(uint64_t ticket, const v1::FetchRequest& request, const Call
     const Result<metadata::PartitionKey> key = FindPartition(wanted.topic(), wanted.partition(), image);
     if (!start.ok() || !key.ok()) {
       part.stage = Stage::kFailed;
-      part.result.status = start.ok() ? key.status() : start.status();
+      part.result.status = start.ok() ? MissingOrUnsure(key.status(), synced) : start.status();
       continue;
     }
     part.key = *key;
@@ -214,6 +217,10 @@ void Fetches::Finish(uint64_t ticket) {
     const bool leaderless = part.read != 0 && around_.reads.Leaderless(part.read);
     if (part.read != 0) around_.reads.Cancel(part.read);
     if (leaderless && part.result.batches.empty()) part.result.status = LeaderIsElsewhere(image, part.key, {});
+    // Nothing is known of it, not even where it begins: to say where to go on would be a guess.
+    if (!part.reached && part.result.status.ok()) {
+      part.result.status = Status(Reason::kNoLeader, "the partition's leader did not answer within the time that the others took; ask again");
+    }
     // What one partition has taken from the limit, the next ones lack; the first batch of the answer is always there.
     auto& batches = part.result.batches;
     size_t kept = 0;

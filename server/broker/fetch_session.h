@@ -29,7 +29,8 @@ class Fetches final : private ReadSink {
   Fetches(const Surroundings& around, FetchTotals& totals) : around_(around), totals_(totals) {}
 
   // `done` is called once, never before this returned, unless the ticket is cancelled.
-  void Begin(uint64_t ticket, const v1::FetchRequest& request, const Caller& caller, FetchDone done);
+  // `synced`: why the image may be too old to say that something does not exist.
+  void Begin(uint64_t ticket, const v1::FetchRequest& request, const Caller& caller, FetchDone done, const Status& synced = {});
   void Cancel(uint64_t ticket);
   void Tick();
 

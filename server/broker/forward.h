@@ -42,6 +42,8 @@ struct ForwardRequest {
   std::string principal;
   std::string client_address;
   Duration timeout{};
+  // While there is no connection it waits for one so long; absent: as long as its timeout. Stays here.
+  std::optional<Duration> connect_within = std::nullopt;
   Uuid topic;
   uint32_t partition = 0;
   std::variant<ForwardAppend, ForwardFetch, ForwardLocate, ForwardCancel> operation;

@@ -19,6 +19,10 @@ using flotilla::limits::kProducerIdBlock;
 // Items of one request: what a node looks up and answers in one turn.
 inline constexpr size_t kRequestItemsMax = 1000;
 
+// A part of a call waits so long for a connection to the leader; then it is asked again who leads. Connecting takes a few
+// milliseconds, a host that is down may never answer.
+inline constexpr Duration kForwardConnectMax = std::chrono::milliseconds(200);
+
 // --- Fetch
 inline constexpr size_t kFetchBytesDefault = kMiB;
 // For clients that raised what they can receive; others ask for 3 MiB at most.
@@ -29,6 +33,8 @@ inline constexpr int32_t kFetchWaitMillisMax = 60'000;
 inline constexpr Duration kFetchGatherMax = std::chrono::milliseconds(500);
 // A long poll answers so long before the caller's deadline, so that it answers at all.
 inline constexpr Duration kLongPollMargin = std::chrono::milliseconds(500);
+// And a leader that was asked by another node so long before that.
+inline constexpr Duration kForwardedFetchMargin = std::chrono::milliseconds(200);
 
 // --- Subscribe
 // One message of a stream: small enough that a slow client holds little, large enough that the call costs nothing per byte.
@@ -44,10 +50,15 @@ inline constexpr Duration kSubscribePoll = std::chrono::seconds(10);
 inline constexpr int32_t kPageSizeDefault = 100;
 inline constexpr int32_t kPageSizeMax = 1000;
 
+// A produce is answered so long before the caller's deadline, or a tenth of its time: the answer has a way to go, too.
+inline constexpr Duration kAnswerMargin = std::chrono::milliseconds(200);
+
 // --- Cluster life
 inline constexpr Duration kReportInterval = std::chrono::seconds(1);
 inline constexpr Duration kJoinInterval = std::chrono::seconds(1);
 inline constexpr Duration kPeerCallTimeout = std::chrono::seconds(5);
+// A seed that cannot be reached when a cluster is founded is tried again for so long.
+inline constexpr Duration kSeedPatience = std::chrono::seconds(1);
 // How long a node that was asked whether it would found a cluster stands by its word.
 inline constexpr Duration kFoundingPromise = std::chrono::seconds(10);
 // An answer that names a change waits so long for this node's own image to have it.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "server/broker/describe.h"
 #include "server/broker/limits.h"
 #include "server/metadata/replay.h"
 
@@ -15,6 +16,8 @@ namespace {
 constexpr raft::Tick kBalanceTicks = 20;
 // Streams look at their clocks twice a second.
 constexpr raft::Tick kStreamTicks = 10;
+// A metadata replica that could not be made is tried again once a second.
+constexpr raft::Tick kOpenAgainTicks = 20;
 
 raft::HostOptions HostOptionsOf(const BrokerOptions& options, const internal::v1::NodeState& state) {
   raft::HostOptions host;
@@ -134,7 +137,12 @@ Status Member::Open(bool campaign) {
 }
 
 void Member::OnGroup(GroupId group, const Status& status) {
-  if (!status.ok()) callbacks_.on_halt(status);
+  // A disk that is full now may have room later.
+  if (status.reason() == Reason::kDiskFull) {
+    open_again_ = host_.now() + kOpenAgainTicks;
+  } else if (!status.ok()) {
+    callbacks_.on_halt(status);
+  }
   LOG_IF(ERROR, !status.ok()) << "metadata_not_opened group=" << group << " reason=\"" << status << '"';
 }
 
@@ -142,12 +150,12 @@ void Member::OnGroup(GroupId group, const Status& status) {
 
 uint64_t Member::Fetch(uint64_t ticket, const v1::FetchRequest& request, const Caller& caller, FetchDone done) {
   for (const v1::FetchPartition& wanted : request.partitions()) {
-    const metadata::TopicSelector by_name{.topic_namespace = wanted.topic().topic_namespace(), .name = wanted.topic().name(), .id = {}};
-    if (wanted.topic().name().empty() || metadata::SelectTopic(by_name, image()).ok()) continue;
+    const Refusal missing = RefusalOf(FindPartition(wanted.topic(), wanted.partition(), image()).status());
+    if (missing != Refusal::kTopicNotFound && missing != Refusal::kPartitionNotFound) continue;
     // It may have been made through another node a moment ago.
     syncing_.insert(ticket);
-    board_.SyncMetadata([this, ticket, request, caller, done = std::move(done)](const Status&) {
-      if (syncing_.erase(ticket) != 0) fetches_.Begin(ticket, request, caller, done);
+    board_.SyncMetadata([this, ticket, request, caller, done = std::move(done)](const Status& synced) {
+      if (syncing_.erase(ticket) != 0) fetches_.Begin(ticket, request, caller, done, synced);
     });
     return ticket;
   }
@@ -173,20 +181,19 @@ std::unique_ptr<EventStream> Member::Subscribe(const v1::SubscribeRequest& reque
       Subscription::Surroundings{
           .executor = around_.executor, .time = time_, .metadata = machine_, .leaders = leaders_, .reads = reads_, .totals = fetch_totals_,
           .options = options_.streams},
-      id, request, caller, sink, [this, id] { subscriptions_.erase(id); });
+      id, request, caller, sink, [this, id] { subscriptions_.erase(id); },
+      [this](std::function<void(const Status&)> then) { board_.SyncMetadata(std::move(then)); });
   subscriptions_.emplace(id, subscription.get());
   if (stopping_) subscription->End(Status(Reason::kShuttingDown, "this node is about to stop; ask another one"));
   return subscription;
 }
 
 std::unique_ptr<EventStream> Member::Watch(const v1::WatchMetadataRequest& request, WatchSink& sink) {
-  // The watch tells when it dies, and is known only once it was made.
-  auto place = std::make_shared<MetadataWatch*>(nullptr);
+  const uint64_t number = next_watch_++;
   auto watch = std::make_unique<MetadataWatch>(
       MetadataWatch::Surroundings{.time = time_, .metadata = machine_, .leaders = leaders_, .controller = [this] { return controller(); }, .options = options_.streams},
-      request, sink, [this, place] { watches_.erase(*place); });
-  *place = watch.get();
-  watches_.insert(watch.get());
+      request, sink, [this, number] { watches_.erase(number); });
+  watches_.emplace(number, watch.get());
   if (stopping_) watch->End(Status(Reason::kShuttingDown, "this node is about to stop; ask another one"));
   return watch;
 }
@@ -225,7 +232,7 @@ void Member::FollowImage() {
   for (CallService* service : services_) service->OnMetadata();
   // Ends and new partitions are told; streams may end meanwhile, but do not die here.
   for (const auto& [id, subscription] : subscriptions_) subscription->OnMetadata();
-  for (MetadataWatch* watch : watches_) watch->OnMetadata();
+  for (const auto& [number, watch] : watches_) watch->OnMetadata();
 }
 
 void Member::SetPeers() {
@@ -268,7 +275,7 @@ void Member::OnHalt(const Status& reason) {
 
 void Member::OnLeader(GroupId group, const Leader& /*leader*/) {
   for (CallService* service : services_) service->OnLeader(group);
-  for (MetadataWatch* watch : watches_) watch->OnLeader(group);
+  for (const auto& [number, watch] : watches_) watch->OnLeader(group);
 }
 
 // --- Time
@@ -276,16 +283,23 @@ void Member::OnLeader(GroupId group, const Leader& /*leader*/) {
 void Member::Tick() {
   host_.Tick();
   time_.Advance(host_.now());
+  if (open_again_ <= host_.now()) {
+    open_again_ = raft::kNever;
+    if (const Status opened = Open(false); !opened.ok()) callbacks_.on_halt(opened);
+  }
   controller_.Tick(host_.now());
   replicas_.Tick();
   waits_.Tick();
   dispatcher_.Tick();
   fetches_.Tick();
   board_.Tick();
+  // How long does work wait that is posted now?
+  const MonotonicTime posted = around_.clock.Now();
+  around_.executor.Post([this, posted] { dispatcher_.stage_times().queue.Add(around_.clock.Now() - posted); });
   for (CallService* service : services_) service->Tick();
   if (host_.now() % kStreamTicks == 0) {
     for (const auto& [id, subscription] : subscriptions_) subscription->Tick();
-    for (MetadataWatch* watch : watches_) watch->Tick();
+    for (const auto& [number, watch] : watches_) watch->Tick();
   }
   if (host_.now() % kBalanceTicks == 0 && !stopping_) Balance();
 }
@@ -319,7 +333,7 @@ void Member::BeginShutdown() {
   membership_calls_.SetStopping();
   const Status stopping(Reason::kShuttingDown, "this node is about to stop; ask another one");
   for (const auto& [id, subscription] : subscriptions_) subscription->End(stopping);
-  for (MetadataWatch* watch : watches_) watch->End(stopping);
+  for (const auto& [number, watch] : watches_) watch->End(stopping);
   const auto hand_over = [this](GroupId group) {
     const raft::RaftCore* core = host_.Find(group);
     if (core == nullptr || core->role() != raft::Role::kLeader) return;
@@ -352,7 +366,8 @@ MemberCounters Member::counters() const {
                           .subscriptions = subscriptions_.size(),
                           .calls = board_.size(),
                           .metadata_version = image().version,
-                          .controller = leaders_.Of(metadata::kMetadataGroup)};
+                          .controller = leaders_.Of(metadata::kMetadataGroup),
+                          .stages = dispatcher_.stage_times()};
   image().groups.ForEach([&](GroupId group, const metadata::PartitionKey&) {
     if (leaders_.Of(group).node.value() == 0) ++counters.leaderless;
   });

@@ -39,6 +39,7 @@ struct MemberCounters {
   LogIndex metadata_version;
   Leader controller;
   uint64_t leaderless = 0;
+  StageTimes stages;
 };
 
 class Member final : private metadata::MetadataListener, private LeaderListener, private raft::GroupSink {
@@ -138,9 +139,11 @@ class Member final : private metadata::MetadataListener, private LeaderListener,
   std::vector<Peer> peers_;
   uint64_t next_subscription_ = 1;
   std::map<std::string, Subscription*> subscriptions_;
-  std::set<MetadataWatch*> watches_;
+  uint64_t next_watch_ = 1;
+  std::map<uint64_t, MetadataWatch*> watches_;  // in the order of their coming
   std::set<uint64_t> syncing_;  // fetches that wait for the metadata
   bool stopping_ = false;
+  raft::Tick open_again_ = raft::kNever;  // group 0 could not be made
 };
 
 }  // namespace flotilla::broker

@@ -58,6 +58,15 @@ MembershipCalls::MembershipCalls(const MemberContext& member, Decisions& decisio
 // --- At the metadata leader
 
 void MembershipCalls::Join(uint64_t id, const internal::v1::JoinRequest& request) {
+  const std::string ours = own_.identity().cluster_name();
+  if (request.node().cluster_name() != ours) {
+    return member_.board.Fail(id, Refuse(Refusal::kClusterMismatch, "this cluster's name is " + Quoted(ours) + ", the cluster.name of the node at " +
+                                                                        request.node().peer_address() + " is " +
+                                                                        Quoted(request.node().cluster_name()) +
+                                                                        "; correct its cluster.name or its cluster.seeds")
+                                      .With("ours", ours)
+                                      .With("theirs", request.node().cluster_name()));
+  }
   const Result<metadata::NodeDescription> description = DescriptionOf(request.node());
   if (!description.ok()) return member_.board.Fail(id, description.status());
   const metadata::RegisterNode node{
@@ -112,16 +121,21 @@ void MembershipCalls::Report(uint64_t id, const internal::v1::ReportRequest& req
   member_.board.Answer(id, response);
 }
 
-void MembershipCalls::TakeLeaders(const google::protobuf::RepeatedPtrField<internal::v1::GroupLeader>& leaders) {
+bool MembershipCalls::TakeLeaders(const google::protobuf::RepeatedPtrField<internal::v1::GroupLeader>& leaders) {
+  bool all = true;
   for (const internal::v1::GroupLeader& leader : leaders) {
     const GroupId group{leader.group()};
     const Term epoch{leader.term()};
     // Of groups that have a replica here this node knows for itself; so does it of the metadata.
     if (group == metadata::kMetadataGroup || member_.replicas.Find(group) != nullptr) continue;
-    if (!member_.image().groups.Contains(group)) continue;
+    if (!member_.image().groups.Contains(group)) {
+      all = false;
+      continue;
+    }
     member_.leaders.Learn(group, {.node = NodeId{leader.node_id()}, .epoch = epoch});
     if (leader.node_id() == 0) member_.leaders.Lost(group, epoch);
   }
+  return all;
 }
 
 // --- This node's own report
@@ -179,6 +193,8 @@ void MembershipCalls::OnReported(const Leader& to, uint64_t sequence, const Resu
   reporting_ = false;
   internal::v1::ReportResponse response;
   if (!answer.ok()) {
+    // The leader counts what it answered as told: with the answer went news that it does not repeat. Begin anew.
+    told_ = {};
     const Refusal refusal = RefusalOf(answer.status());
     if (refusal == Refusal::kNodeNotFound || refusal == Refusal::kNodeMismatch || refusal == Refusal::kClusterMismatch) {
       own_.on_unknown(answer.status());
@@ -188,7 +204,8 @@ void MembershipCalls::OnReported(const Leader& to, uint64_t sequence, const Resu
   if (!response.ParseFromString(*answer)) return;
   told_ = to;
   told_sequence_ = sequence;
-  TakeLeaders(response.leaders());
+  // What this node's metadata does not have yet it has to be told again.
+  if (!TakeLeaders(response.leaders())) told_ = {};
 }
 
 }  // namespace flotilla::broker

@@ -39,7 +39,8 @@ class MembershipCalls final : public CallService {
   void Report(uint64_t id, const internal::v1::ReportRequest& request);
   void SendReport();
   internal::v1::ReportRequest MakeReport(bool full);
-  void TakeLeaders(const google::protobuf::RepeatedPtrField<internal::v1::GroupLeader>& leaders);
+  // False: some are of groups that this node does not know (yet).
+  bool TakeLeaders(const google::protobuf::RepeatedPtrField<internal::v1::GroupLeader>& leaders);
   void OnReported(const Leader& to, uint64_t sequence, const Result<std::string>& answer);
 
   const MemberContext member_;

@@ -55,10 +55,13 @@ void MetadataWatch::OnLeader(GroupId group) {
 
 void MetadataWatch::Pump() {
   if (ended_ || busy_) return;
+  // The client has seen what this node has yet to hear of.
+  const bool behind = !began_ && seen_ > around_.metadata.image()->version;
+  if (behind && around_.time.now() - handed_at_ < around_.time.Ticks(limits::kOwnImageWait)) return;
   const metadata::FeedUpdate update = around_.metadata.feed().After(seen_);
   const metadata::Image& image = *update.image;
   const NodeId controller = around_.controller();
-  const bool anew = !began_ && (seen_.value() == 0 || update.reset);
+  const bool anew = !began_ && (seen_.value() == 0 || update.reset || behind);
   if (began_ && !update.reset && update.changes.empty() && moved_.empty() && controller == controller_) return;
   v1::WatchMetadataResponse event;
   if (anew || update.reset) {

@@ -18,6 +18,7 @@ bool MayTryAgain(const Status& status) {
     case Reason::kCancelled:
     case Reason::kShuttingDown:
     case Reason::kGroupNotFound:
+    case Reason::kStorageFailed:  // that node is about to stop; another one will lead
       return RefusalOf(status) == Refusal::kNone;
     default:
       return false;

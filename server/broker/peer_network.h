@@ -47,7 +47,7 @@ class PeerNetwork : public raft::Transport {
   // could not be reached (nothing was done) it is NO_LEADER, when the connection broke or time ran out OUTCOME_UNKNOWN.
   virtual void Call(const std::string& address, std::string_view method, std::string request, Duration timeout, PeerDone done) = 0;
   // In order per node. Answered or broken through the sink. Without a connection there is an attempt to make one, for as long as
-  // the part's timeout; what cannot be sent by then, or is too much, is answered with NO_LEADER: nothing was done.
+  // the part's timeout, or connect_within; what cannot be sent by then, or is too much, is answered with NO_LEADER: nothing was done.
   virtual void Forward(NodeId to, ForwardRequest request) = 0;
 };
 

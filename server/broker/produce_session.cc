@@ -1,8 +1,10 @@
 #include "server/broker/produce_session.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "server/broker/describe.h"
+#include "server/broker/limits.h"
 #include "server/errors/error_codec.h"
 
 namespace flotilla::broker {
@@ -30,7 +32,10 @@ void ProduceSessionImpl::Submit(ProduceCommand command, const Caller& caller, ui
   request.topic = command.topic;
   request.acks = command.acks;
   ++totals_.requests;
-  const raft::Tick deadline = around_.time.At(caller.deadline);
+  // What became of the records is told while the caller still listens: NO_LEADER says more than a deadline
+  // that has passed.
+  const Duration left = caller.deadline - around_.time.clock().Now();
+  const raft::Tick deadline = around_.time.At(caller.deadline - std::min(limits::kAnswerMargin, left / 10));
   // Everything has its place before the first part goes: answers may come while we still submit.
   for (const ProduceItem& item : command.items) {
     v1::ProduceResult& result = *request.response.add_results();

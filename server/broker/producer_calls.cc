@@ -43,11 +43,15 @@ void ProducerCalls::Init(uint64_t id, const v1::InitProducerRequest& request) {
   if (Status status = CheckNumbers(request); !status.ok()) return member_.board.Fail(id, status);
   const bool remembered = request.producer_id() != 0 || !request.request_id().empty();
   if (!remembered) {
-    waiting_.emplace_back(id, request);
+    const auto wait = [this, id, request](const Status& synced) {
+      const Status topic = request.has_topic() ? FindTopic(request.topic(), member_.image()).status() : Status();
+      if (!topic.ok()) return member_.board.Fail(id, MissingOrUnsure(topic, synced));
+      waiting_.emplace_back(id, request);
+      GiveOut();
+    };
     const bool unknown = request.has_topic() && !FindTopic(request.topic(), member_.image()).ok();
     // The topic may have been made through another node a moment ago.
-    if (unknown) return member_.board.SyncMetadata([this](const Status&) { GiveOut(); });
-    return GiveOut();
+    return unknown ? member_.board.SyncMetadata(wait) : wait({});
   }
   const Caller* caller = member_.board.CallerOf(id);
   if (caller == nullptr) return;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "server/broker/call_board.h"
 #include "server/broker/describe.h"
 #include "server/broker/limits.h"
 #include "server/errors/error_codec.h"
@@ -18,7 +19,7 @@ constexpr Duration kStartWithin = std::chrono::seconds(3);
 }  // namespace
 
 Subscription::Subscription(const Surroundings& around, std::string id, const v1::SubscribeRequest& request, const Caller& caller,
-                           SubscribeSink& sink, std::function<void()> on_gone)
+                           SubscribeSink& sink, std::function<void()> on_gone, const Synchronise& synchronise)
     : around_(around),
       id_(std::move(id)),
       caller_(caller),
@@ -27,14 +28,27 @@ Subscription::Subscription(const Surroundings& around, std::string id, const v1:
       until_end_(request.until_end()),
       start_by_(around.time.In(kStartWithin)),
       quiet_since_(around.time.now()) {
-  if (Status status = Resolve(request); !status.ok()) {
-    End(status);
-    return;
-  }
+  const Status resolved = Resolve(request);
+  const Refusal missing = RefusalOf(resolved);
+  const bool unknown = missing == Refusal::kTopicNotFound || missing == Refusal::kPartitionNotFound;
+  if (!unknown) Begin(resolved);
+  // It may have been made through another node a moment ago.
+  if (unknown) synchronise([self = self_, request](const Status& synced) {
+    Subscription* subscription = *self;
+    if (subscription == nullptr || subscription->ended_) return;
+    subscription->Begin(MissingOrUnsure(subscription->Resolve(request), synced));
+  });
+}
+
+void Subscription::Begin(const Status& resolved) {
+  if (!resolved.ok()) return End(resolved);
+  resolved_ = true;
+  start_by_ = around_.time.In(kStartWithin);
   for (size_t i = 0; i < cursors_.size(); ++i) Locate(i);
 }
 
 Subscription::~Subscription() {
+  *self_ = nullptr;
   for (const Cursor& cursor : cursors_) {
     if (cursor.read != 0) around_.reads.Cancel(cursor.read);
   }
@@ -61,6 +75,9 @@ Status Subscription::Resolve(const v1::SubscribeRequest& request) {
   min_bytes_ = std::clamp<size_t>(static_cast<size_t>(request.min_bytes()), 1, limits::kStreamMessageBytes);
   max_wait_ = request.max_wait_ms() == 0 ? limits::kSubscribeWaitDefault
                                          : std::min<Duration>(std::chrono::milliseconds(request.max_wait_ms()), limits::kSubscribeWaitMax);
+  cursors_.clear();
+  by_partition_.clear();
+  grows_.clear();
   const metadata::Image& image = *around_.metadata.image();
   for (const v1::SubscribeTopic& wanted : request.topics()) {
     const Result<const metadata::Topic*> topic = FindTopic(wanted.topic(), image);
@@ -103,7 +120,7 @@ Status Subscription::AddCursors(const v1::SubscribeTopic& wanted, const metadata
 }
 
 void Subscription::OnMetadata() {
-  if (ended_) return;
+  if (ended_ || !resolved_) return;
   const metadata::Image& image = *around_.metadata.image();
   for (const v1::SubscribeTopic& wanted : grows_) {
     const Result<const metadata::Topic*> topic = FindTopic(wanted.topic(), image);
@@ -209,7 +226,8 @@ void Subscription::OnMessage(size_t index, ReadAnswer answer) {
   NoteLeader(&cursor, answer);
   partition::FetchResult& result = answer.result;
   if (until_end_) {
-    std::erase_if(result.batches, [&](const partition::FetchedBatch& batch) { return batch.base_offset >= cursor.end; });
+    const size_t beyond = std::erase_if(result.batches, [&](const partition::FetchedBatch& batch) { return batch.base_offset >= cursor.end; });
+    if (beyond != 0) result.next_offset = result.batches.empty() ? cursor.end : result.batches.back().base_offset + result.batches.back().record_count;
   }
   cursor.behind = result.next_offset < result.high_watermark;
   cursor.log_start = result.log_start_offset;
@@ -339,7 +357,7 @@ int64_t Subscription::Grant(int64_t total_bytes) {
 void Subscription::Tick() {
   if (ended_) return;
   const raft::Tick now = around_.time.now();
-  if (!started_ && start_by_ <= now) {
+  if (!started_ && resolved_ && start_by_ <= now) {
     SendStarted();
     Pump();
   }

@@ -6,6 +6,7 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -27,9 +28,11 @@ class Subscription final : public EventStream, private ReadSink {
     FetchTotals& totals;
     StreamOptions options;
   };
-  // `on_gone` is told when the object dies. References outlive it.
+  using Synchronise = std::function<void(std::function<void(const Status&)>)>;
+  // `on_gone` is told when the object dies; `synchronise` calls back when the metadata is as new as everything that was acknowledged
+  // (CallBoard::SyncMetadata). References outlive it.
   Subscription(const Surroundings& around, std::string id, const v1::SubscribeRequest& request, const Caller& caller, SubscribeSink& sink,
-               std::function<void()> on_gone);
+               std::function<void()> on_gone, const Synchronise& synchronise);
   ~Subscription() override;
 
   const std::string& id() const { return id_; }
@@ -67,6 +70,7 @@ class Subscription final : public EventStream, private ReadSink {
     Leader leader;
   };
 
+  void Begin(const Status& resolved);
   Status Resolve(const v1::SubscribeRequest& request);
   Status AddCursors(const v1::SubscribeTopic& wanted, const metadata::Topic& topic, const partition::StartPosition& start);
   void Locate(size_t index);
@@ -110,6 +114,8 @@ class Subscription final : public EventStream, private ReadSink {
   raft::Tick start_by_ = 0;
   bool busy_ = false;  // the client has an event that is not written yet
   bool ended_ = false;
+  bool resolved_ = false;
+  std::shared_ptr<Subscription*> self_ = std::make_shared<Subscription*>(this);  // null when it has died
   raft::Tick handed_at_ = 0;
   raft::Tick quiet_since_ = 0;
 };

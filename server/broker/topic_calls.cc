@@ -268,16 +268,16 @@ Result<std::optional<metadata::TopicSelector>> TopicCalls::ResourceOf(const v1::
 
 template <typename Then>
 void TopicCalls::WithFreshImage(Then then) {
-  if (then(false)) return;
-  member_.board.SyncMetadata([then](const Status&) { then(true); });
+  if (then(nullptr)) return;
+  member_.board.SyncMetadata([then](const Status& synced) { then(&synced); });
 }
 
 void TopicCalls::Get(uint64_t id, const v1::GetTopicRequest& request) {
-  WithFreshImage([this, id, request](bool last) {
+  WithFreshImage([this, id, request](const Status* synced) {
     const Result<const metadata::Topic*> topic = FindTopic(request.topic(), member_.image());
-    if (!topic.ok() && !last) return false;
+    if (!topic.ok() && synced == nullptr) return false;
     if (!topic.ok()) {
-      member_.board.Fail(id, topic.status());
+      member_.board.Fail(id, MissingOrUnsure(topic.status(), *synced));
       return true;
     }
     v1::GetTopicResponse response;
@@ -311,15 +311,15 @@ void TopicCalls::List(uint64_t id, const v1::ListTopicsRequest& request) {
 void TopicCalls::GetConfig(uint64_t id, const v1::GetConfigRequest& request) {
   const Result<std::optional<metadata::TopicSelector>> resource = ResourceOf(request.resource());
   if (!resource.ok()) return member_.board.Fail(id, resource.status());
-  WithFreshImage([this, id, request](bool last) {
+  WithFreshImage([this, id, request](const Status* synced) {
     const metadata::Image& image = member_.image();
     v1::GetConfigResponse response;
     const metadata::Topic* topic = nullptr;
     if (request.resource().has_topic()) {
       const Result<const metadata::Topic*> found = FindTopic(request.resource().topic(), image);
-      if (!found.ok() && !last) return false;
+      if (!found.ok() && synced == nullptr) return false;
       if (!found.ok()) {
-        member_.board.Fail(id, found.status());
+        member_.board.Fail(id, MissingOrUnsure(found.status(), *synced));
         return true;
       }
       topic = *found;

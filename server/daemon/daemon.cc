@@ -12,12 +12,14 @@
 
 #include "raft/node/thread_executor.h"
 #include "server/broker/broker.h"
+#include "server/daemon/liveness.h"
 #include "server/daemon/metrics.h"
 #include "server/daemon/node_state_file.h"
 #include "server/daemon/ticker.h"
 #include "server/http/http_server.h"
 #include "server/metadata/records.h"
 #include "server/rpc/client/client_server.h"
+#include "server/rpc/client/port_probe.h"
 #include "server/rpc/credentials.h"
 #include "server/rpc/peer/peer_network.h"
 #include "server/rpc/peer/peer_server.h"
@@ -67,7 +69,7 @@ class RunningNode final : public Daemon {
     if (started_) Stop(Duration::zero(), [] { return true; });
   }
 
-  Status Open();
+  Status Open(const std::function<void(const std::string&)>& progress);
 
   Status halted() const override { return broker_->state().halted; }
   std::string status() const override { return broker_->state().status; }
@@ -75,6 +77,8 @@ class RunningNode final : public Daemon {
   std::string http_address() const override {
     return http_ == nullptr ? "" : config_.listen.http->host + ":" + std::to_string(http_->port());
   }
+  bool Moved() override;
+  void ShowReload(bool ok) override { metrics_->ShowReload(ok); }
   void Stop(Duration grace, const std::function<bool()>& hurry) override;
 
  private:
@@ -104,6 +108,9 @@ class RunningNode final : public Daemon {
   std::unique_ptr<Ticker> ticker_;
   std::unique_ptr<rpc::PeerServer> peer_server_;
   std::unique_ptr<rpc::client::ClientServer> client_server_;
+  // Made when somebody first asks Moved().
+  std::unique_ptr<rpc::client::PortProbe> probe_;
+  std::optional<Liveness> liveness_;
   std::unique_ptr<NodeMetrics> metrics_;
   std::unique_ptr<http::HttpServer> http_;
   bool started_ = false;
@@ -116,13 +123,16 @@ auto RunningNode::OnExecutor(Work work) {
   return done.get_future().get();
 }
 
-Status RunningNode::Open() {
+Status RunningNode::Open(const std::function<void(const std::string&)>& progress) {
+  progress("starting: reading the store in " + config_.node.data_dir);
   FLOTILLA_RETURN_IF_ERROR(OpenStore());
+  progress("starting: recovering " + std::to_string(store_->Groups().size()) + " Raft groups");
   started_ = true;
   executor_.Start();
   readers_.Start();
   workers_.Start();
   FLOTILLA_RETURN_IF_ERROR(StartBroker());
+  progress("starting: opening the ports");
   return StartServers();
 }
 
@@ -226,9 +236,23 @@ Status RunningNode::StartServers() {
   return {};
 }
 
+bool RunningNode::Moved() {
+  if (probe_ == nullptr) {
+    config::Address own = config_.listen.client;
+    if (own.host == "0.0.0.0") own.host = "127.0.0.1";
+    if (own.host == "::") own.host = "::1";
+    own.port = static_cast<uint16_t>(client_server_->port());
+    probe_ = std::make_unique<rpc::client::PortProbe>(ToString(own), rpc::InsecurePeerCredentials().client);
+    liveness_.emplace(Liveness::Signs{
+        .ticks = [this] { return ticker_->ticks(); }, .answers = [this] { return probe_->answers(); }, .ask = [this] { probe_->Ask(); }});
+  }
+  return liveness_->Moved();
+}
+
 void RunningNode::Stop(Duration grace, const std::function<bool()>& hurry) {
   if (!std::exchange(started_, false)) return;
   const Step step("stopped");
+  probe_.reset();
   if (client_server_ != nullptr) client_server_->BeginShutdown();
   if (broker_ != nullptr && ticker_ != nullptr) {
     executor_.Post([this] { broker_->BeginShutdown(); });
@@ -257,9 +281,10 @@ void RunningNode::Stop(Duration grace, const std::function<bool()>& hurry) {
 
 }  // namespace
 
-Result<std::unique_ptr<Daemon>> Daemon::Start(const config::Config& config, const std::string& version) {
+Result<std::unique_ptr<Daemon>> Daemon::Start(const config::Config& config, const std::string& version,
+                                              const std::function<void(const std::string&)>& progress) {
   auto node = std::make_unique<RunningNode>(config, version);
-  FLOTILLA_RETURN_IF_ERROR(node->Open());
+  FLOTILLA_RETURN_IF_ERROR(node->Open(progress));
   return std::unique_ptr<Daemon>(std::move(node));
 }
 

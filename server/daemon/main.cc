@@ -15,13 +15,20 @@
 #include "server/config/load.h"
 #include "server/config/print.h"
 #include "server/daemon/daemon.h"
+#include "server/daemon/reload.h"
+#include "server/daemon/service_manager.h"
 #include "server/daemon/version.h"
 
 namespace flotilla {
 namespace {
 
 constexpr int kExitFailed = 1;
+constexpr int kExitUsage = 64;
 constexpr Duration kStopGrace = std::chrono::seconds(10);
+// A recovery that takes longer than this has to be looked at by somebody.
+constexpr Duration kStartPatience = std::chrono::hours(2);
+// How often, within the watchdog's time, the node looks whether it still works.
+constexpr int kLooksPerWatchdog = 6;
 
 struct Arguments {
   std::string config;
@@ -51,8 +58,7 @@ int NextSignal(const sigset_t& signals, std::chrono::milliseconds wait) {
 
 void StartLog(const config::LogConfig& log) {
   FLAGS_logtostderr = log.to == config::LogTarget::kStderr;
-  FLAGS_minloglevel = static_cast<int>(log.level);
-  FLAGS_v = static_cast<int>(log.verbosity);
+  SetLogDetail(log);
   FLAGS_log_dir = log.dir;
   FLAGS_timestamp_in_logfile_name = true;
   google::InitGoogleLogging("flotillad");
@@ -73,42 +79,93 @@ void ShowDev(const Daemon& daemon, const std::string& directory) {
             << std::flush;
 }
 
+// From ready to the end: signals, the service manager, and what the node says about itself.
+class Watch {
+ public:
+  Watch(Daemon& daemon, const ServiceManager& manager, const config::LoadedConfig& loaded)
+      : daemon_(daemon), manager_(manager), reloader_(loaded), look_again_(std::chrono::steady_clock::now()) {}
+
+  // Until the node has to end, by a signal or by itself. The exit code.
+  int Run(const sigset_t& signals) {
+    while (true) {
+      Tell();
+      FeedWatchdog();
+      const int number = NextSignal(signals, std::chrono::milliseconds(200));
+      if (number == SIGHUP) {
+        const Reloaded result = reloader_.Reload(config::ProcessEnvironment());
+        daemon_.ShowReload(result.ok);
+        reload_ = result.ok && result.text == "configuration reloaded" ? "" : "; " + result.text;
+        continue;
+      }
+      if (number != 0) {
+        LOG(INFO) << "stopping signal=" << strsignal(number);
+        return EXIT_SUCCESS;
+      }
+      if (const Status halted = daemon_.halted(); !halted.ok()) {
+        LOG(ERROR) << "stopping reason=\"" << halted << '"';
+        manager_.Status("stopping: " + std::string(halted.message()));
+        return kExitFailed;
+      }
+    }
+  }
+
+ private:
+  void Tell() {
+    const std::string now = daemon_.status() + reload_;
+    if (now == told_) return;
+    told_ = now;
+    manager_.Status(told_);
+    VLOG(1) << "status \"" << told_ << '"';
+  }
+
+  void FeedWatchdog() {
+    const auto now = std::chrono::steady_clock::now();
+    if (!manager_.watchdog() || now < look_again_) return;
+    look_again_ = now + *manager_.watchdog() / kLooksPerWatchdog;
+    if (daemon_.Moved()) manager_.Alive();
+    else LOG_IF(WARNING, looked_) << "no_progress reason=\"ticks or answers of the own port have not moved; the watchdog is not fed\"";
+    looked_ = true;
+  }
+
+  Daemon& daemon_;
+  const ServiceManager& manager_;
+  const Reloader reloader_;
+  std::string told_;
+  std::string reload_;  // what is left to say about the last reload
+  std::chrono::steady_clock::time_point look_again_;
+  bool looked_ = false;
+};
+
+Result<std::unique_ptr<Daemon>> StartDaemon(const config::Config& config, const ServiceManager& manager) {
+  const PatientStart patience(manager, kStartPatience);
+  return Daemon::Start(config, kVersion, [&](const std::string& now) { manager.Status(now); });
+}
+
 int Run(const config::LoadedConfig& loaded, const sigset_t& signals, const std::string& dev_directory) {
+  const ServiceManager manager = ServiceManager::FromEnvironment();
   StartLog(loaded.config.log);
   for (const config::ConfigError& problem : loaded.problems) LOG(WARNING) << problem.ToString();
   LOG(INFO) << "starting version=" << kVersion << " pid=" << getpid() << " config="
             << (loaded.file.empty() ? "none" : loaded.file);
-  Result<std::unique_ptr<Daemon>> started = Daemon::Start(loaded.config, kVersion);
+  Result<std::unique_ptr<Daemon>> started = StartDaemon(loaded.config, manager);
   if (!started.ok()) {
     LOG(ERROR) << "not_started reason=\"" << started.status() << '"';
+    manager.Status("not started: " + std::string(started.status().message()));
     // A person who starts it by hand should not have to search the log.
     if (loaded.config.log.to != config::LogTarget::kStderr) std::cerr << "flotillad: " << started.status() << '\n';
     return kExitFailed;
   }
   Daemon& daemon = **started;
   LOG(INFO) << "ready status=\"" << daemon.status() << '"';
+  manager.Ready();
   if (!dev_directory.empty()) ShowDev(daemon, dev_directory);
-  std::string status = daemon.status();
-  while (true) {
-    const int number = NextSignal(signals, std::chrono::milliseconds(200));
-    if (number == SIGHUP) {
-      LOG(WARNING) << "reload_ignored reason=\"no setting can be changed while the node runs; restart it\"";
-      continue;
-    }
-    if (number != 0) {
-      LOG(INFO) << "stopping signal=" << strsignal(number);
-      break;
-    }
-    if (const Status halted = daemon.halted(); !halted.ok()) {
-      LOG(ERROR) << "stopping reason=\"" << halted << '"';
-      daemon.Stop(Duration::zero(), [] { return true; });
-      return kExitFailed;
-    }
-    if (const std::string now = daemon.status(); now != status) {
-      status = now;
-      VLOG(1) << "status \"" << status << '"';
-    }
+  const int code = Watch(daemon, manager, loaded).Run(signals);
+  manager.Stopping();
+  if (code != EXIT_SUCCESS) {
+    daemon.Stop(Duration::zero(), [] { return true; });
+    return code;
   }
+  manager.Status("stopping: handing leaderships over");
   bool again = false;
   daemon.Stop(kStopGrace, [&] {
     again |= NextSignal(signals, std::chrono::milliseconds(0)) != 0;
@@ -148,7 +205,11 @@ int Main(int argc, char** argv) {
   what->add_flag("--dev", arguments.dev, "Run one node on loopback with a cluster and a directory of its own, for trying out");
   what->require_option(1);
   app.add_option("--dev-directory", arguments.dev_directory, "With --dev: keep the data here instead of in a temporary directory");
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == EXIT_SUCCESS ? EXIT_SUCCESS : kExitUsage;
+  }
 
   const config::Environment environment = config::ProcessEnvironment();
   if (arguments.print_default_config) {

@@ -1,7 +1,9 @@
 #include "server/daemon/metrics.h"
 
+#include <algorithm>
 #include <array>
 #include <string>
+#include <utility>
 
 namespace flotilla {
 namespace {
@@ -13,10 +15,23 @@ constexpr std::array<const char*, rpc::client::kCodes> kCodeNames = {
 
 double Number(uint64_t value) { return static_cast<double>(value); }
 
+// Buckets that double from 1 us.
+template <typename Counts>
+http::HistogramData Doubling(const Counts& counts, uint64_t sum_micros) {
+  http::HistogramData data;
+  for (size_t i = 0; i < counts.size(); ++i) {
+    if (i + 1 < counts.size()) data.bounds.push_back(Number(uint64_t{1} << i) / 1e6);
+    data.counts.push_back(counts[i]);
+  }
+  data.sum = Number(sum_micros) / 1e6;
+  return data;
+}
+
 }  // namespace
 
 void NodeMetrics::Collect(http::MetricWriter& writer) {
   writer.Gauge("flotilla_up_info", "Always 1; the version of the software.", {{"version", version_}}, 1);
+  writer.Gauge("flotilla_config_reload_success", "1 unless the configuration was wrong when it was last read again (SIGHUP).", {}, reload_ok_ ? 1 : 0);
   CollectBroker(writer);
   CollectStore(writer);
   CollectClients(writer);
@@ -46,6 +61,12 @@ void NodeMetrics::CollectBroker(http::MetricWriter& writer) const {
   writer.Counter("flotilla_fetched_bytes_total", "Bytes of records sent to clients of this node.", {}, Number(counters->fetch.bytes));
   writer.Counter("flotilla_forwarded_requests_total", "Parts of calls that were passed on to another node.", {}, Number(counters->dispatch.forwarded));
   writer.Counter("flotilla_forwarded_lost_total", "Parts of calls whose answer was lost with a connection.", {}, Number(counters->dispatch.broken));
+  for (const auto& [stage, times] : {std::pair{"queue", &counters->stages.queue}, std::pair{"replicate", &counters->stages.replicate},
+                                     std::pair{"forward", &counters->stages.forward}}) {
+    writer.Histogram("flotilla_stage_seconds",
+                     "Where time goes: waiting for the broker's thread (sampled), from a proposal until it is applied, and on other nodes.",
+                     {{"stage", stage}}, Doubling(times->counts(), times->sum_micros()));
+  }
   writer.Gauge("flotilla_subscriptions", "Subscriptions that are open.", {}, Number(counters->subscriptions));
   writer.Gauge("flotilla_raft_groups", "Raft groups on this node.", {}, Number(counters->host.groups));
   writer.Gauge("flotilla_raft_groups_led", "Raft groups that this node leads.", {}, Number(counters->host.groups_led));
@@ -81,15 +102,8 @@ void NodeMetrics::CollectClients(http::MetricWriter& writer) const {
       writer.Counter("flotilla_requests_total", "Calls that ended.", {{"method", method.method}, {"code", kCodeNames[code]}},
                      Number(method.by_code[code]));
     }
-    http::HistogramData latency;
-    uint64_t count = 0;
-    for (size_t i = 0; i < method.latency.size(); ++i) {
-      if (i + 1 < method.latency.size()) latency.bounds.push_back(static_cast<double>(uint64_t{1} << i) / 1e6);
-      latency.counts.push_back(method.latency[i]);
-      count += method.latency[i];
-    }
-    if (count == 0) continue;
-    latency.sum = Number(method.latency_micros_sum) / 1e6;
+    if (std::all_of(method.latency.begin(), method.latency.end(), [](uint64_t count) { return count == 0; })) continue;
+    const http::HistogramData latency = Doubling(method.latency, method.latency_micros_sum);
     writer.Histogram("flotilla_request_seconds", "From when a request was received until its answer was handed to the transport.",
                      {{"method", method.method}}, latency);
     writer.Counter("flotilla_client_bytes_received_total", "Bytes of requests.", {{"method", method.method}}, Number(method.bytes_in));

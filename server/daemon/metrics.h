@@ -1,6 +1,8 @@
 // The node in numbers, for /metrics; and whether it is ready, for /readyz.
 #pragma once
 
+#include <atomic>
+
 #include "server/broker/broker.h"
 #include "server/http/metrics.h"
 #include "server/http/readiness.h"
@@ -17,6 +19,8 @@ class NodeMetrics final : public http::MetricSource, public http::ReadinessSourc
       : broker_(broker), store_(store), clients_(clients), version_(std::move(version)) {}
 
   void Collect(http::MetricWriter& writer) override;
+  // Any thread.
+  void ShowReload(bool ok) { reload_ok_.store(ok); }
   std::vector<http::ReadinessCheck> Checks() override;
 
  private:
@@ -28,6 +32,7 @@ class NodeMetrics final : public http::MetricSource, public http::ReadinessSourc
   const storage::LogStore& store_;
   const rpc::client::ClientServer& clients_;
   const std::string version_;
+  std::atomic<bool> reload_ok_{true};
 };
 
 }  // namespace flotilla

@@ -119,10 +119,7 @@ Result<uint64_t> FetchPath::Locate(const StartPosition& start, uint64_t token, F
   if (!number.ok()) return number;
   Row& row = rows_.at(*number);
   row.locate = true;
-  row.stage = Stage::kConfirming;
-  Status status = context_.MayServe();
-  if (status.ok()) status = context_.handle.ReadIndex(*number, *this);
-  if (!status.ok()) Fail(*number, status);
+  Confirm(&row, *number);
   return number;
 }
 
@@ -164,9 +161,20 @@ void FetchPath::Run(uint64_t number) {
   Row* row = &rows_.at(number);
   if (Status status = context_.MayServe(); !status.ok()) return Fail(number, status);
   if (row->stage == Stage::kStarting && !Start(row, number)) return;
+  // Behind the end, as far as this replica knows. A leader that was deposed and has not heard of it must not say so.
+  const bool beyond = row->offset > context_.machine.high_watermark();
+  if (beyond && !row->confirmed) return Confirm(row, number);
   if (Status status = CheckRange(row->offset); !status.ok()) return Fail(number, status);
   if (row->locate) return Answer(number, Empty(*row));
   Read(row, number);
+}
+
+void FetchPath::Confirm(Row* row, uint64_t number) {
+  row->confirmed = true;
+  row->stage = Stage::kConfirming;
+  Status status = context_.MayServe();
+  if (status.ok()) status = context_.handle.ReadIndex(number, *this);
+  if (!status.ok()) Fail(number, status);
 }
 
 // False: a reader looks for it.

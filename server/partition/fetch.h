@@ -115,7 +115,7 @@ class FetchPath final : public raft::ReadSink {
 
  private:
   enum class Stage : uint8_t {
-    kConfirming,  // Locate: asks the group whether it still leads
+    kConfirming,  // Locate, and what is beyond the end: asks the group whether it still leads
     kStarting,    // `start` is not an offset yet
     kReading,     // moves on whenever it is asked to
     kAway,        // a reader is at work for it
@@ -127,6 +127,7 @@ class FetchPath final : public raft::ReadSink {
     FetchCall call;
     Stage stage = Stage::kStarting;
     bool locate = false;
+    bool confirmed = false;  // that it leads, since the call began
     Offset offset = {};   // from kReading on
     LogIndex place = {};  // of the entry that holds it; 0: not known
     LogIndex read_end =
@@ -150,6 +151,7 @@ class FetchPath final : public raft::ReadSink {
   Result<uint64_t> Admit(const FetchCall& call, uint64_t token, FetchSink& sink);
   // Takes the row as far as it gets. The row may be gone afterwards.
   void Run(uint64_t number);
+  void Confirm(Row* row, uint64_t number);
   bool Start(Row* row, uint64_t number);
   void Read(Row* row, uint64_t number);
   Status CheckRange(Offset offset) const;

@@ -109,14 +109,15 @@ void Partition::Trim(Offset log_start, uint64_t token, TrimSink& sink) {
   if (Status status = context_.MayServe(); !status.ok())
     return sink.OnTrimmed(token, status, machine_.log_start());
   if (log_start > machine_.high_watermark()) {
-    return sink.OnTrimmed(token,
-                          Status(Reason::kOffsetOutOfRange,
-                                 "the log cannot begin at " + std::to_string(log_start.value()) +
-                                     ", it ends at " + std::to_string(machine_.high_watermark().value()))
-                              .With("offset", log_start.value())
-                              .With("log_start_offset", machine_.log_start().value())
-                              .With("high_watermark", machine_.high_watermark().value()),
-                          machine_.log_start());
+    return sink.OnTrimmed(
+        token,
+        Status(Reason::kOffsetOutOfRange,
+               "the log cannot begin at " + std::to_string(log_start.value()) + ", it ends at " +
+                   std::to_string(machine_.high_watermark().value()) + "; give at most that")
+            .With("offset", log_start.value())
+            .With("log_start_offset", machine_.log_start().value())
+            .With("high_watermark", machine_.high_watermark().value()),
+        machine_.log_start());
   }
   if (log_start <= machine_.log_start()) return sink.OnTrimmed(token, {}, machine_.log_start());
   const uint64_t number = next_trim_++;

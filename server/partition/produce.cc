@@ -133,7 +133,7 @@ Status ProducePath::Produce(ProduceCall call, uint64_t token, ProduceSink& sink)
   const SequenceVerdict verdict = Decide(call, now_ms);
   if (verdict.kind == SequenceVerdict::Kind::kRefused) {
     ++counters_.refused;
-    Fail(waiting, verdict.status);
+    RefuseSurely(number, verdict.status);
     return {};
   }
   if (verdict.kind == SequenceVerdict::Kind::kDuplicate) {
@@ -277,6 +277,22 @@ void ProducePath::Close(const Status& outcome) {
 }
 
 // --- Answers
+
+void ProducePath::RefuseSurely(uint64_t number, const Status& refusal) {
+  const auto call = calls_.find(number);
+  const Refusal kind = RefusalOf(refusal);
+  const bool by_log = kind == Refusal::kOutOfOrder || kind == Refusal::kUnknownProducer || kind == Refusal::kOffsetMismatch;
+  if (!by_log) return Fail(call, refusal);
+  call->second.refusal = refusal;
+  if (const Status asked = context_.handle.ReadIndex(number, *this); !asked.ok()) Fail(call, asked);
+}
+
+void ProducePath::OnRead(uint64_t token, const Status& status, LogIndex /*index*/) {
+  const auto call = calls_.find(token);
+  if (call == calls_.end() || call->second.answered) return;
+  if (status.ok()) return Fail(call, call->second.refusal);
+  Fail(call, Status(Reason::kNoLeader, "this replica lost the leadership while it made sure of it; nothing was appended"));
+}
 
 void ProducePath::Fail(Calls::iterator call, const Status& status) { Answer(call, {.status = status}); }
 

@@ -70,7 +70,7 @@ struct ProduceCounters {
   uint64_t waiting = 0;  // now
 };
 
-class ProducePath final : public raft::ProposalSink {
+class ProducePath final : public raft::ProposalSink, private raft::ReadSink {
  public:
   explicit ProducePath(Context& context) : context_(context) {}
 
@@ -100,6 +100,8 @@ class ProducePath final : public raft::ProposalSink {
     Term term = {};
     ProduceResult answer = {};  // once it is known to be good
     bool answered = false;
+    // To be said once it is sure that this replica leads.
+    Status refusal = {};
   };
   using Calls = std::map<uint64_t, Waiting>;  // by number, in the order of arrival
 
@@ -109,6 +111,10 @@ class ProducePath final : public raft::ProposalSink {
   SequenceVerdict Decide(const ProduceCall& call, int64_t now_ms) const;
   Status Propose(ProduceCall call, int64_t now_ms, uint64_t number, Waiting* waiting);
 
+  // Refuses by what this replica has in its log. A leader that was deposed and has not heard of it lacks what the next one has: it
+  // makes sure first.
+  void RefuseSurely(uint64_t number, const Status& refusal);
+  void OnRead(uint64_t token, const Status& status, LogIndex index) override;
   void Answer(Calls::iterator call, ProduceResult result);
   void Fail(Calls::iterator call, const Status& status);
   // Tells `sink` what is answered up to the first of its calls that is not.

@@ -1,11 +1,16 @@
 """Calls of one node through generated code, and what a test needs around them."""
 import contextlib
+import os
 
 import grpc
 
 from brokers import error_of
 from flotilla.v1 import admin_pb2, admin_pb2_grpc, cluster_pb2_grpc, common_pb2, consume_pb2, consume_pb2_grpc
 from flotilla.v1 import errors_pb2, produce_pb2, produce_pb2_grpc, records_pb2
+
+# Between calls nobody reads a client's sockets but a poller of gRPC's, every 5 seconds unless told otherwise: a node
+# that has just started would seem dead for so long to those who ask and ask. Read when the first channel is made.
+os.environ.setdefault("GRPC_CLIENT_CHANNEL_BACKUP_POLL_INTERVAL_MS", "20")
 
 TIMEOUT_S = 15
 # What clients put into the metadata of a call that shall not be forwarded.

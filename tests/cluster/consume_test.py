@@ -5,7 +5,7 @@ import time
 import grpc
 
 from brokers import error_of
-from calls import REQUIRE_LEADER, TIMEOUT_S, failing, reason_name, text_of
+from calls import REQUIRE_LEADER, TIMEOUT_S, reason_name, text_of
 from flotilla.v1 import admin_pb2, common_pb2, consume_pb2, errors_pb2, produce_pb2, records_pb2
 from nodes import wait_until
 from scene import ClusterTest, main
@@ -74,6 +74,32 @@ class ConsumeTest(ClusterTest):
         self.assertEqual([p.batches[0].records.records[0].value for p in found[:3]], [b"0", b"1", b"2"])
         self.assert_error(found[3].error, "PARTITION_NOT_FOUND", partition=3, partition_count=3)
         self.assert_error(found[4].error, "TOPIC_NOT_FOUND", topic="there-is-no-such-topic")
+
+    def test_a_fetch_of_several_partitions_lets_none_starve_through_any_node(self):
+        self.create_topic(partitions=6)  # some are led by the node that is asked, some are not
+        for partition in range(6):
+            self.client.write(self.topic, b"%d" % partition, partition=partition)
+        places = [consume_pb2.FetchPartition(topic={"name": self.topic}, partition=p) for p in range(6)]
+        for node in self.nodes:
+            fetched = node.client.consume.Fetch(consume_pb2.FetchRequest(partitions=places), timeout=TIMEOUT_S)
+            self.assertEqual([p.next_offset for p in fetched.partitions], [1] * 6)
+
+    def test_several_partitions_without_news_are_waited_for_together(self):
+        self.create_topic(partitions=6)
+        places = [consume_pb2.FetchPartition(topic={"name": self.topic}, partition=p) for p in range(6)]
+        for node in self.nodes:
+            for partition in range(6):
+                places[partition].start.offset = self.client.place(self.topic, partition=partition)
+            request = consume_pb2.FetchRequest(partitions=places, max_wait_ms=10_000)
+            writer = threading.Timer(0.3, lambda: self.client.write(self.topic, b"new", partition=5))
+            began = time.monotonic()
+            writer.start()
+            fetched = node.client.consume.Fetch(request, timeout=TIMEOUT_S).partitions
+            took = time.monotonic() - began
+            writer.join()
+            self.assertEqual([len(p.batches) for p in fetched], [0] * 5 + [1])
+            self.assertGreater(took, 0.25)
+            self.assertLess(took, 5)
 
     def test_an_answer_stays_below_what_was_asked_for(self):
         self.create_topic()

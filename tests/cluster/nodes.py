@@ -71,25 +71,39 @@ def die_with_parent():
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+class Place:
+    """Where a node runs. This one is here; others have a network or a disk of their own."""
+
+    host = "127.0.0.1"
+
+    def data_dir(self, directory, number):
+        return directory / f"node{number}"
+
+    def enter(self):
+        """Called in the child before it becomes a flotillad."""
+
+
 class Node:
     """One flotillad. `number` counts from 1 and is not necessarily its id in the cluster."""
 
-    def __init__(self, number, directory, ports, seeds, cluster_name="test", settings=None):
+    def __init__(self, number, directory, ports, seeds, cluster_name="test", settings=None, place=Place()):
         self.number = number
+        self.place = place
         self.client_port, self.peer_port, self.http_port = ports
-        self.address = f"127.0.0.1:{self.client_port}"
-        self.peer_address = f"127.0.0.1:{self.peer_port}"
-        self.data_dir = directory / f"node{number}"
+        self.address = f"{place.host}:{self.client_port}"
+        self.peer_address = f"{place.host}:{self.peer_port}"
+        self.data_dir = place.data_dir(directory, number)
         self.config_file = directory / f"node{number}.yaml"
         self.log_file = directory / f"node{number}.log"
         self.process = None
         self._client = None
         self._paused = False
+        self._ended_on_purpose = False
         self.write_config(
             {
                 "node": {"name": f"node{number}", "data_dir": self.data_dir},
                 "cluster": {"name": cluster_name, "seeds": "[" + ", ".join(seeds) + "]"},
-                "listen": {"client": self.address, "peer": self.peer_address, "http": f"127.0.0.1:{self.http_port}"},
+                "listen": {"client": self.address, "peer": self.peer_address, "http": f"{place.host}:{self.http_port}"},
             },
             settings or {},
         )
@@ -126,9 +140,13 @@ class Node:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                preexec_fn=die_with_parent,
+                preexec_fn=self._before_it_begins,
             )
-        self._paused = False
+        self._paused = self._ended_on_purpose = False
+
+    def _before_it_begins(self):
+        die_with_parent()
+        self.place.enter()
 
     def wait_until_it_answers(self):
         def answers():
@@ -139,10 +157,12 @@ class Node:
 
     def stop(self):
         """SIGTERM; the exit code."""
+        self._ended_on_purpose = True
         self.process.send_signal(signal.SIGTERM)
         return self.wait_for_its_end()
 
     def kill(self):
+        self._ended_on_purpose = True
         self.process.kill()
         self.process.wait()
 
@@ -182,16 +202,19 @@ class Node:
 
 
 class Cluster:
-    """Nodes that belong together. `unused` more of them are prepared and not started."""
+    """Nodes that belong together. `unused` more of them are prepared and not started. `places`: where each one runs."""
 
-    def __init__(self, nodes=3, unused=0, settings=None):
+    def __init__(self, nodes=3, unused=0, settings=None, places=None):
         self._temporary = tempfile.TemporaryDirectory(prefix="flotilla_cluster_")
         self.directory = pathlib.Path(self._temporary.name)
         count = nodes + unused
         ports = free_ports(3 * count)
         each = [ports[3 * i : 3 * i + 3] for i in range(count)]
-        self.seeds = [f"127.0.0.1:{peer}" for _, peer, _ in each[:nodes]]
-        self.all_nodes = [Node(i + 1, self.directory, each[i], self.seeds, settings=settings) for i in range(count)]
+        places = places or [Place()] * count
+        self.seeds = [f"{places[i].host}:{each[i][1]}" for i in range(nodes)]
+        self.all_nodes = [
+            Node(i + 1, self.directory, each[i], self.seeds, settings=settings, place=places[i]) for i in range(count)
+        ]
         self.nodes = self.all_nodes[:nodes]
 
     def __enter__(self):
@@ -252,7 +275,7 @@ class Cluster:
     def check_alive(self):
         for node in self.nodes:
             assert (
-                node.process is None or node.running
+                node.process is None or node.running or node._ended_on_purpose
             ), f"node {node.number} ended by itself with {node.process.returncode}: {node.last_words()}"
 
     def addresses(self, first=0):

@@ -129,6 +129,38 @@ TEST_F(HostSnapshotTest, AFollowerWhoseEntriesAreGoneGetsTheSnapshotInChunks) {
   EXPECT_EQ(cluster.machine(3).payloads.size(), 9u);
 }
 
+// While a node comes back as a new replica, the group may still count on its former life. When the new one leads, it knows nothing of the
+// other's log and would give it a snapshot: over a connection to its own node.
+TEST_F(HostSnapshotTest, AFormerLifeOfTheLeaderGetsNoSnapshot) {
+  Configuration members = HostCluster::VotersOf({1, 2, 3});
+  members.voters.push_back({NodeId{3}, 2});
+  members.Normalize();
+  ASSERT_TRUE(cluster.Create(1, kGroup, members).ok());
+  ASSERT_TRUE(cluster.Create(2, kGroup, members).ok());
+  ASSERT_TRUE(cluster.Create(3, kGroup, members, 2, true).ok());
+  ASSERT_EQ(cluster.WaitForLeader(), 3u);
+  int to_itself = 0;
+  cluster.filter = [&](Channel, PeerMessage& message) {
+    to_itself += message.from == message.to;
+    return true;
+  };
+  cluster.ProposeAll(3, AllOfThem());
+  ASSERT_TRUE(cluster.host(3).TakeSnapshot(kGroup).ok());
+  cluster.Ticks(40);
+  ASSERT_GT(cluster.core(3).log().first(), LogIndex{1});
+  EXPECT_GT(Counters(3).core.snapshots_wanted, 0u);
+  EXPECT_LT(Counters(3).core.snapshots_wanted, 10u);  // asked for now and then, not in every turn
+  EXPECT_EQ(Counters(3).snapshot_sends, 0u);
+  EXPECT_EQ(to_itself, 0);
+  // The group does its work, and lets the former life go.
+  cluster.ProposeAll(3, {"i"});
+  ASSERT_TRUE(cluster.host(3).ProposeChange(kGroup, {.remove = {{NodeId{3}, 1}}}, 1000, cluster.node(3).answers).ok());
+  cluster.Ticks(6);
+  EXPECT_EQ(cluster.ProposalReason(3, 1000), "OK");
+  EXPECT_EQ(cluster.machine(1).payloads.size(), 9u);
+  EXPECT_EQ(to_itself, 0);
+}
+
 TEST_F(HostSnapshotTest, ALostChunkIsSentAgainAndTheOthersAreNot) {
   Start();
   LeaveNode3Behind();

@@ -18,6 +18,15 @@ World* g_under_way = nullptr;  // one at a time in a process; for PrintRunUnderW
 // A run that never stops scheduling work is a failure of its own, not a hang.
 constexpr uint64_t kEventsMax = 8'000'000;
 
+// What the leader knows a member to have; of itself, what is on its disk.
+LogIndex HeardBy(const raft::CoreStatus& leader, ReplicaId member) {
+  if (member == leader.self) return leader.stable;
+  for (const raft::ReplicaStatus& replica : leader.replicas) {
+    if (replica.id == member) return replica.match;
+  }
+  return LogIndex{0};
+}
+
 class Simulation {
  public:
   Simulation(const Swarm& swarm, const RunOptions& options)
@@ -120,6 +129,7 @@ class Simulation {
       out << "is in a joint configuration: " << configuration;
       return std::move(out).str();
     }
+    const raft::CoreStatus leading = core->status();
     for (const ReplicaId& replica : configuration.Replicas()) {
       const raft::RaftCore* other = world_.CoreOn(group, replica.node);
       const ReplicaBook& book = world_.groups().at(group).replicas.at(replica);
@@ -137,6 +147,12 @@ class Simulation {
           core->applied() != core->log().last()) {
         out << "is at " << other->applied() << " of term " << other->term() << ", the leader at "
             << core->applied() << " of " << core->log().last() << " of term " << core->term();
+        return std::move(out).str();
+      }
+      // Its last acknowledgement may be on its way still, and what it answers counts as long.
+      const LogIndex heard = HeardBy(leading, replica);
+      if (heard != core->log().last()) {
+        out << "is at " << other->applied() << ", and the leader has heard of no more than " << heard;
         return std::move(out).str();
       }
       const SimMachine* machine = world_.node(replica.node).machine(group);

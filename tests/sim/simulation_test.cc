@@ -63,6 +63,12 @@ TEST(SimulationTest, TheSameSeedWritesTheSameTrace) {
   EXPECT_TRUE(first.str() == second.str());
 }
 
+// The end of this run finds everything applied everywhere while the last acknowledgement of a follower is on its way.
+TEST(SimulationTest, AGroupIsNotIdleBeforeItsLeaderHasHeardOfTheLastEntry) {
+  const RunResult run = RunSeed(521717, {});
+  EXPECT_TRUE(run.ok()) << run.failure;
+}
+
 TEST(SimulationTest, AnotherSeedIsAnotherRun) {
   EXPECT_NE(RunSeed(3, {}).trace_hash, RunSeed(4, {}).trace_hash);
 }

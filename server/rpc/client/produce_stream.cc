@@ -203,7 +203,9 @@ void ProduceStream::TakeSynchronised(const Status& status) {
   if (status.ok()) {
     Deliver(waiting.request, std::move(waiting.raw));
   } else {
+    // What the client has sent behind it must not overtake it: it sends all of it again, on a new stream.
     Refuse(waiting.request, status);
+    EndReading(status);
   }
   std::optional<Status> end;
   {

@@ -76,8 +76,11 @@ Status ForwardClient::Admit(ForwardRequest* request) {
         .With("limit", context_->limits.forward_queue_bytes);
   }
   queued_bytes_ += bytes;
-  const MonotonicTime deadline = clock_.Now() + request->timeout;
-  queue_.push_back({std::move(*request), bytes, deadline});
+  const MonotonicTime now = clock_.Now();
+  const MonotonicTime deadline = now + request->timeout;
+  const MonotonicTime connect_by =
+      std::min(deadline, now + request->connect_within.value_or(request->timeout));
+  queue_.push_back({std::move(*request), bytes, deadline, connect_by});
   return {};
 }
 
@@ -234,7 +237,7 @@ void ForwardClient::OnDeadlines() {
     trouble = last_trouble_.empty() ? "no connection" : last_trouble_;
     std::deque<Queued> waiting;
     for (Queued& part : queue_) {
-      if (part.deadline > now) {
+      if ((state_ == State::kOpen ? part.deadline : part.connect_by) > now) {
         waiting.push_back(std::move(part));
       } else {
         queued_bytes_ -= part.bytes;

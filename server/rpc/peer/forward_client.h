@@ -32,6 +32,7 @@ class ForwardClient final : public StreamEvents, public std::enable_shared_from_
     broker::ForwardRequest request;
     size_t bytes;
     MonotonicTime deadline;
+    MonotonicTime connect_by;  // counts while there is no connection
   };
 
   Status Admit(broker::ForwardRequest* request);

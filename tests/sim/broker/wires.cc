@@ -34,20 +34,16 @@ void Wires::Carry(const Way& way, std::function<void()> arrived, std::function<v
   Time& last = last_arrival_[{way.from, way.to, way.stream}];
   const Time arrival = std::max(events_.now() + delay, last);
   last = arrival;
-  events_.At(arrival, [this, from = way.from, to = way.to, falls, arrived = std::move(arrived), lost = std::move(lost)] {
-    if (IsCut(from, to)) {
-      tally_.Add("message cut off");
-      return lost();
-    }
-    if (falls) return lost();
-    arrived();
+  events_.At(arrival, [this, way, falls, arrived = std::move(arrived), lost = std::move(lost)] {
+    const bool cut = IsCut(way.from, way.to);
+    if (cut) tally_.Add("message cut off");
+    if (way.datagram) return cut || falls ? lost() : arrived();
+    if (cut || falls) broken_.insert(way.stream);
+    return broken_.contains(way.stream) ? lost() : arrived();
   });
 }
 
-Time Wires::NoticeDelay(bool reset) {
-  const Time longest = reset ? 10 * kMillisecond : kKeepalive;
-  return static_cast<Time>(random_.Below(static_cast<uint64_t>(longest)));
-}
+Time Wires::NoticeDelay() { return random_.OneIn(2) ? ResetDelay() : static_cast<Time>(random_.Below(kKeepalive)); }
 
 Time Wires::RoundTrip(Place from, Place to) { return Delay(from, to) + Delay(to, from); }
 

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <set>
 #include <tuple>
 #include <utility>
 
@@ -46,7 +47,9 @@ class Wires {
   // One of both is called, later.
   void Carry(const Way& way, std::function<void()> arrived, std::function<void()> lost);
   // How long it takes until somebody finds out that a connection broke.
-  Time NoticeDelay(bool reset);
+  Time NoticeDelay();
+  // ... when the other side says so at once.
+  Time ResetDelay() { return static_cast<Time>(random_.Below(10 * kMillisecond)); }
   Time RoundTrip(Place from, Place to);
 
   void SetConditions(const WireConditions& conditions) { conditions_ = conditions; }
@@ -69,6 +72,7 @@ class Wires {
   std::map<std::pair<Place, Place>, int> cut_;
   std::map<std::pair<Place, Place>, Time> slow_;
   std::map<std::tuple<Place, Place, uint64_t>, Time> last_arrival_;
+  std::set<uint64_t> broken_;  // streams that lost a message: nothing that follows it arrives
   uint64_t last_stream_ = 100;  // below: Raft's channels
 };
 

@@ -55,6 +55,21 @@ TEST_F(DataDirectoryTest, AnotherClusterIsRefusedWithBothNames) {
   EXPECT_THAT(std::string(refused.message()), testing::AllOf(HasSubstr("orders"), HasSubstr("billing")));
 }
 
+TEST_F(DataDirectoryTest, ADirectoryWithSomebodyElsesFilesIsRefusedAndLeftAlone) {
+  ASSERT_EQ(::mkdir(path_.c_str(), 0750), 0);
+  std::ofstream(path_ + "/holiday.jpg") << "a beach";
+  const Status refused = Open().status();
+  EXPECT_EQ(refused.reason(), Reason::kDirectoryMismatch);
+  EXPECT_THAT(std::string(refused.message()), testing::AllOf(HasSubstr(path_), HasSubstr("holiday.jpg")));
+  EXPECT_NE(::access((path_ + "/LOCK").c_str(), F_OK), 0);
+}
+
+TEST_F(DataDirectoryTest, WhatAFileSystemPutsIntoEveryDirectoryIsNobodys) {
+  ASSERT_EQ(::mkdir(path_.c_str(), 0750), 0);
+  ASSERT_EQ(::mkdir((path_ + "/lost+found").c_str(), 0700), 0);
+  EXPECT_TRUE(Open().ok());
+}
+
 TEST_F(DataDirectoryTest, AnotherNodeIsRefused) {
   ASSERT_TRUE(Open({.cluster_id = "", .node_uuid = "node-a"}).ok());
   EXPECT_EQ(Open({.cluster_id = "", .node_uuid = "node-b"}).status().reason(), Reason::kDirectoryMismatch);

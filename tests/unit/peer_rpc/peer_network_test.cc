@@ -322,6 +322,29 @@ TEST_F(PeerNetworkTest, APartThatCannotBeSentInTimeIsRefused) {
   one_.Note([&] { EXPECT_EQ(one_.broken, 0) << "nothing was sent"; });
 }
 
+TEST_F(PeerNetworkTest, APartWaitsForAConnectionNoLongerThanItIsTold) {
+  one_.Meet({{.id = NodeId{3}, .uuid = UuidOf(NodeId{3}), .address = FreeAddress()}});
+  ForwardRequest impatient = Part(1, one_.id(), NodeId{3}, seconds(60));
+  impatient.connect_within = milliseconds(50);
+  one_.Forward(NodeId{3}, std::move(impatient));
+  one_.Forward(NodeId{3}, Part(2, one_.id(), NodeId{3}, seconds(60)));
+  ASSERT_TRUE(one_.Await([&] { return one_.answers.contains(1); }));
+  EXPECT_EQ(one_.answers[1][0].status.reason(), Reason::kNoLeader);
+  one_.Note([&] { EXPECT_FALSE(one_.answers.contains(2)) << "it may wait for a minute"; });
+}
+
+TEST_F(PeerNetworkTest, WithAConnectionItDoesNotMatterHowLongAPartWaitsForOne) {
+  one_.Meet({two_.AsPeer()});
+  one_.Forward(two_.id(), Part(1, one_.id(), two_.id()));
+  ASSERT_TRUE(one_.Await([&] { return one_.answers.contains(1); }));
+  ForwardRequest part = Part(2, one_.id(), two_.id(), seconds(60));
+  part.connect_within = Duration::zero();
+  one_.Forward(two_.id(), std::move(part));
+  ASSERT_TRUE(one_.Await([&] { return one_.answers.contains(2); }));
+  EXPECT_TRUE(one_.answers[2][0].status.ok()) << one_.answers[2][0].status;
+  two_.Note([&] { EXPECT_GT(two_.submitted[1].timeout, seconds(30)) << "the leader is told the part's own time"; });
+}
+
 // A part waits for the connection that it asked for.
 TEST_F(PeerNetworkTest, APartWaitsForANodeThatStarts) {
   const std::string address = FreeAddress();

@@ -1,0 +1,169 @@
+#include "tests/sim/broker/nemesis.h"
+
+namespace flotilla::sim::broker {
+namespace {
+
+constexpr uint64_t kPlentyFree = uint64_t{1} << 40;
+constexpr uint64_t kNeverFail = uint64_t{1} << 60;
+constexpr uint64_t kEffectsMax = 80;
+
+}  // namespace
+
+void Nemesis::Start() {
+  const FaultRates& faults = world_.swarm().faults;
+  Tally& tally = world_.tally();
+  recurring_.Every(faults.cut, [this] { Cut(); });
+  recurring_.Every(faults.partition, [this] { Partition(); });
+  recurring_.Every(faults.slow_link, [this] { SlowLink(); });
+  recurring_.Every(faults.client_cut, [this] { CutClient(); });
+  recurring_.Every(faults.kill, [this] { Crash(Any(), false, "killed"); });
+  recurring_.Every(faults.power_cut, [this] { Crash(Any(), true, "power cut"); });
+  recurring_.Every(faults.crash_at_boundary, [this] {
+    Any().DieAfter({.effects = 1 + random_.Below(kEffectsMax), .power = random_.OneIn(2), .survive_percent = static_cast<uint32_t>(random_.Below(5) * 25)});
+  });
+  recurring_.Every(faults.whole_cluster, [this, &tally] {
+    tally.Add("whole cluster down");
+    for (const auto& machine : world_.machines()) Crash(*machine, true, "the power of all is cut");
+  });
+  recurring_.Every(faults.orderly_stop, [this] { Any().StopOrderly(); });
+  recurring_.Every(faults.pause, [this, &tally] {
+    Machine& machine = Any();
+    tally.Add("pause");
+    const Time until = world_.now() + Lasting();
+    world_.trace().Line(machine.place(), "stands still until ", until / kMillisecond, " ms");
+    machine.Pause(until);
+  });
+  recurring_.Every(faults.clock_rate, [this, &tally] {
+    tally.Add("clock changed its rate");
+    Any().clock().SetRate(0.8 + static_cast<double>(random_.Below(50)) / 100);
+  });
+  recurring_.Every(faults.clock_jump, [this, &tally] {
+    tally.Add("clock jumped");
+    Any().clock().Jump(static_cast<int64_t>(random_.Below(1'200'000)) - 600'000);
+  });
+  recurring_.Every(faults.disk_slow, [this, &tally] {
+    Machine& machine = Any();
+    tally.Add("disk slow");
+    machine.SetDiskSlowness(1 + random_.Below(200));
+    world_.events().After(Lasting(), [&machine] { machine.SetDiskSlowness(1); });
+  });
+  recurring_.Every(faults.disk_full, [this, &tally] {
+    Machine& machine = Any();
+    tally.Add("disk filled up");
+    world_.trace().Line(machine.place(), "its disk is full");
+    machine.disk().SetFreeBytes(0);
+    world_.events().After(Lasting(), [&machine] { machine.disk().SetFreeBytes(kPlentyFree); });
+  });
+  recurring_.Every(faults.sync_failure, [this] { Any().disk().FailSync(random_.Below(4)); });
+  recurring_.Every(faults.wipe, [this] { Wipe(); });
+  // A process that ended by itself is started again by its service manager.
+  recurring_.Every(world_.swarm().down_max / 2, [this] {
+    for (const auto& machine : world_.machines()) {
+      if (machine->down() && random_.OneIn(2)) BootLater(*machine);
+    }
+  });
+}
+
+void Nemesis::Heal() {
+  recurring_.Stop();
+  world_.wires().MendAll();
+  world_.wires().SetConditions({});
+  for (const auto& machine : world_.machines()) {
+    machine->Calm();
+    machine->disk().SetFreeBytes(kPlentyFree);
+    machine->disk().FailSync(kNeverFail);
+    if (machine->up() && !machine->store().health().ok()) machine->PowerCut(0, "its storage failed");
+  }
+  BootAll();
+}
+
+void Nemesis::BootAll() {
+  for (const auto& machine : world_.machines()) {
+    if (machine->down()) machine->Boot();
+  }
+}
+
+Machine& Nemesis::Any() { return *world_.machines()[random_.Below(world_.machines().size())]; }
+
+// Around the time in which an election happens: shorter is not noticed, longer teaches nothing new.
+Time Nemesis::Lasting() { return static_cast<Time>(random_.Below(static_cast<uint64_t>(4 * world_.swarm().ElectionTime()))); }
+
+void Nemesis::Cut() {
+  Machine& from = Any();
+  Machine& to = Any();
+  if (&from == &to) return;
+  world_.tally().Add("one-way cut");
+  world_.trace().Line(NodeId{}, "nothing passes from machine ", from.place(), " to machine ", to.place());
+  world_.wires().CutOneWay(from.place(), to.place());
+  world_.events().After(Lasting(), [this, a = from.place(), b = to.place()] { world_.wires().Mend(a, b); });
+}
+
+void Nemesis::Partition() {
+  uint64_t inside = random_.Next();
+  if (random_.OneIn(2)) inside = uint64_t{1} << Any().place().value();
+  std::vector<std::pair<Place, Place>> cuts;
+  for (const auto& a : world_.machines()) {
+    for (const auto& b : world_.machines()) {
+      const bool a_inside = (inside >> a->place().value() & 1) != 0;
+      const bool b_inside = (inside >> b->place().value() & 1) != 0;
+      if (a_inside != b_inside) cuts.emplace_back(a->place(), b->place());
+    }
+  }
+  world_.tally().Add("partition");
+  world_.trace().Line(NodeId{}, "the network splits, ", cuts.size(), " directions are cut");
+  for (const auto& [a, b] : cuts) world_.wires().CutOneWay(a, b);
+  world_.events().After(Lasting(), [this, cuts] {
+    for (const auto& [a, b] : cuts) world_.wires().Mend(a, b);
+  });
+}
+
+void Nemesis::SlowLink() {
+  Machine& from = Any();
+  Machine& to = Any();
+  if (&from == &to) return;
+  world_.wires().Slow(from.place(), to.place(), static_cast<Time>(random_.Below(kSecond)));
+  world_.events().After(Lasting(), [this, a = from.place(), b = to.place()] { world_.wires().Slow(a, b, 0); });
+}
+
+void Nemesis::CutClient() {
+  const Place client{1001 + random_.Below(8)};
+  Machine& machine = Any();
+  world_.tally().Add("client cut off");
+  const bool both = random_.OneIn(2);
+  world_.wires().CutOneWay(machine.place(), client);
+  if (both) world_.wires().CutOneWay(client, machine.place());
+  world_.events().After(Lasting(), [this, a = machine.place(), client, both] {
+    world_.wires().Mend(a, client);
+    if (both) world_.wires().Mend(client, a);
+  });
+}
+
+void Nemesis::Crash(Machine& machine, bool power, const char* why) {
+  if (machine.down()) return;
+  world_.tally().Add(power ? "power cut" : "process killed");
+  if (power) {
+    machine.PowerCut(static_cast<uint32_t>(random_.Below(5) * 25), why);
+  } else {
+    machine.Kill(why);
+  }
+  BootLater(machine);
+}
+
+void Nemesis::BootLater(Machine& machine) {
+  const Time wait = static_cast<Time>(random_.Below(static_cast<uint64_t>(world_.swarm().down_max)));
+  world_.events().After(wait, [&machine, life = machine.life()] {
+    if (machine.down() && machine.life() == life) machine.Boot();
+  });
+}
+
+void Nemesis::Wipe() {
+  if (world_.wiped || !world_.cluster_made) return;
+  Machine& machine = Any();
+  world_.wiped = true;
+  world_.tally().Add("disk wiped");
+  if (!machine.down()) machine.PowerCut(0, "its disk is lost");
+  machine.Wipe();
+  BootLater(machine);
+}
+
+}  // namespace flotilla::sim::broker

@@ -1,0 +1,36 @@
+// What goes wrong, at the rates that the swarm drew. It never takes more than the cluster is built to lose: one disk in a run.
+// Anything may be down at once.
+#pragma once
+
+#include "tests/sim/broker/world.h"
+#include "tests/sim/recurring.h"
+
+namespace flotilla::sim::broker {
+
+class Nemesis {
+ public:
+  // `world` outlives it.
+  Nemesis(World& world, Random random) : world_(world), recurring_(world.events(), random), random_(recurring_.random()) {}
+  void Start();
+  // Stops all faults and undoes those that last.
+  void Heal();
+  // Starts what is down: a write that failed before the healing may end a process after it.
+  void BootAll();
+
+ private:
+  Machine& Any();
+  Time Lasting();
+  void Cut();
+  void Partition();
+  void SlowLink();
+  void CutClient();
+  void Crash(Machine& machine, bool power, const char* why);
+  void Wipe();
+  void BootLater(Machine& machine);
+
+  World& world_;
+  Recurring recurring_;
+  Random& random_;
+};
+
+}  // namespace flotilla::sim::broker

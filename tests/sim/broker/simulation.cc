@@ -1,0 +1,178 @@
+#include "tests/sim/broker/simulation.h"
+
+#include <memory>
+#include <vector>
+
+#include "tests/sim/broker/end_check.h"
+#include "tests/sim/broker/nemesis.h"
+#include "tests/sim/broker/operators.h"
+#include "tests/sim/broker/readers.h"
+#include "tests/sim/broker/world.h"
+
+namespace flotilla::sim::broker {
+namespace {
+
+World* g_under_way = nullptr;  // one at a time in a process; for PrintRunUnderWay alone
+
+// A run that never stops scheduling work is a failure of its own, not a hang.
+constexpr uint64_t kEventsMax = 12'000'000;
+// Founding a cluster without faults, and everything after the healing.
+constexpr Time kBirthMax = 60 * kSecond;
+constexpr Time kHealingMax = 120 * kSecond;
+constexpr Time kQuietAfter = 5 * kSecond;
+
+class Simulation {
+ public:
+  Simulation(const Swarm& swarm, const RunOptions& options) : world_(swarm, options.mode, options.out), nemesis_(world_, world_.Fork()) {
+    const auto add = [this](uint32_t count, const auto& make) {
+      for (uint32_t i = 0; i < count; ++i) clients_.push_back(make());
+    };
+    clients_.push_back(std::make_unique<Operators>(world_));
+    add(swarm.partition_producers, [this] { return std::make_unique<IdempotentProducer>(world_, false); });
+    add(swarm.topic_producers, [this] { return std::make_unique<IdempotentProducer>(world_, true); });
+    add(swarm.plain_producers, [this] { return std::make_unique<PlainProducer>(world_); });
+    add(swarm.fetchers, [this] { return std::make_unique<Fetcher>(world_); });
+    add(swarm.subscribers, [this] { return std::make_unique<Subscriber>(world_); });
+    add(swarm.watchers, [this] { return std::make_unique<Watcher>(world_); });
+    add(swarm.operations.list_offsets == 0 ? 0 : 1, [this] { return std::make_unique<Surveyor>(world_); });
+  }
+
+  void Run() {
+    Birth();
+    if (world_.verdict().ok()) Hurt();
+    if (world_.verdict().ok()) Heal();
+    if (world_.verdict().ok()) End();
+    for (const auto& machine : world_.machines()) {
+      const storage::DiskEvents& disk = machine->disk().events();
+      world_.tally().Add("unsynced write lost", disk.unsynced_lost);
+      world_.tally().Add("unsynced write torn", disk.unsynced_torn);
+      world_.tally().Add("unsynced write kept", disk.unsynced_kept);
+      world_.tally().Add("sync failed", disk.syncs_failed);
+    }
+  }
+  World& world() { return world_; }
+
+ private:
+  void Phase(const char* what) {
+    world_.trace().Mark(Event::kPhase, NodeId{});
+    world_.trace().Line(NodeId{}, "---- ", what);
+  }
+
+  template <typename Condition>
+  bool RunUntil(Time end, Condition reached) {
+    EventQueue& events = world_.events();
+    while (world_.verdict().ok() && !events.empty() && events.next() <= end) {
+      events.RunOne();
+      if (reached()) return true;
+      if (events.executed() > kEventsMax) {
+        world_.verdict().Violated("work ends", kEventsMax, " events and no end: something goes round in circles");
+      }
+    }
+    return false;
+  }
+  void RunUntil(Time end) {
+    RunUntil(end, [] { return false; });
+  }
+
+  void Birth() {
+    Phase("a cluster is born");
+    for (const auto& machine : world_.machines()) machine->Boot();
+    for (const auto& client : clients_) client->Start();
+    if (!world_.swarm().calm_birth) return;
+    world_.wires().SetConditions({});
+    if (!RunUntil(world_.now() + kBirthMax, [this] { return world_.cluster_made; }) && world_.verdict().ok()) {
+      world_.verdict().Violated("a cluster is born", "nobody got it founded in ", kBirthMax / kSecond, " s without faults");
+    }
+    world_.wires().SetConditions(world_.swarm().wires);
+  }
+
+  void Hurt() {
+    Phase("the cluster is hurt");
+    nemesis_.Start();
+    RunUntil(world_.now() + world_.swarm().hurt_for);
+  }
+
+  // Everybody gets done what is begun; nothing new.
+  void Heal() {
+    Phase("the cluster heals");
+    world_.healed = true;
+    nemesis_.Heal();
+    for (const auto& client : clients_) client->Stop();
+    const Time deadline = world_.now() + kHealingMax;
+    std::string waiting = "the cluster is not founded";
+    while (world_.verdict().ok() && world_.now() < deadline) {
+      RunUntil(world_.now() + 200 * kMillisecond);
+      nemesis_.BootAll();
+      if (!world_.cluster_made) continue;
+      waiting.clear();
+      for (const auto& client : clients_) {
+        if (waiting.empty()) waiting = client->Waiting();
+      }
+      if (waiting.empty()) break;
+    }
+    if (world_.verdict().ok() && !waiting.empty()) {
+      return world_.verdict().Violated("progress", "after ", kHealingMax / kSecond, " s without faults ", waiting);
+    }
+    Phase("everything has to work");
+    clients_.push_back(std::make_unique<EndCheck>(world_));
+    auto& check = static_cast<EndCheck&>(*clients_.back());
+    check.Start();
+    const Time end = world_.now() + kHealingMax;
+    while (world_.verdict().ok() && world_.now() < end && !RunUntil(world_.now() + 200 * kMillisecond, [&check] { return check.done(); })) {
+      nemesis_.BootAll();
+    }
+    if (world_.verdict().ok() && !check.done()) {
+      world_.verdict().Violated("progress", "after ", kHealingMax / kSecond, " s without faults ", check.Waiting());
+    }
+  }
+
+  // Nobody waits for anything any more: nothing may be kept for them.
+  void End() {
+    Phase("it is quiet");
+    RunUntil(world_.now() + kQuietAfter);
+    for (const auto& machine : world_.machines()) {
+      const auto counters = machine->broker().counters();
+      if (!counters) continue;
+      if (counters->subscriptions != 0 || counters->calls != 0 || machine->network().waiting() != 0) {
+        world_.verdict().Violated("nothing is left over", "machine ", machine->place(), " is idle and keeps ", counters->subscriptions, " subscriptions, ",
+                                  counters->calls, " calls, ", machine->network().waiting(), " parts that wait to be sent");
+      }
+    }
+    for (const auto& machine : world_.machines()) {
+      const auto image = machine->broker().metadata();
+      if (image == nullptr || image->version != world_.machines()[0]->broker().metadata()->version) {
+        world_.verdict().Violated("metadata is the same everywhere", "machine ", machine->place(), " is at another version than machine 1 when all is quiet");
+      }
+    }
+  }
+
+  World world_;
+  Nemesis nemesis_;
+  std::vector<std::unique_ptr<Client>> clients_;
+};
+
+}  // namespace
+
+RunResult RunSeed(uint64_t seed, const RunOptions& options) {
+  const Swarm swarm = MakeSwarm(seed);
+  auto simulation = std::make_unique<Simulation>(swarm, options);
+  World& world = simulation->world();
+  g_under_way = &world;
+  world.trace().Line(NodeId{}, "seed ", seed, ": ", swarm.Describe());
+  simulation->Run();
+  RunResult result{.seed = seed,
+                   .failure = world.verdict().first(),
+                   .trace_hash = world.trace().hash(),
+                   .events = world.events().executed(),
+                   .virtual_time = world.now(),
+                   .tally = world.tally()};
+  if (!result.ok() && options.out != nullptr && options.mode == Trace::Mode::kKeepLast) world.trace().PrintLast(*options.out);
+  g_under_way = nullptr;
+  return result;
+}
+
+void PrintRunUnderWay(std::ostream& out) {
+  if (g_under_way != nullptr) g_under_way->trace().PrintLast(out);
+}
+
+}  // namespace flotilla::sim::broker

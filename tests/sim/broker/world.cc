@@ -1,0 +1,81 @@
+#include "tests/sim/broker/world.h"
+
+#include "server/metadata/image_codec.h"
+
+namespace flotilla::sim::broker {
+
+World::World(const Swarm& swarm, Trace::Mode mode, std::ostream* trace_out)
+    : swarm_(swarm),
+      trace_(events_, mode, 400, trace_out),
+      random_(swarm.seed),
+      wires_(events_, random_.Fork(), tally_),
+      ledger_(verdict_, tally_) {
+  wires_.SetConditions(swarm_.wires);
+  const Environment environment{.events = events_, .wires = wires_, .trace = trace_, .tally = tally_, .verdict = verdict_, .swarm = swarm_};
+  connections_ = std::make_unique<Connections>(environment, random_.Fork());
+  for (uint32_t i = 1; i <= swarm_.machines; ++i) {
+    machines_.push_back(std::make_unique<Machine>(Place{i}, environment, static_cast<MachineOwner&>(*this), static_cast<PeerDirectory&>(*this), random_.Fork()));
+  }
+}
+
+World::~World() {
+  // A dead process has no effects any more.
+  for (const auto& machine : machines_) machine->Kill("the run is over");
+}
+
+Machine* World::AtAddress(const std::string& peer_address) {
+  for (const auto& machine : machines_) {
+    if (machine->peer_address() == peer_address) return machine.get();
+  }
+  return nullptr;
+}
+
+void World::OnDown(Machine& machine) {
+  connections_->OnDown(machine);
+  machine.network().Abandon();
+  for (const auto& other : machines_) {
+    if (other.get() != &machine && other->up()) other->network().PeerDied(machine.peer_address());
+  }
+  looked_at_.erase(machine.place().value());
+}
+
+void World::OnEventOver(Machine& machine) { CheckImage(machine); }
+
+void World::CheckImage(Machine& machine) {
+  const metadata::Shared<metadata::Image> image = machine.broker().metadata();
+  if (image == nullptr || !image->cluster) return;
+  const metadata::Image*& seen = looked_at_[machine.place().value()];
+  if (seen == image.get()) return;
+  seen = image.get();
+  kept_[machine.place().value()] = image;
+  const std::string cluster = image->cluster->id.ToString();
+  if (cluster_.empty()) cluster_ = cluster;
+  if (cluster_ != cluster) {
+    verdict_.Violated("one cluster is born", "machine ", machine.place(), " is in cluster ", cluster, ", others in ", cluster_);
+  }
+  const uint32_t checksum = metadata::ImageChecksum(*image);
+  trace_.Mark(Event::kApply, machine.place(), image->version.value(), checksum);
+  const auto [at, added] = checksums_.emplace(std::pair{cluster, image->version.value()}, checksum);
+  if (!added && at->second != checksum) {
+    verdict_.Violated("metadata is the same everywhere", "machine ", machine.place(), " has other metadata of version ", image->version,
+                      " than another one");
+  }
+}
+
+std::vector<std::string> ExpectedMet() {
+  return {"raft message lost", "connection reset half-way", "message delayed for long", "message on a slow link", "message cut off",
+          "forward stream opened", "forward stream broken", "client stream broken", "one-way cut", "partition", "client cut off",
+          "process killed", "power cut", "whole cluster down", "orderly stop in time", "orderly stop cut short", "pause",
+          "clock changed its rate", "clock jumped", "disk slow", "disk filled up", "sync failed", "disk wiped", "process ends by itself",
+          "crash before a write is queued", "crash before a message of Raft", "crash before a call to a peer", "crash before an answer to a peer",
+          "crash before a part is forwarded", "crash before an answer to a client", "crash before an event to a client",
+          "append acknowledged", "append deduplicated", "append refused", "append unknown", "conditional append refused", "epoch raised",
+          "record read", "subscription resumed", "subscription started", "offsets listed", "topic created", "topic deleted", "partitions added",
+          "config updated", "partition trimmed", "leadership transferred", "read behind the start", "produce waits for newer metadata",
+          "metadata watched", "unsynced write lost", "unsynced write torn", "unsynced write kept",
+          "answered ERROR_REASON_NO_LEADER", "answered ERROR_REASON_OUTCOME_UNKNOWN", "answered ERROR_REASON_OUT_OF_ORDER",
+          "answered ERROR_REASON_OFFSET_MISMATCH", "answered ERROR_REASON_NOT_INITIALIZED", "answered ERROR_REASON_SHUTTING_DOWN",
+          "answered ERROR_REASON_TOPIC_NOT_FOUND", "answered ERROR_REASON_DISK_FULL"};
+}
+
+}  // namespace flotilla::sim::broker

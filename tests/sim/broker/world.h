@@ -1,0 +1,72 @@
+// All of a run: machines, wires, clients' knowledge, and the rules that look at the machines from outside.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "storage/base/random.h"
+#include "tests/sim/broker/connections.h"
+#include "tests/sim/broker/ledger.h"
+#include "tests/sim/broker/machine.h"
+
+namespace flotilla::sim::broker {
+
+class World final : private MachineOwner, private PeerDirectory {
+ public:
+  // `trace_out` outlives it; used in mode kPrintAll.
+  World(const Swarm& swarm, Trace::Mode mode, std::ostream* trace_out);
+  ~World() override;
+
+  const Swarm& swarm() const { return swarm_; }
+  EventQueue& events() { return events_; }
+  Time now() const { return events_.now(); }
+  Trace& trace() { return trace_; }
+  Tally& tally() { return tally_; }
+  Verdict& verdict() { return verdict_; }
+  Wires& wires() { return wires_; }
+  Ledger& ledger() { return ledger_; }
+  Connections& connections() { return *connections_; }
+  std::vector<std::unique_ptr<Machine>>& machines() { return machines_; }
+  Random Fork() { return random_.Fork(); }
+  Place NewClient() { return Place{1000 + ++clients_}; }
+  // A client says what it does.
+  template <typename... Parts>
+  void Tell(Place client, const Parts&... parts) {
+    if (trace_.text()) trace_.Line(NodeId{}, "client ", client.value() - 1000, ' ', parts...);
+  }
+
+  // Faults are over: everything has to succeed soon.
+  bool healed = false;
+  // A machine that lost its disk, and so is another node.
+  bool wiped = false;
+  bool cluster_made = false;
+
+ private:
+  void OnDown(Machine& machine) override;
+  void OnEventOver(Machine& machine) override;
+  Machine* AtAddress(const std::string& peer_address) override;
+  // Rule: the metadata at one version is the same everywhere.
+  void CheckImage(Machine& machine);
+
+  const Swarm swarm_;
+  EventQueue events_;
+  Trace trace_;
+  Tally tally_;
+  Random random_;
+  Wires wires_;
+  Verdict verdict_;
+  Ledger ledger_;
+  std::unique_ptr<Connections> connections_;
+  std::vector<std::unique_ptr<Machine>> machines_;
+  std::map<std::pair<std::string, uint64_t>, uint32_t> checksums_;  // by cluster and version
+  std::map<uint64_t, const metadata::Image*> looked_at_;            // by machine
+  std::map<uint64_t, metadata::Shared<metadata::Image>> kept_;      // so that an address is not used again
+  std::string cluster_;
+  uint64_t clients_ = 0;
+};
+
+// What runs are expected to meet, all together.
+std::vector<std::string> ExpectedMet();
+
+}  // namespace flotilla::sim::broker

@@ -1,0 +1,296 @@
+"""Real nodes, real clients, and somebody who kills, freezes, cuts off and fills up: rounds drawn from a seed.
+
+    tests/torture/torture.py --rounds 20 --seed 7
+    tests/torture/torture.py --rounds 1000 --minutes 60
+
+A round hurts, heals, waits until all is well, reads every partition from its start, and checks it against all that writers
+were told and readers saw. One line per round. The first anomaly ends the run with 1: it prints seed, round and the story of
+the record, and keeps logs and data directories.
+"""
+import argparse
+import os
+import pathlib
+import random
+import shutil
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "cluster"))
+os.environ.setdefault("FLOTILLA_CLUSTER_PATIENCE_S", "60")
+# Nodes are started while gRPC works, which would wait for a quiet moment first. Children begin a program at once.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+
+import machines as machinery
+from admin import Administrator
+from checker import check
+from flotilla.v1 import admin_pb2
+from final_read import ends_of, read_from_every_replica, read_partition
+from ledger import Anomaly, Ledger
+from nemesis import ANYWHERE, DISK_RESERVE_BYTES, WITH_MACHINES, Nemesis
+from nodes import PATIENCE_S, Cluster, wait_until
+from readers import EndAsker, Fetcher, Subscriber
+from writers import ConditionalWriter, IdempotentWriter, PlainWriter, StreamWriter, TopicSequenceWriter
+
+# Topics and their records live so many rounds; then every replica is read, and new ones begin.
+ROUNDS_PER_SEASON = 5
+PARTITIONS = {"orders": 4, "trimmed": 2}
+# How long the workload has, after all is well, to finish what it waits for, and readers to reach the ends.
+SETTLE_S = 90
+
+
+class Season:
+    """Topics of their own, and everybody who works on them."""
+
+    def __init__(self, cluster, number, seed):
+        self.cluster = cluster
+        self.ledger = Ledger()
+        self._seed = random.Random(seed)
+        self.topics = {f"{name}-{number}": count for name, count in PARTITIONS.items()}
+        for name, count in self.topics.items():
+            cluster.nodes[0].client.create_topic(name, count)
+        orders, trimmed = self.topics
+        self.writers = [
+            self._worker(kind, topic)
+            for topic, kinds in (
+                (orders, (IdempotentWriter, IdempotentWriter, TopicSequenceWriter, StreamWriter, StreamWriter)),
+                (orders, (PlainWriter, ConditionalWriter)),
+                (trimmed, (IdempotentWriter, PlainWriter)),
+            )
+            for kind in kinds
+        ]
+        self.readers = [self._worker(kind, topic) for topic in self.topics for kind in (Subscriber, Fetcher, EndAsker)]
+        self.readers.append(self._worker(Subscriber, orders))
+        self.administrator = Administrator(
+            cluster, self.ledger, self._draw(), f"side-{number}-", trimmed, self.topics[trimmed]
+        )
+
+    def _draw(self):
+        return self._seed.randrange(1 << 32)
+
+    def _worker(self, kind, topic):
+        return kind(self.cluster, self.ledger, self._draw(), topic, self.topics[topic])
+
+    @property
+    def workers(self):
+        return [*self.writers, *self.readers, self.administrator]
+
+    def resume(self):
+        for worker in self.workers:
+            worker.resume()
+
+    def settle(self):
+        """Writers finish what they wait for and rest; readers reach the ends. The ends, or None with anomalies told."""
+        quiet = [*self.writers, self.administrator]
+        for worker in quiet:
+            worker.pause()
+        try:
+            wait_until("all writers have their answers", lambda: all(w.is_resting for w in quiet), SETTLE_S)
+        except AssertionError:
+            names = [worker.name for worker in quiet if not worker.is_resting]
+            self.ledger.report("stuck", f"{SETTLE_S} s after all was well these still wait: {names}")
+            return None
+        if self.ledger.anomalies:
+            return None
+        self.administrator.verify()
+        client = self.cluster.nodes[0].client
+        ends = {topic: ends_of(client, topic, count) for topic, count in self.topics.items()}
+
+        def behind():
+            return [str(cursor) for reader in self.readers for cursor in reader.lagging(ends[reader.topic])]
+
+        try:
+            wait_until("all readers have reached the ends", lambda: not behind(), SETTLE_S)
+        except AssertionError:
+            self.ledger.report("stuck", f"readers do not reach the ends {ends}: {behind()}")
+        return ends
+
+    def end(self):
+        for worker in self.workers:
+            worker._ending.set()
+        for worker in self.workers:
+            worker.end()
+
+    def delete_topics(self):
+        for name in self.topics:
+            request = admin_pb2.DeleteTopicRequest(topic={"name": name})
+            self.cluster.nodes[0].client.admin.DeleteTopic(request, timeout=PATIENCE_S)
+
+
+class Torture:
+    def __init__(self, options, directory):
+        self._options = options
+        self._directory = directory
+        self._random = random.Random(options.seed)
+        self._lives = 0
+        self._seasons = 0
+        self._cluster = self._machines = self._season = self._nemesis = None
+        self._why_no_machines = machinery.why_impossible()
+        self.round = 0
+
+    def run(self):
+        faults = dict(ANYWHERE)
+        if self._why_no_machines:
+            print(f"skipped, {self._why_no_machines}: {', '.join(WITH_MACHINES)}", flush=True)
+        else:
+            faults.update(WITH_MACHINES)
+        if self._options.fault:
+            faults = {name: 1 for name in self._options.fault.split(",")}
+        deadline = time.monotonic() + self._options.minutes * 60
+        while self.round < self._options.rounds and time.monotonic() < deadline:
+            self.round += 1
+            if self._cluster is None:
+                self._found_cluster()
+            if self._season is None:
+                self._begin_season()
+            fault = self._random.choices(list(faults), weights=list(faults.values()))[0]
+            anomalies = self._one_round(fault)
+            if anomalies:
+                return anomalies
+            if self._nemesis.wiped or self.round % ROUNDS_PER_SEASON == 0:
+                self._end_season()
+            if self._nemesis.wiped:
+                self.close()
+        return []
+
+    def _found_cluster(self):
+        self._lives += 1
+        directory = self._directory / f"cluster{self._lives}"
+        directory.mkdir()
+        settings = {"storage": {"disk_reserve": f"{DISK_RESERVE_BYTES >> 20}MiB"}, "tls": {"insecure": "true"}}
+        places = None
+        if not self._why_no_machines:
+            self._machines = machinery.Machines(directory, self._options.nodes)
+            places = self._machines.places
+        self._cluster = Cluster(self._options.nodes, settings=settings, places=places)
+        self._nemesis = Nemesis(self._cluster, self._machines, self._random, {})
+        self._cluster.start()
+        self._cluster.init()
+        self._nemesis.wait_until_healthy()
+
+    def _begin_season(self):
+        self._seasons += 1
+        self._season = Season(self._cluster, self._seasons, self._random.random())
+        self._nemesis.topics = self._season.topics
+
+    def _one_round(self, fault):
+        season, nemesis = self._season, self._nemesis
+        ledger = season.ledger
+        before = ledger.acknowledged
+        season.resume()
+        wait_until(
+            "records are acknowledged", lambda: ledger.anomalies or ledger.acknowledged > before + 300, timeout_s=SETTLE_S
+        )
+        ledger.begin_interval()
+        print(f"round {self.round}: {fault} ...", end="\r" if sys.stdout.isatty() else "\n", flush=True)
+        what = nemesis.strike(fault)
+        healing = time.monotonic()
+        nemesis.heal()
+        try:
+            nemesis.wait_until_healthy()
+        except AssertionError as problem:
+            ledger.report("unhealthy", str(problem))
+            return self._anomalies([])
+        healthy_s = time.monotonic() - healing
+        gap_s = ledger.end_interval()
+        ends = season.settle()
+        if ends is None:
+            return self._anomalies([])
+        began = time.monotonic()
+        client = self._random.choice(self._cluster.nodes).client
+        readings = [
+            read_partition(client, topic, partition, end) for topic in ends for partition, end in enumerate(ends[topic])
+        ]
+        anomalies = self._anomalies(check(ledger, readings))
+        print(
+            f"round {self.round}: {what} | no acknowledgement for {gap_s:.1f} s | {ledger.acknowledged - before} records "
+            f"acknowledged | healthy after {healthy_s:.1f} s | {sum(len(r.records) for r in readings)} read in "
+            f"{time.monotonic() - began:.1f} s",
+            flush=True,
+        )
+        return anomalies
+
+    def _anomalies(self, found):
+        self._nemesis.look_for_crashes()
+        return [Anomaly("crash", text) for text in self._nemesis.crashes] + self._season.ledger.anomalies + found
+
+    def _end_season(self):
+        """Every replica in turn leads and is read: they have to be the same."""
+        season, self._season = self._season, None
+        season.end()
+        if not self._nemesis.wiped:
+            differences = read_from_every_replica(self._cluster, season.topics)
+            if differences:
+                raise AnomaliesFound([Anomaly("divergent value", text) for text in differences])
+            season.delete_topics()
+
+    def close(self):
+        if self._season is not None:
+            self._season.end()
+        if self._cluster is not None:
+            self._cluster.close()
+        if self._machines is not None:
+            self._machines.close()
+        self._cluster = self._machines = self._season = None
+
+    def keep(self):
+        """Ends the nodes and keeps what they leave behind."""
+        kept = pathlib.Path(tempfile.mkdtemp(prefix="flotilla_torture_evidence_"))
+        if self._season is not None:
+            for worker in self._season.workers:
+                worker._ending.set()
+        if self._cluster is not None:
+            for node in self._cluster.all_nodes:
+                node.close()
+            for node in self._cluster.all_nodes:
+                shutil.copy(node.log_file, kept)
+                shutil.copy(node.config_file, kept)
+                shutil.copytree(node.data_dir, kept / node.data_dir.name)
+        return kept
+
+
+class AnomaliesFound(Exception):
+    def __init__(self, anomalies):
+        super().__init__(f"{len(anomalies)} anomalies")
+        self.anomalies = anomalies
+
+
+def options_of(arguments):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
+    parser.add_argument("--minutes", type=float, default=1e6, help="no new round after that")
+    parser.add_argument("--nodes", type=int, default=3, choices=(3, 5))
+    parser.add_argument("--fault", help="only these faults, separated by commas: " + ", ".join({**ANYWHERE, **WITH_MACHINES}))
+    return parser.parse_args(arguments)
+
+
+def main():
+    options = options_of(sys.argv[1:])
+    if "--seed" not in sys.argv:
+        sys.argv += ["--seed", str(options.seed)]  # the same one after entering the namespaces
+    if machinery.why_impossible() is None:
+        machinery.reenter_in_own_namespaces()
+    print(f"seed {options.seed}, {options.nodes} nodes", flush=True)
+    with tempfile.TemporaryDirectory(prefix="flotilla_torture_", ignore_cleanup_errors=True) as directory:
+        torture = Torture(options, pathlib.Path(directory))
+        try:
+            anomalies = torture.run()
+        except AnomaliesFound as found:
+            anomalies = found.anomalies
+        except AssertionError as problem:
+            anomalies = [Anomaly("unhealthy", str(problem))]
+        if anomalies:
+            print(f"\nseed {options.seed}, round {torture.round}: {len(anomalies)} anomalies")
+            for anomaly in anomalies[:30]:
+                print(f"  {anomaly}")
+            print(f"logs and data are kept in {torture.keep()}", flush=True)
+            os._exit(1)  # threads may hang in calls to nodes that are gone
+        torture.close()
+    print(f"{torture.round} rounds, no anomaly (seed {options.seed})", flush=True)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
