@@ -181,7 +181,9 @@ void CallBoard::PassOn(uint64_t id, const Leader& leader) {
                           .With("leader_address", node->description.client_address)
                           .With("leader_epoch", leader.epoch.value()));
   }
-  const Duration left = std::max<Duration>(around_.time.Until(call.deadline), around_.time.tick());
+  Duration left = std::max<Duration>(around_.time.Until(call.deadline), around_.time.tick());
+  // A leader that is frozen answers nobody, and another may have taken its place: what does no harm twice is asked for again.
+  if (call.method->repeatable(call.request)) left = std::min(left, limits::kRepeatAfter);
   internal::v1::ForwardCallRequest request;
   internal::v1::CallContext& context = *request.mutable_context();
   context.set_origin_node_id(around_.self.value());

@@ -99,6 +99,7 @@ void Fetches::Begin(uint64_t ticket, const v1::FetchRequest& request, const Call
     part.result.topic = wanted.topic();
     part.result.partition = wanted.partition();
     part.max_bytes = wanted.max_bytes() <= 0 ? fetch.max_bytes : std::min<size_t>(static_cast<size_t>(wanted.max_bytes()), fetch.max_bytes);
+    part.max_bytes = std::min(part.max_bytes, partition::limits::kFetchBytesMax);
     const Result<partition::StartPosition> start = StartOf(wanted.start());
     const Result<metadata::PartitionKey> key = FindPartition(wanted.topic(), wanted.partition(), image);
     if (!start.ok() || !key.ok()) {

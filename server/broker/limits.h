@@ -23,6 +23,9 @@ inline constexpr size_t kRequestItemsMax = 1000;
 // milliseconds, a host that is down may never answer.
 inline constexpr Duration kForwardConnectMax = std::chrono::milliseconds(200);
 
+// A call that was passed on and does no harm twice is asked for again after so long.
+inline constexpr Duration kRepeatAfter = std::chrono::seconds(5);
+
 // --- Fetch
 inline constexpr size_t kFetchBytesDefault = kMiB;
 // For clients that raised what they can receive; others ask for 3 MiB at most.

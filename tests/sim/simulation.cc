@@ -149,7 +149,7 @@ class Simulation {
             << core->applied() << " of " << core->log().last() << " of term " << core->term();
         return std::move(out).str();
       }
-      // Its last acknowledgement may be on its way still, and what it answers counts as long.
+      // Until its last acknowledgement arrives, the leader rightly counts the entry as on its way.
       const LogIndex heard = HeardBy(leading, replica);
       if (heard != core->log().last()) {
         out << "is at " << other->applied() << ", and the leader has heard of no more than " << heard;

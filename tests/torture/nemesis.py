@@ -23,6 +23,7 @@ ANYWHERE = {
     "restart_one": 2,
     "restart_all_in_turn": 2,
     "transfers": 2,
+    "storm": 4,
     "wipe": 1,
 }
 WITH_MACHINES = {
@@ -202,6 +203,29 @@ class Nemesis:
             except grpc.RpcError:
                 refused += 1
         return f"{done} done, {refused} refused"
+
+    def storm(self):
+        """Everything at once: nodes die, sleep, come back and lose links to each other, two steps a second."""
+        steps = self._random.randint(8, 25)
+        for _ in range(steps):
+            node = self._draw()[0]
+            other = self._random.choice(self._cluster.others(node))
+            turn = self._random.random()
+            if not node.running:
+                self.look_for_crashes()
+                node.start()
+            elif node._paused:
+                node.resume()
+            elif turn < 0.3:
+                node.kill()
+            elif turn < 0.5:
+                node.pause()
+            elif turn < 0.7 and self._machines:
+                self._machines.cut(node.place, other.place)
+            elif turn < 0.85 and self._machines:
+                self._machines.heal()
+            self._last(0, 1)
+        return f"{steps} steps"
 
     def wipe(self):
         """A disk is lost. Its node comes back as a new one; the old one's replicas are gone for good, so this is the last

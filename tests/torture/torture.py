@@ -12,6 +12,7 @@ import os
 import pathlib
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -38,6 +39,7 @@ ROUNDS_PER_SEASON = 5
 PARTITIONS = {"orders": 4, "trimmed": 2}
 # How long the workload has, after all is well, to finish what it waits for, and readers to reach the ends.
 SETTLE_S = 90
+ANOMALIES_SHOWN = 30
 
 
 class Season:
@@ -108,7 +110,7 @@ class Season:
 
     def end(self):
         for worker in self.workers:
-            worker._ending.set()
+            worker.abandon()
         for worker in self.workers:
             worker.end()
 
@@ -166,7 +168,8 @@ class Torture:
         self._cluster = Cluster(self._options.nodes, settings=settings, places=places)
         self._nemesis = Nemesis(self._cluster, self._machines, self._random, {})
         self._cluster.start()
-        self._cluster.init()
+        # Seeds that were asked before they listened count as silent for a moment.
+        wait_until("the cluster is founded", self._cluster.init)
         self._nemesis.wait_until_healthy()
 
     def _begin_season(self):
@@ -237,9 +240,6 @@ class Torture:
     def keep(self):
         """Ends the nodes and keeps what they leave behind."""
         kept = pathlib.Path(tempfile.mkdtemp(prefix="flotilla_torture_evidence_"))
-        if self._season is not None:
-            for worker in self._season.workers:
-                worker._ending.set()
         if self._cluster is not None:
             for node in self._cluster.all_nodes:
                 node.close()
@@ -248,6 +248,14 @@ class Torture:
                 shutil.copy(node.config_file, kept)
                 shutil.copytree(node.data_dir, kept / node.data_dir.name)
         return kept
+
+    def abandon(self):
+        """Everything is gone afterwards, also what hangs in calls to nodes that do not answer."""
+        if self._season is not None:
+            for worker in self._season.workers:
+                worker.abandon()
+        self._season = None
+        self.close()
 
 
 class AnomaliesFound(Exception):
@@ -273,23 +281,29 @@ def main():
     if machinery.why_impossible() is None:
         machinery.reenter_in_own_namespaces()
     print(f"seed {options.seed}, {options.nodes} nodes", flush=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))  # what is below cleans up
     with tempfile.TemporaryDirectory(prefix="flotilla_torture_", ignore_cleanup_errors=True) as directory:
         torture = Torture(options, pathlib.Path(directory))
         try:
-            anomalies = torture.run()
-        except AnomaliesFound as found:
-            anomalies = found.anomalies
-        except AssertionError as problem:
-            anomalies = [Anomaly("unhealthy", str(problem))]
-        if anomalies:
-            print(f"\nseed {options.seed}, round {torture.round}: {len(anomalies)} anomalies")
-            for anomaly in anomalies[:30]:
-                print(f"  {anomaly}")
-            print(f"logs and data are kept in {torture.keep()}", flush=True)
-            os._exit(1)  # threads may hang in calls to nodes that are gone
-        torture.close()
-    print(f"{torture.round} rounds, no anomaly (seed {options.seed})", flush=True)
-    os._exit(0)
+            anomalies = run(torture)
+            if anomalies:
+                print(f"\nseed {options.seed}, round {torture.round}: {len(anomalies)} anomalies")
+                for anomaly in anomalies[:ANOMALIES_SHOWN]:
+                    print(f"  {anomaly}")
+                print(f"logs and data are kept in {torture.keep()}", flush=True)
+        finally:
+            torture.abandon()
+    print(f"{torture.round} rounds, {len(anomalies)} anomalies (seed {options.seed})", flush=True)
+    os._exit(1 if anomalies else 0)  # threads may hang in calls to nodes that are gone
+
+
+def run(torture):
+    try:
+        return torture.run()
+    except AnomaliesFound as found:
+        return found.anomalies
+    except AssertionError as problem:  # of something that was waited for
+        return [Anomaly("unhealthy", str(problem))]
 
 
 if __name__ == "__main__":

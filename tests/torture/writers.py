@@ -52,9 +52,13 @@ class Worker:
     def ending(self):
         return self._ending.is_set()
 
-    def end(self):
+    def abandon(self):
+        """Asks it to end; whatever it meets from now on is no anomaly."""
         self._ending.set()
         self._going.set()
+
+    def end(self):
+        self.abandon()
         self._thread.join(timeout=30)
         for client in self._clients:
             client.close()

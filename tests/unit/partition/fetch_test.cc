@@ -65,6 +65,7 @@ TEST_F(FetchTest, TellsBothEndsAndWhereItBegan) {
 
 TEST_F(FetchTest, OutsideOfTheLogBothEndsAreNamed) {
   const uint64_t token = cluster.Fetch(1, {.start = Offset{7}});
+  cluster.Settle();  // it makes sure that it leads before it says so
   EXPECT_EQ(cluster.Fetched(1, token), "OFFSET_OUT_OF_RANGE");
   const Status& status = cluster.node(1).sinks.fetched.at(token).status;
   EXPECT_EQ(status.Detail("log_start_offset"), "0");

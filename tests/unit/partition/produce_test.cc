@@ -266,11 +266,17 @@ TEST(ProduceTest, ADuplicateOfABatchOnItsWayWaitsForIt) {
 TEST(ProduceTest, AGapAnOldEpochAndAnUnknownProducerEachHaveTheirError) {
   PartitionCluster cluster(1);
   cluster.WaitForLeader();
-  EXPECT_EQ(cluster.Produced(1, cluster.ProduceSequence(1, 9)), "UNKNOWN_PRODUCER");
+  // Refusals for what the log lacks are told when it is sure that this replica leads.
+  const uint64_t unknown = cluster.ProduceSequence(1, 9);
+  cluster.Settle();
+  EXPECT_EQ(cluster.Produced(1, unknown), "UNKNOWN_PRODUCER");
   cluster.ProduceSequence(1, 0, 1, 1);
   cluster.Settle();
-  EXPECT_EQ(cluster.Produced(1, cluster.ProduceSequence(1, 2, 1, 1)), "OUT_OF_ORDER");
-  EXPECT_EQ(cluster.Produced(1, cluster.ProduceSequence(1, 0, 1, 0)), "FENCED");
+  const uint64_t gap = cluster.ProduceSequence(1, 2, 1, 1);
+  const uint64_t old = cluster.ProduceSequence(1, 0, 1, 0);
+  cluster.Settle();
+  EXPECT_EQ(cluster.Produced(1, gap), "OUT_OF_ORDER");
+  EXPECT_EQ(cluster.Produced(1, old), "FENCED");
 }
 
 TEST(ProduceTest, WhenOneOfSeveralFailsThoseBehindItFailToo) {
@@ -332,7 +338,9 @@ TEST(ProduceTest, ALeaderThatComesBackHasForgottenWhatItProposedInVain) {
   ASSERT_TRUE(cluster.host(other).TransferLeadership(kGroup, {NodeId{1}, 1}).ok());
   cluster.Ticks(5);
   ASSERT_EQ(cluster.WaitForLeader(), 1u);
-  EXPECT_EQ(cluster.Produced(1, cluster.ProduceSequence(1, 3)), "UNKNOWN_PRODUCER");
+  const uint64_t unknown = cluster.ProduceSequence(1, 3);
+  cluster.Settle();
+  EXPECT_EQ(cluster.Produced(1, unknown), "UNKNOWN_PRODUCER");
   const uint64_t again = cluster.ProduceSequence(1, 0);
   cluster.Settle();
   EXPECT_EQ(cluster.Produced(1, again), "OK at 0");
