@@ -159,7 +159,7 @@ void MetadataController::AnswerWhenCertain(Waiting waiting) {
   const uint64_t id = next_id_++;
   const Status status = log_.ConfirmLeadership(id, *this);
   if (!status.ok()) return waiting.sink->OnAnswer(waiting.token, {status, {}, {}});
-  confirming_.emplace(id, std::move(waiting));
+  confirming_.emplace(id, Confirming{leading_->term, std::move(waiting)});
 }
 
 void MetadataController::OnProposal(uint64_t id, const Status& outcome,
@@ -187,9 +187,11 @@ void MetadataController::OnProposal(uint64_t id, const Status& outcome,
 void MetadataController::OnRead(uint64_t id, const Status& status, LogIndex /*index*/) {
   const auto at = confirming_.find(id);
   CHECK(at != confirming_.end()) << id;
-  const Waiting waiting = std::move(at->second);
+  const auto [term, waiting] = std::move(at->second);
   confirming_.erase(at);
-  waiting.sink->OnAnswer(waiting.token, status.ok() ? waiting.answer : Answer{NothingDone(), {}, {}});
+  // A read that began on a leader is also released when another one leads by then: OK alone does not say who we are.
+  const bool led = leading_ && leading_->term == term;
+  waiting.sink->OnAnswer(waiting.token, status.ok() && led ? waiting.answer : Answer{NothingDone(), {}, {}});
 }
 
 // --- leadership

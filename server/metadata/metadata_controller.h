@@ -145,7 +145,12 @@ class MetadataController final : public MetadataListener, public raft::ProposalS
   LivenessTracker liveness_;
   uint64_t next_id_ = 1;
   std::map<uint64_t, Pending> pending_;     // by id, which is the order in the log
-  std::map<uint64_t, Waiting> confirming_;  // by the id of their read
+  // By the id of their read, with the term in which the answer was found.
+  struct Confirming {
+    Term term;
+    Waiting waiting;
+  };
+  std::map<uint64_t, Confirming> confirming_;
 };
 
 // Living nodes that are not in group 0's configuration: they should learn. Pure.

@@ -108,29 +108,40 @@ void Partition::Tick(raft::Tick now) {
 void Partition::Trim(Offset log_start, uint64_t token, TrimSink& sink) {
   if (Status status = context_.MayServe(); !status.ok())
     return sink.OnTrimmed(token, status, machine_.log_start());
-  if (log_start > machine_.high_watermark()) {
-    return sink.OnTrimmed(
-        token,
-        Status(Reason::kOffsetOutOfRange,
-               "the log cannot begin at " + std::to_string(log_start.value()) + ", it ends at " +
-                   std::to_string(machine_.high_watermark().value()) + "; give at most that")
-            .With("offset", log_start.value())
-            .With("log_start_offset", machine_.log_start().value())
-            .With("high_watermark", machine_.high_watermark().value()),
-        machine_.log_start());
-  }
   if (log_start <= machine_.log_start()) return sink.OnTrimmed(token, {}, machine_.log_start());
   const uint64_t number = next_trim_++;
-  trims_.emplace(number, TrimCall{.sink = &sink, .token = token});
-  const raft::Proposal proposal{.kind = storage::EntryKind::kTrim, .payload = EncodeTrim(log_start)};
-  const Result<LogIndex> index = context_.handle.Propose(proposal, number, *this);
-  if (index.ok()) return;
-  trims_.erase(number);
-  sink.OnTrimmed(token, index.status(), machine_.log_start());
+  trims_.emplace(number, TrimCall{.sink = &sink, .token = token, .log_start = log_start, .term = machine_.leadership().term});
+  if (log_start <= machine_.high_watermark()) return ProposeTrim(number);
+  // Beyond the end, as far as this replica knows. A leader that was deposed and has not heard of it must not say so.
+  if (const Status asked = context_.handle.ReadIndex(number, *this); !asked.ok()) AnswerTrim(number, asked);
 }
 
-void Partition::OnProposal(uint64_t token, const Status& status, const storage::EntryHeader& /*header*/) {
+void Partition::OnRead(uint64_t token, const Status& status, LogIndex /*index*/) {
   const auto found = trims_.find(token);
+  if (found == trims_.end()) return;
+  const bool led = status.ok() && context_.MayServe().ok() && machine_.leadership().term == found->second.term;
+  if (!led) {
+    return AnswerTrim(token, Status(Reason::kNoLeader, "this replica lost the leadership while it made sure of it; nothing was trimmed"));
+  }
+  const Offset log_start = found->second.log_start;
+  if (log_start <= machine_.high_watermark()) return ProposeTrim(token);
+  AnswerTrim(token, Status(Reason::kOffsetOutOfRange, "the log cannot begin at " + std::to_string(log_start.value()) + ", it ends at " +
+                                                          std::to_string(machine_.high_watermark().value()) + "; give at most that")
+                        .With("offset", log_start.value())
+                        .With("log_start_offset", machine_.log_start().value())
+                        .With("high_watermark", machine_.high_watermark().value()));
+}
+
+void Partition::ProposeTrim(uint64_t number) {
+  const raft::Proposal proposal{.kind = storage::EntryKind::kTrim, .payload = EncodeTrim(trims_.at(number).log_start)};
+  const Result<LogIndex> index = context_.handle.Propose(proposal, number, *this);
+  if (!index.ok()) AnswerTrim(number, index.status());
+}
+
+void Partition::OnProposal(uint64_t token, const Status& status, const storage::EntryHeader& /*header*/) { AnswerTrim(token, status); }
+
+void Partition::AnswerTrim(uint64_t number, const Status& status) {
+  const auto found = trims_.find(number);
   if (found == trims_.end()) return;
   const TrimCall call = found->second;
   trims_.erase(found);

@@ -45,7 +45,7 @@ struct PartitionStatus {
   Status fault;
 };
 
-class Partition final : private PartitionMachine::Observer, private raft::ProposalSink {
+class Partition final : private PartitionMachine::Observer, private raft::ProposalSink, private raft::ReadSink {
  public:
   Partition(const Surroundings& surroundings, const PartitionOptions& options, const PartitionConfig& config);
   // The group is closed. Whoever still waits is answered: produce calls with OUTCOME_UNKNOWN, fetches with
@@ -96,6 +96,8 @@ class Partition final : private PartitionMachine::Observer, private raft::Propos
   struct TrimCall {
     TrimSink* sink;
     uint64_t token;
+    Offset log_start;  // asked for
+    Term term;         // in which it was taken
   };
   struct Wake;      // a look at what moved, posted
   struct CutPlace;  // where the log may be cut: asked on a reader, answered here
@@ -105,6 +107,10 @@ class Partition final : private PartitionMachine::Observer, private raft::Propos
   void OnAdvanced() override { PostWake(); }
   void OnLeadership() override;
   void OnFault() override { PostWake(); }
+  void ProposeTrim(uint64_t number);
+  void AnswerTrim(uint64_t number, const Status& status);
+  // raft::ReadSink: of trims beyond the end, which only a leader that is sure of it may refuse.
+  void OnRead(uint64_t token, const Status& status, LogIndex index) override;
   // raft::ProposalSink: of trims.
   void OnProposal(uint64_t token, const Status& status, const storage::EntryHeader& header) override;
 

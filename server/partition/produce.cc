@@ -284,13 +284,16 @@ void ProducePath::RefuseSurely(uint64_t number, const Status& refusal) {
   const bool by_log = kind == Refusal::kOutOfOrder || kind == Refusal::kUnknownProducer || kind == Refusal::kOffsetMismatch;
   if (!by_log) return Fail(call, refusal);
   call->second.refusal = refusal;
+  call->second.term = context_.machine.leadership().term;
   if (const Status asked = context_.handle.ReadIndex(number, *this); !asked.ok()) Fail(call, asked);
 }
 
 void ProducePath::OnRead(uint64_t token, const Status& status, LogIndex /*index*/) {
   const auto call = calls_.find(token);
   if (call == calls_.end() || call->second.answered) return;
-  if (status.ok()) return Fail(call, call->second.refusal);
+  // A read that began on a leader is also released when another one leads by then: OK alone does not say who we are.
+  const bool led = context_.MayServe().ok() && context_.machine.leadership().term == call->second.term;
+  if (status.ok() && led) return Fail(call, call->second.refusal);
   Fail(call, Status(Reason::kNoLeader, "this replica lost the leadership while it made sure of it; nothing was appended"));
 }
 

@@ -1,5 +1,5 @@
-"""An administrator who knows exactly what he did: creates, grows, configures, deletes and trims, and finds it so, through
-whatever node."""
+"""An administrator who knows exactly what he did: creates, grows, configures, deletes, trims, and finds it so through
+any node."""
 import time
 import uuid
 
@@ -9,7 +9,7 @@ from brokers import error_of
 from calls import reason_name, text_of
 from flotilla.v1 import admin_pb2, cluster_pb2, consume_pb2, errors_pb2
 from nodes import wait_until
-from writers import STUCK_AFTER_S, Worker
+from writers import STUCK_AFTER_S, Violation, Worker
 
 SIDE_TOPICS = 6
 _CONFIG = "record_bytes_max"
@@ -41,7 +41,10 @@ class Administrator(Worker):
 
     def verify(self):
         """The topics there are, as any node lists them, against those that there have to be."""
-        listed = self._call("ListTopics", admin_pb2.ListTopicsRequest(name_prefix=self._prefix))
+        try:
+            listed = self._call("ListTopics", admin_pb2.ListTopicsRequest(name_prefix=self._prefix))
+        except (Refused, Violation) as problem:
+            return self._ledger.report("unhealthy", str(problem))
         found = {topic.topic.name: topic.partition_count for topic in listed.topics}
         expected = {name: count for name, (count, _) in self._topics.items()}
         if found != expected:
@@ -63,7 +66,7 @@ class Administrator(Worker):
             if error.retry == errors_pb2.RETRY_NEVER:
                 raise Refused(error)
             if time.monotonic() > deadline or self.ending:
-                raise RuntimeError(f"{method} has no answer for {STUCK_AFTER_S} s, last: {text_of(error)}")
+                raise Violation("stuck", f"{method} has no answer for {STUCK_AFTER_S} s, last: {text_of(error)}")
             time.sleep(0.05)
 
     def _change(self, what, method, request):
@@ -130,7 +133,9 @@ class Administrator(Worker):
             return self._ledger.report("stale read", f"{name} was created, {client.address} says: {refused}")
         found = next(int(entry.value) for entry in entries if entry.name == _CONFIG)
         if topic.partition_count < count:
-            self._ledger.report("stale read", f"{name} has {count} partitions; {client.address} found {topic.partition_count}")
+            self._ledger.report(
+                "stale read", f"{name} has {count} partitions; {client.address} found {topic.partition_count}"
+            )
         if value is not None and found != value:
             self._ledger.report("stale read", f"{_CONFIG} of {name} is {value}; {client.address} found {found}")
 
@@ -158,7 +163,11 @@ class Administrator(Worker):
             )
         except Refused as refused:
             what = reason_name(refused.error)
-            return self._ledger.report("outcome honesty", f"{what} for a trim of {topic}/{partition} to {before}, {end} "
-                                       f"was acknowledged: {refused}")
+            return self._ledger.report(
+                "outcome honesty",
+                f"{what} for a trim of {topic}/{partition} to {before}, {end} was acknowledged: {refused}",
+            )
         if answer.log_start_offset > self._ledger.trim_asked(topic, partition):
-            self._ledger.report("lost write", f"{topic}/{partition} begins at {answer.log_start_offset}, asked: {before}")
+            self._ledger.report(
+                "lost write", f"{topic}/{partition} begins at {answer.log_start_offset}, asked: {before}"
+            )

@@ -106,7 +106,9 @@ class _Partition:
             if offset >= self._reading.log_start and self._at.get(offset) != identity:
                 there = self._at.get(offset)
                 what = "nothing" if offset not in self._at else self._ledger.describe(there)
-                self._report("lost read", f"offset {offset}: read was {self._ledger.describe(identity)}; there is {what}")
+                self._report(
+                    "lost read", f"offset {offset}: read was {self._ledger.describe(identity)}; there is {what}"
+                )
 
     def _order_of_writers(self):
         last = {}  # writer: (batch, index)
@@ -124,7 +126,8 @@ class _Partition:
                 continue
             if before >= (number, index):
                 self._report(
-                    "write order", f"offset {offset}: {batch}, record {index}, after batch {before[0]} record {before[1]}"
+                    "write order",
+                    f"offset {offset}: {batch}, record {index}, after batch {before[0]} record {before[1]}",
                 )
             elif batch.partition is not None and index == 0 and batch.previous and batch.previous.number != before[0]:
                 self._report("write order", f"offset {offset}: {batch}; left out before it: {batch.previous}")

@@ -5,10 +5,15 @@ import grpc
 
 from calls import REQUIRE_LEADER, text_of
 from checker import Reading
-from flotilla.v1 import cluster_pb2, consume_pb2
+from flotilla.v1 import cluster_pb2, consume_pb2, errors_pb2
 from nodes import PATIENCE_S, wait_until
 
 BYTES_PER_FETCH = 8 << 20
+NO_REPLICA = "no replica"
+
+
+class LedByAnother(Exception):
+    pass
 
 
 def ends_of(client, topic, partitions):
@@ -28,7 +33,7 @@ def ends_of(client, topic, partitions):
 
 
 def read_partition(client, topic, partition, end, metadata=None):
-    """A Reading of all there is up to `end`."""
+    """A Reading of all there is up to `end`. LedByAnother: only with REQUIRE_LEADER."""
     records = []
     log_start = position = None
     deadline = time.monotonic() + PATIENCE_S
@@ -40,6 +45,8 @@ def read_partition(client, topic, partition, end, metadata=None):
         try:
             fetched = client.consume.Fetch(request, timeout=10, metadata=metadata).partitions[0]
             problem = text_of(fetched.error) if fetched.HasField("error") else None
+            if fetched.error.reason == errors_pb2.ERROR_REASON_NOT_LEADER:
+                raise LedByAnother(problem)
         except grpc.RpcError as failure:
             problem = f"{failure.code()}: {failure.details()}"
         if problem is None:
@@ -63,9 +70,12 @@ def read_from_every_replica(cluster, topics):
         for partition in range(partitions):
             first = None
             for node in cluster.nodes:
-                reading = _read_from(cluster, node, topic, partition, ends[partition])
-                if reading is None:
-                    continue  # it has no replica
+                reading = wait_until(
+                    f"node {node.number} leads {topic}/{partition} for as long as it takes to read it",
+                    lambda: _read_from(cluster, node, topic, partition, ends[partition]),
+                )
+                if reading is NO_REPLICA:
+                    continue
                 if first is not None and reading != first:
                     differences.append(
                         f"{topic}/{partition}: node {node.number} has {_first_difference(reading, first)}"
@@ -75,6 +85,7 @@ def read_from_every_replica(cluster, topics):
 
 
 def _read_from(cluster, node, topic, partition, end):
+    """NO_REPLICA; None when another node took over meanwhile: leaders go home by themselves."""
     node_id = node.client.cluster.GetServerInfo(cluster_pb2.GetServerInfoRequest(), timeout=5).node_id
     quorum_request = cluster_pb2.GetQuorumRequest(partition={"topic": {"name": topic}, "partition": partition})
     members = wait_until(
@@ -82,7 +93,7 @@ def _read_from(cluster, node, topic, partition, end):
         lambda: node.client.cluster.GetQuorum(quorum_request, timeout=5).members,
     )
     if node_id not in [member.node_id for member in members]:
-        return None
+        return NO_REPLICA
     request = cluster_pb2.TransferLeadershipRequest(
         partition={"topic": {"name": topic}, "partition": partition}, to_node_id=node_id
     )
@@ -90,13 +101,18 @@ def _read_from(cluster, node, topic, partition, end):
         f"node {node.number} leads {topic}/{partition}",
         lambda: node.client.cluster.TransferLeadership(request, timeout=5).leader_node_id == node_id,
     )
-    return read_partition(node.client, topic, partition, end, metadata=REQUIRE_LEADER)
+    try:
+        return read_partition(node.client, topic, partition, end, metadata=REQUIRE_LEADER)
+    except LedByAnother:
+        return None
 
 
 def _first_difference(reading, other):
     for mine, theirs in zip(reading.records, other.records):
         if mine != theirs:
-            return f"at offset {mine[0]} {mine[1][:40]!r} (epoch {mine[2]}), another one {theirs[1][:40]!r} at {theirs[0]}"
+            return (
+                f"at offset {mine[0]} {mine[1][:40]!r} (epoch {mine[2]}), another one {theirs[1][:40]!r} at {theirs[0]}"
+            )
     return (
         f"{len(reading.records)} records from {reading.log_start}, another one {len(other.records)} from "
         f"{other.log_start}"

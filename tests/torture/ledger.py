@@ -4,8 +4,8 @@ A record's value names its writer, batch and place in the batch, so that every r
 
     b"3 41 0 ...."      writer 3, its batch 41, the first record of it
 
-Times are of one monotonic clock of this process: `answered < invoked` of two calls means that one ended before the other
-began.
+Times are of one monotonic clock of this process: `answered < invoked` of two calls means that one ended before the
+other began.
 """
 import threading
 import time

@@ -1,5 +1,5 @@
-"""A network and a disk of its own for every node, made of what the kernel has: namespaces, veth pairs, a bridge, nftables,
-ext4 in a file. Root only.
+"""A network and a disk of its own for every node, made of what the kernel has: namespaces, veth pairs, a bridge,
+nftables, ext4 in a file. Root only.
 
     reenter_in_own_namespaces()              # the program begins anew where nobody else sees its links and mounts
     machines = Machines(directory, 3)
@@ -48,7 +48,16 @@ def why_impossible():
     if missing:
         return "not installed: " + ", ".join(missing)
     tried = subprocess.run(
-        ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", "ip link add br0 type bridge && nft -f -"],
+        [
+            "unshare",
+            "--net",
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            "ip link add br0 type bridge && nft -f -",
+        ],
         input=_RULES,
         capture_output=True,
         text=True,

@@ -1,5 +1,5 @@
-"""What is done to the nodes. Every fault is a method that hurts, lasts its time, and says what it did; heal() afterwards
-undoes whatever is left of it.
+"""What is done to the nodes. Every fault is a method that hurts, lasts its time, and says what it did; heal()
+afterwards undoes whatever is left of it.
 
     nemesis.strike("pause")  ->  "pause of node 2 for 6.2 s"
 """
@@ -228,8 +228,8 @@ class Nemesis:
         return f"{steps} steps"
 
     def wipe(self):
-        """A disk is lost. Its node comes back as a new one; the old one's replicas are gone for good, so this is the last
-        thing that is done to a cluster."""
+        """A disk is lost. Its node comes back as a new one; the old one's replicas are gone for good, so this is
+        the last thing that is done to a cluster."""
         victim = self._draw()[0]
         victim.kill()
         victim.wipe()

@@ -3,9 +3,9 @@
     tests/torture/torture.py --rounds 20 --seed 7
     tests/torture/torture.py --rounds 1000 --minutes 60
 
-A round hurts, heals, waits until all is well, reads every partition from its start, and checks it against all that writers
-were told and readers saw. One line per round. The first anomaly ends the run with 1: it prints seed, round and the story of
-the record, and keeps logs and data directories.
+A round hurts, heals, waits until all is well, reads every partition from its start, and checks it against all that
+writers were told and readers saw. One line per round. The first anomaly ends the run with 1: it prints seed, round and
+the story of the record, and keeps logs and data directories.
 """
 import argparse
 import os
@@ -16,12 +16,15 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "cluster"))
 os.environ.setdefault("FLOTILLA_CLUSTER_PATIENCE_S", "60")
 # Nodes are started while gRPC works, which would wait for a quiet moment first. Children begin a program at once.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+
+import grpc
 
 import machines as machinery
 from admin import Administrator
@@ -39,7 +42,7 @@ ROUNDS_PER_SEASON = 5
 PARTITIONS = {"orders": 4, "trimmed": 2}
 # How long the workload has, after all is well, to finish what it waits for, and readers to reach the ends.
 SETTLE_S = 90
-ANOMALIES_SHOWN = 30
+SHOWN_OF_A_KIND = 5
 
 
 class Season:
@@ -92,8 +95,6 @@ class Season:
         except AssertionError:
             names = [worker.name for worker in quiet if not worker.is_resting]
             self.ledger.report("stuck", f"{SETTLE_S} s after all was well these still wait: {names}")
-            return None
-        if self.ledger.anomalies:
             return None
         self.administrator.verify()
         client = self.cluster.nodes[0].client
@@ -183,7 +184,9 @@ class Torture:
         before = ledger.acknowledged
         season.resume()
         wait_until(
-            "records are acknowledged", lambda: ledger.anomalies or ledger.acknowledged > before + 300, timeout_s=SETTLE_S
+            "records are acknowledged",
+            lambda: ledger.anomalies or ledger.acknowledged > before + 300,
+            timeout_s=SETTLE_S,
         )
         ledger.begin_interval()
         print(f"round {self.round}: {fault} ...", end="\r" if sys.stdout.isatty() else "\n", flush=True)
@@ -207,9 +210,9 @@ class Torture:
         ]
         anomalies = self._anomalies(check(ledger, readings))
         print(
-            f"round {self.round}: {what} | no acknowledgement for {gap_s:.1f} s | {ledger.acknowledged - before} records "
-            f"acknowledged | healthy after {healthy_s:.1f} s | {sum(len(r.records) for r in readings)} read in "
-            f"{time.monotonic() - began:.1f} s",
+            f"round {self.round}: {what} | no acknowledgement for {gap_s:.1f} s | "
+            f"{ledger.acknowledged - before} records acknowledged | healthy after {healthy_s:.1f} s | "
+            f"{sum(len(r.records) for r in readings)} read in {time.monotonic() - began:.1f} s",
             flush=True,
         )
         return anomalies
@@ -270,7 +273,9 @@ def options_of(arguments):
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
     parser.add_argument("--minutes", type=float, default=1e6, help="no new round after that")
     parser.add_argument("--nodes", type=int, default=3, choices=(3, 5))
-    parser.add_argument("--fault", help="only these faults, separated by commas: " + ", ".join({**ANYWHERE, **WITH_MACHINES}))
+    parser.add_argument(
+        "--fault", help="only these faults, separated by commas: " + ", ".join({**ANYWHERE, **WITH_MACHINES})
+    )
     return parser.parse_args(arguments)
 
 
@@ -288,13 +293,21 @@ def main():
             anomalies = run(torture)
             if anomalies:
                 print(f"\nseed {options.seed}, round {torture.round}: {len(anomalies)} anomalies")
-                for anomaly in anomalies[:ANOMALIES_SHOWN]:
-                    print(f"  {anomaly}")
+                show(anomalies)
                 print(f"logs and data are kept in {torture.keep()}", flush=True)
         finally:
             torture.abandon()
     print(f"{torture.round} rounds, {len(anomalies)} anomalies (seed {options.seed})", flush=True)
     os._exit(1 if anomalies else 0)  # threads may hang in calls to nodes that are gone
+
+
+def show(anomalies):
+    for kind in dict.fromkeys(anomaly.kind for anomaly in anomalies):  # in the order of finding
+        of_kind = [anomaly for anomaly in anomalies if anomaly.kind == kind]
+        for anomaly in of_kind[:SHOWN_OF_A_KIND]:
+            print(f"  {anomaly}")
+        if len(of_kind) > SHOWN_OF_A_KIND:
+            print(f"  ... {len(of_kind)} of these")
 
 
 def run(torture):
@@ -304,6 +317,8 @@ def run(torture):
         return found.anomalies
     except AssertionError as problem:  # of something that was waited for
         return [Anomaly("unhealthy", str(problem))]
+    except grpc.RpcError as failure:  # of a call to a cluster that had said that it is healthy
+        return [Anomaly("unhealthy", "".join(traceback.format_exception(failure)))]
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Writers: each a thread with connections of its own that writes until it is told to pause or to end, and tells the ledger
-what it was told. Each draws the node for each attempt."""
+"""Writers: each a thread with connections of its own that writes until it is told to pause or to end, and tells the
+ledger what it was told. Each draws the node for each attempt."""
 import random
 import threading
 import time
 
 import grpc
 
-from brokers import Brokers, error_of
+from brokers import Brokers, GaveUp, error_of
 from calls import Client, reason_name, text_of
 from flotilla.v1 import errors_pb2, produce_pb2, records_pb2
 from ledger import nothing_was_applied
@@ -19,6 +19,14 @@ PAUSE_S_MAX = 0.03  # between batches: a steady load and not the machine's limit
 CALL_TIMEOUTS_S = (0.5, 2, 5)
 # No idempotent writer has to wait longer for an acknowledgement, whatever is done to the nodes.
 STUCK_AFTER_S = 120
+
+
+class Violation(Exception):
+    """Ends a worker that cannot go on; `kind` as in the ledger."""
+
+    def __init__(self, kind, text):
+        super().__init__(text)
+        self.kind = kind
 
 
 class Worker:
@@ -76,6 +84,9 @@ class Worker:
                 if self.ending:
                     return
                 self.turn()
+        except Violation as violation:
+            if not self.ending:
+                self._ledger.report(violation.kind, f"{self.name}: {violation}")
         except Exception as problem:  # whatever it is, the round has to tell it
             if not self.ending:
                 self._ledger.report("broken worker", f"{self.name}: {type(problem).__name__}: {problem}")
@@ -147,9 +158,9 @@ class Writer(Worker):
             if isinstance(answer, list):
                 return self._ledger.acknowledge(batch, answer)
             if answer.retry == errors_pb2.RETRY_NEVER:
-                raise RuntimeError(f"a sequence that was kept is refused: {batch}")
+                raise Violation("refused sequence", f"sent in order, and: {text_of(answer)}: {batch}")
             if time.monotonic() > deadline:
-                raise RuntimeError(f"no acknowledgement for {STUCK_AFTER_S} s: {batch}")
+                raise Violation("stuck", f"no acknowledgement for {STUCK_AFTER_S} s: {batch}")
             time.sleep(0.05)
 
 
@@ -216,12 +227,19 @@ class StreamWriter(Writer):
             self._producer = Producer(Brokers(",".join(order), STUCK_AFTER_S), self.topic, self._acknowledged)
         batch, records = self.new_batch(self._random.randrange(self.partitions))
         self._unanswered[records[0].value] = batch
-        self._producer.send(batch.partition, records)
+        self._or_violation(self._producer.send, batch.partition, records)
         self.breathe()
 
     def before_rest(self):
         if self._next_number:
-            self._producer.flush()
+            self._or_violation(self._producer.flush)
+
+    def _or_violation(self, step, *arguments):
+        try:
+            step(*arguments)
+        except GaveUp as problem:
+            first = next(iter(self._unanswered.values()), None)
+            raise Violation("refused sequence", f"{problem}; the oldest one without an answer: {first}") from None
 
     def _acknowledged(self, partition, records, base_offset):
         batch = self._unanswered.pop(records[0].value)
@@ -269,6 +287,8 @@ class ConditionalWriter(PlainWriter):
         elif answer.reason == errors_pb2.ERROR_REASON_OFFSET_MISMATCH:
             actual = int(answer.metadata["actual"])
             if actual == expected:
-                self._ledger.report("outcome honesty", f"refused at the offset it asked for: {batch}, {text_of(answer)}")
+                self._ledger.report(
+                    "outcome honesty", f"refused at the offset it asked for: {batch}, {text_of(answer)}"
+                )
             self._end[partition] = actual
         self.breathe()
