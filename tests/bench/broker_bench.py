@@ -232,11 +232,11 @@ class Bench:
 
     def part_alone(self):
         for replicas in (3, 1):
-            self.produce("alone", f"1 KiB, RF {replicas}, one outstanding", replicas, 1, ["--size", 1024, "--outstanding", 1],
+            self.produce("alone", f"1 KiB, RF {replicas}, one outstanding", replicas, 1, ["--size", 1024, "--outstanding", 1, "--linger", "0ms"],
                          figure=("records_per_s", "records/s"))
 
     def part_steady(self):
-        self.produce("steady", "1 KiB at 50 MB/s, RF 3", 3, 1, ["--size", 1024, "--rate", 48828])
+        self.produce("steady", "1 KiB at 50 MB/s, RF 3", 3, 1, ["--size", 1024, "--rate", 48828, "--linger", "0ms"])
 
     # --- reading
 
@@ -246,7 +246,7 @@ class Bench:
             nodes.perf("produce", "bench", "--size", 1024, "--count", 1_000_000, "--batch-bytes", "256KiB")
             read = self.rounds(lambda: nodes.perf("consume", "bench", "--count", 1_000_000)["mb_per_s"])
             self.report("read", "1 KiB back, one consumer", read, "MB/s")
-            ends = self.rounds(lambda: nodes.perf("e2e", "bench", "--rate", 1000, "--seconds", self.options.seconds))
+            ends = self.rounds(lambda: nodes.perf("e2e", "bench", "--rate", 1000, "--linger", "0ms", "--seconds", self.options.seconds))
             for quantile in ("p50", "p99"):
                 self.report("read", f"end to end at 1,000/s, {quantile}", [r["latency_ms"][quantile] for r in ends], "ms")
 
