@@ -303,6 +303,17 @@ TEST_F(ControllerTest, ValidateOnlyProposesNothing) {
   EXPECT_EQ(AnswerTo(valid), "OK");
 }
 
+// A read that began on a leader is released by the next one, too: what is applied is certain then, and not who leads.
+TEST_F(ControllerTest, AReadThatOutlivesTheLeadershipConfirmsNothing) {
+  Create("orders");
+  CommitAll();
+  const uint64_t exists = Create("orders");
+  ASSERT_EQ(AnswerTo(exists), "waiting");
+  Follow(2);
+  Confirm();
+  EXPECT_EQ(AnswerTo(exists), "NO_LEADER");
+}
+
 TEST_F(ControllerTest, ASecondFoundingOfTheSameClusterIsNoChange) {
   const Founding same =
       *PlanFounding(UuidOf(1000), std::vector<FounderAnswer>{{.description = NodeCalled(1), .cluster = {}}});
