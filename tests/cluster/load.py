@@ -73,7 +73,10 @@ class Load:
         def acknowledged(partition, records, base_offset):
             self.history.on_acknowledged(partition, [record.value for record in records], base_offset)
 
-        with Producer(Brokers(addresses, patience_s=2 * PATIENCE_S), self._topic, acknowledged) as producer:
+        with (
+            Brokers(addresses, patience_s=2 * PATIENCE_S) as brokers,
+            Producer(brokers, self._topic, acknowledged) as producer,
+        ):
             sent = [0] * producer.partition_count
             turn = 0
             while not self._stopping.is_set():

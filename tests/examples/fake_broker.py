@@ -51,7 +51,7 @@ class FakeCluster(produce_pb2_grpc.ProduceServiceServicer, consume_pb2_grpc.Cons
         self._producers = {}
         self._lock = threading.Lock()
         self._random = random.Random(seed)
-        self._break_one_in = break_one_in
+        self.break_one_in = break_one_in
         self.servers, self.addresses = [], []
         for _ in range(2):
             server = grpc.server(futures.ThreadPoolExecutor(max_workers=16))
@@ -67,7 +67,7 @@ class FakeCluster(produce_pb2_grpc.ProduceServiceServicer, consume_pb2_grpc.Cons
 
     def _breaks(self):
         with self._lock:
-            if self._break_one_in and self._random.randrange(self._break_one_in) == 0:
+            if self.break_one_in and self._random.randrange(self.break_one_in) == 0:
                 self.breaks += 1
                 return True
         return False

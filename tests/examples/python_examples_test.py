@@ -2,16 +2,21 @@
 
     PYTHONPATH=STUBS:client/examples/python /usr/bin/python3 tests/examples/python_examples_test.py
 """
+import gc
 import json
 import os
 import pathlib
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
+import weakref
 
 import partitioner
+from brokers import Answers, Brokers, StreamFailed
 from fake_broker import FakeCluster
+from flotilla.v1 import consume_pb2, consume_pb2_grpc, produce_pb2_grpc, records_pb2
 
 EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "client" / "examples" / "python"
 
@@ -32,6 +37,70 @@ class PartitionerTest(unittest.TestCase):
             data = key.encode()
             self.assertEqual(partitioner.murmur2(data), signed & 0xFFFFFFFF, key)
             self.assertEqual([partitioner.partition_of(data, n) for n in (3, 12, 100)], [of_3, of_12, of_100], key)
+
+
+class AnswersTest(unittest.TestCase):
+    """A call that is still there when the program ends may hang it for ever: see Answers.close."""
+
+    def setUp(self):
+        self.cluster = FakeCluster()
+        self.addCleanup(self.cluster.stop)
+        brokers = Brokers(",".join(self.cluster.addresses))
+        self.addCleanup(brokers.close)
+        self.channel = brokers.channel
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+
+    def check_nothing_is_left(self, call, read):
+        """`call` is the only reference to a stream; `read` deals with its Answers."""
+        alive = weakref.ref(call)
+        answers = Answers(call)
+        del call
+        read(answers)
+        self.assertIsNotNone(alive())
+        answers.close()
+        self.assertIsNone(alive())
+
+    def subscribe(self):
+        return consume_pb2_grpc.ConsumeServiceStub(self.channel).Subscribe(
+            consume_pb2.SubscribeRequest(topics=[consume_pb2.SubscribeTopic(topic={"name": "logs"})])
+        )
+
+    def test_nothing_is_left_of_a_stream_that_was_read_to_its_end(self):
+        def read(answers):
+            with self.assertRaises(EOFError):
+                while True:
+                    answers.get(1)
+
+        self.check_nothing_is_left(self.subscribe(), read)
+
+    def test_nothing_is_left_of_a_stream_that_nobody_read(self):
+        self.check_nothing_is_left(self.subscribe(), lambda answers: None)
+
+    def test_nothing_is_left_of_a_stream_on_which_nothing_happens(self):
+        never = threading.Event()
+        self.addCleanup(never.set)
+
+        def requests():
+            never.wait()
+            yield from ()
+
+        self.check_nothing_is_left(
+            produce_pb2_grpc.ProduceServiceStub(self.channel).ProduceStream(requests()),
+            lambda answers: self.assertIsNone(answers.get(0.1)),
+        )
+
+    def test_nothing_is_left_of_a_stream_that_failed(self):
+        def read(answers):
+            with self.assertRaises(StreamFailed) as failed:
+                while True:
+                    answers.get(1)
+            self.assertIn("on purpose", failed.exception.error.message)
+
+        self.cluster.partitions[0].append(records_pb2.RecordBatch(records={"records": [{"value": b"v"}]}))
+        self.cluster.break_one_in = 1
+        self.check_nothing_is_left(self.subscribe(), read)
 
 
 class ExamplesTest(unittest.TestCase):

@@ -56,11 +56,21 @@ class GaveUp(Exception):
     """An error that repeating does not cure, or too long without any success."""
 
 
+class StreamFailed(Exception):
+    """A stream ended with the Error in `error`."""
+
+    def __init__(self, error):
+        super().__init__(describe(error))
+        self.error = error
+
+
 class Brokers:
     """The addresses, one of them in use.
 
-    brokers = Brokers("127.0.0.1:9650,127.0.0.1:9660")
-    answer = brokers.call(lambda channel: AdminServiceStub(channel).GetTopic, request)
+    with Brokers("127.0.0.1:9650,127.0.0.1:9660") as brokers:
+        answer = brokers.call(lambda channel: AdminServiceStub(channel).GetTopic, request)
+
+    Close it before the program ends, which may hang in gRPC otherwise.
     """
 
     def __init__(self, addresses, patience_s=120):
@@ -72,6 +82,15 @@ class Brokers:
         self._failures = 0
         self._succeeded_at = time.monotonic()
         self.channel = self._connect()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self.channel.close()
 
     @property
     def address(self):
@@ -128,10 +147,11 @@ class Answers:
         self._queue = queue.Queue(maxsize=16)  # a slow reader holds up the broker, not our memory
         self._closed = False
         self._heard_at = time.monotonic()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
 
     def get(self, timeout_s):
-        """The next message; None: there is none in time. EOFError: the stream ended with OK. RpcError: it failed."""
+        """The next message; None: there is none in time. EOFError: the stream ended with OK. StreamFailed: it did not."""
         try:
             message = self._queue.get(timeout=max(timeout_s, 0.001))
         except queue.Empty:
@@ -143,8 +163,15 @@ class Answers:
         return message
 
     def close(self):
+        """Ends the stream and waits until nothing of it is left.
+
+        Waiting is for the end of the program: the interpreter stops its daemon threads wherever they are, and deletes
+        what remains. gRPC's call takes its lock to be deleted, and would wait for a stopped thread that holds it.
+        """
         self._closed = True
         self._call.cancel()
+        self._thread.join()
+        self._call = None
 
     def _read(self):
         try:
@@ -153,11 +180,13 @@ class Answers:
                 self._put(message)
             self._put(EOFError())
         except grpc.RpcError as failure:
-            self._put(failure)
+            # It is the call itself, and its traceback leads back to it: a cycle would outlive close().
+            failure.__traceback__ = None
+            self._put(StreamFailed(error_of(failure)))
 
     def _put(self, message):
         while not self._closed:
             try:
-                return self._queue.put(message, timeout=1)
+                return self._queue.put(message, timeout=0.1)
             except queue.Full:
                 self._heard_at = time.monotonic()  # it is we who are slow
