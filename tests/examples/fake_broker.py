@@ -9,6 +9,8 @@ from concurrent import futures
 
 import grpc
 from flotilla.v1 import (
+    cluster_pb2,
+    cluster_pb2_grpc,
     common_pb2,
     consume_pb2,
     consume_pb2_grpc,
@@ -40,7 +42,11 @@ class FakePartition:
         return self.end - count, False, None
 
 
-class FakeCluster(produce_pb2_grpc.ProduceServiceServicer, consume_pb2_grpc.ConsumeServiceServicer):
+class FakeCluster(
+    cluster_pb2_grpc.ClusterServiceServicer,
+    produce_pb2_grpc.ProduceServiceServicer,
+    consume_pb2_grpc.ConsumeServiceServicer,
+):
     """Two addresses; `break_one_in` answers and messages in so many end the stream instead."""
 
     def __init__(self, partitions=3, break_one_in=0, seed=1):
@@ -55,6 +61,7 @@ class FakeCluster(produce_pb2_grpc.ProduceServiceServicer, consume_pb2_grpc.Cons
         self.servers, self.addresses = [], []
         for _ in range(2):
             server = grpc.server(futures.ThreadPoolExecutor(max_workers=16))
+            cluster_pb2_grpc.add_ClusterServiceServicer_to_server(self, server)
             produce_pb2_grpc.add_ProduceServiceServicer_to_server(self, server)
             consume_pb2_grpc.add_ConsumeServiceServicer_to_server(self, server)
             self.addresses.append(f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}")
@@ -77,6 +84,11 @@ class FakeCluster(produce_pb2_grpc.ProduceServiceServicer, consume_pb2_grpc.Cons
             error = errors_pb2.Error(code=code.value[0], reason=reason, retry=retry, message="on purpose")
             context.set_trailing_metadata((("flotilla-error-bin", error.SerializeToString()),))
         context.abort(code, "on purpose")
+
+    # --- cluster
+
+    def GetServerInfo(self, request, context):
+        return cluster_pb2.GetServerInfoResponse()
 
     # --- produce
 

@@ -12,7 +12,7 @@ import queue
 import grpc
 
 try:
-    from flotilla.v1 import errors_pb2
+    from flotilla.v1 import cluster_pb2, cluster_pb2_grpc, errors_pb2
 except ImportError:
     sys.exit("no generated code: run ./generate.sh OUT here, then export PYTHONPATH=OUT")
 
@@ -125,6 +125,16 @@ class Brokers:
             except grpc.RpcError as failure:
                 self.failed(error_of(failure))
 
+    def ask(self, timeout_s=2):
+        """Whether the broker in use is there: None, or the error. Any that lives answers this by itself, however busy."""
+        try:
+            cluster_pb2_grpc.ClusterServiceStub(self.channel).GetServerInfo(
+                cluster_pb2.GetServerInfoRequest(), timeout=timeout_s
+            )
+        except grpc.RpcError as failure:
+            return error_of(failure)
+        return None
+
     def _connect(self):
         # Channels of one process share connections by default, and so the wait of up to two minutes after one that
         # failed. A broker that is back should be used at once.
@@ -151,7 +161,7 @@ class Answers:
         self._thread.start()
 
     def get(self, timeout_s):
-        """The next message; None: there is none in time. EOFError: the stream ended with OK. StreamFailed: it did not."""
+        """The next message; None: none came in time. EOFError: the stream ended with OK. StreamFailed: it did not."""
         try:
             message = self._queue.get(timeout=max(timeout_s, 0.001))
         except queue.Empty:
