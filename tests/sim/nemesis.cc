@@ -131,14 +131,16 @@ void Nemesis::Crash(Node& node, bool power, const char* why) {
 
 void Nemesis::BootLater(Node& node) {
   const Time wait = static_cast<Time>(random_.Below(static_cast<uint64_t>(world_.swarm().down_max)));
-  world_.events().After(wait, [&node, boot = node.boot()] {
-    if (!node.up() && node.boot() == boot) node.Boot();
+  world_.events().After(wait, [&node, boot = node.life()] {
+    if (!node.up() && node.life() == boot) node.Boot();
   });
 }
 
 void Nemesis::CrashAtBoundary() {
-  AnyNode().DieAfter(1 + random_.Below(kEffectsMax), random_.OneIn(2),
-                     static_cast<uint32_t>(random_.Below(5) * 25));
+  Node& node = AnyNode();
+  const uint64_t effects = 1 + random_.Below(kEffectsMax);
+  const bool power = random_.OneIn(2);
+  node.DieAfter({.effects = effects, .power = power, .survive_percent = static_cast<uint32_t>(random_.Below(5) * 25)});
 }
 
 void Nemesis::WholeCluster() {

@@ -152,7 +152,7 @@ void World::Reconcile(NodeId id, GroupId group) {
 
 void World::ReconcileNow(Node& node, GroupBook& group) {
   auto busy = busy_.find({node.id(), group.id});
-  if (busy != busy_.end() && busy->second == node.boot()) return;
+  if (busy != busy_.end() && busy->second == node.life()) return;
   ReplicaBook* wanted = ReplicaOn(group.id, node.id());
   const storage::GroupImage* image = node.disk().Find(group.id);
   if (image != nullptr) {
@@ -160,7 +160,7 @@ void World::ReconcileNow(Node& node, GroupBook& group) {
     owner.made = true;
     if (&owner != wanted) {
       owner.departed = image->state;
-      busy_[{node.id(), group.id}] = node.boot();
+      busy_[{node.id(), group.id}] = node.life();
       const Status status = node.DestroyGroup(group.id);
       if (!status.ok() && node.store().health().ok())
         verdict_.Violated("groups can be deleted", "node ", node.id(), " group ", group.id, ": ", status);
@@ -174,7 +174,7 @@ void World::ReconcileNow(Node& node, GroupBook& group) {
                       .identity = {.self = wanted->id, .label = "simulated"},
                       .configuration = wanted->first,
                       .campaign = wanted->starts_alone};
-  busy_[{node.id(), group.id}] = node.boot();
+  busy_[{node.id(), group.id}] = node.life();
   running_[{node.id(), group.id}] = wanted->id;
   const Status status = node.CreateGroup(made, group.machine);
   if (!status.ok() && node.store().health().ok())

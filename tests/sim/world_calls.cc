@@ -319,7 +319,7 @@ void World::OnStarted(Node& node, GroupId group, LogIndex applied, bool from_sna
   if (replica == nullptr) return;
   trace_.Line(node.id(), "group ", group, " starts after ", applied,
               from_snapshot ? ", from a snapshot" : "");
-  chronicle_.Started({group, replica->id, node.boot(), applied});
+  chronicle_.Started({group, replica->id, node.life(), applied});
 }
 
 void World::OnApplied(Node& node, const storage::Entry& entry, std::optional<uint64_t> state_hash) {
@@ -328,7 +328,7 @@ void World::OnApplied(Node& node, const storage::Entry& entry, std::optional<uin
   trace_.Mark(Event::kApply, node.id(), entry.header.group.value(), entry.index().value());
   trace_.Line(node.id(), "group ", entry.header.group, " applies ", entry.id(), ' ',
               EntryKindName(entry.header.kind));
-  chronicle_.Applied({replica->id, node.boot(), entry, state_hash});
+  chronicle_.Applied({replica->id, node.life(), entry, state_hash});
 }
 
 void World::OnFault(Node& node, GroupId group, const Status& reason) {
@@ -362,7 +362,7 @@ ReplicaSeen World::Look(Node& node, const raft::RaftCore& core) {
   const raft::RaftLog& log = core.log();
   return {.group = core.group(),
           .self = core.self(),
-          .boot = node.boot(),
+          .boot = node.life(),
           .role = core.role(),
           .term = core.term(),
           .commit = core.commit(),
