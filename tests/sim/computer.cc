@@ -47,7 +47,7 @@ void Computer::BeginLife() {
   CHECK(down());
   ++life_;
   trace_.Mark(Event::kBoot, place_, life_);
-  trace_.Line(place_, "boots, life ", life_);
+  trace_.Story(place_, "boots, life ", life_);
   sync_scheduled_ = false;
   death_ = {.effects = 0};
   paused_until_ = 0;
@@ -83,7 +83,7 @@ void Computer::Calm() {
 bool Computer::DiesHere(std::string_view where) {
   if (down() || process_->dead) return true;
   if (death_.effects == 0 || --death_.effects != 0) return false;
-  trace_.Line(place_, where);
+  trace_.Story(place_, where);
   process_->dead = true;
   if (!in_event_) {
     events_.After(0, [this, life = life_] {
@@ -104,7 +104,7 @@ void Computer::RunEvent(const std::function<void()>& work) {
 void Computer::Bury(const char* why) {
   const bool power = death_.power;
   trace_.Mark(Event::kDown, place_, power ? 1 : 0);
-  trace_.Line(place_, power ? "loses power: " : "process ends: ", why);
+  trace_.Story(place_, power ? "loses power: " : "process ends: ", why);
   OnDown(power);
   process_.reset();
   if (power) {
@@ -138,7 +138,7 @@ void Computer::PaceDisk() {
     process_->store->CompleteSync();
     OnSynced();
     if (process_->store->health().ok()) return PaceDisk();
-    trace_.Line(place_, "storage failed: ", process_->store->health());
+    trace_.Story(place_, "storage failed: ", process_->store->health());
     OnStorageFailed();
   });
 }

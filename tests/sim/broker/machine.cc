@@ -99,7 +99,7 @@ void Machine::StartBroker() {
 void Machine::StopOrderly() {
   if (!serving() || program_->stopping) return;
   program_->stopping = true;
-  environment_.trace.Line(place(), "is stopped");
+  environment_.trace.Story(place(), "is stopped");
   Post([this] { program_->broker->BeginShutdown(); });
   LookAfterStop(life(), environment_.events.now() + kStopGrace);
 }
@@ -123,7 +123,7 @@ void Machine::Wipe() {
   file_.state.Clear();
   uuid_ = Uuid::Random(random());
   environment_.trace.Mark(Event::kFault, place(), 77);
-  environment_.trace.Line(place(), "its disk is lost; it comes back as another node");
+  environment_.trace.Story(place(), "its disk is lost; it comes back as another node");
 }
 
 void Machine::Calm() {
@@ -168,7 +168,7 @@ void Machine::LookAfter() {
   if (halted.ok()) return;
   program_->leaving = true;
   environment_.tally.Add("process ends by itself");
-  environment_.trace.Line(place(), "has to stop: ", halted);
+  environment_.trace.Story(place(), "has to stop: ", halted);
   if (store().health().ok()) {
     environment_.verdict.Violated("a node with a sound disk goes on", "machine ", place(), " stops: ", halted);
   }
