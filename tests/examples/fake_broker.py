@@ -54,6 +54,11 @@ class FakeCluster(
         self.breaks = 0
         self.broken_before_append = 0
         self.heartbeats = False
+        # Cleared: streams do not go on; not even GetServerInfo is answered. Connections stay.
+        self.flowing, self.awake = threading.Event(), threading.Event()
+        self.flowing.set()
+        self.awake.set()
+        self.asked = 0  # GetServerInfo
         self._producers = {}
         self._lock = threading.Lock()
         self._random = random.Random(seed)
@@ -69,6 +74,8 @@ class FakeCluster(
             self.servers.append(server)
 
     def stop(self):
+        self.flowing.set()
+        self.awake.set()
         for server in self.servers:
             server.stop(0).wait()
 
@@ -88,6 +95,8 @@ class FakeCluster(
     # --- cluster
 
     def GetServerInfo(self, request, context):
+        self.asked += 1
+        self.awake.wait()
         return cluster_pb2.GetServerInfoResponse()
 
     # --- produce
@@ -101,6 +110,7 @@ class FakeCluster(
 
     def ProduceStream(self, requests, context):
         for request in requests:
+            self.flowing.wait()
             if self.heartbeats:
                 yield produce_pb2.ProduceStreamResponse(heartbeat=common_pb2.Heartbeat(time_ms=1))
             if self._breaks():
@@ -174,6 +184,7 @@ class FakeCluster(
         with self._lock:
             batches, end = list(self.partitions[partition].batches), self.partitions[partition].end
         for base_offset, _, _, records in batches:
+            self.flowing.wait()
             after = base_offset + len(records.records)
             if after <= offset:
                 continue

@@ -10,9 +10,12 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
+import unittest.mock
 import weakref
 
+import grpc
 import partitioner
 from brokers import Answers, Brokers, StreamFailed
 from fake_broker import FakeCluster
@@ -40,22 +43,23 @@ class PartitionerTest(unittest.TestCase):
 
 
 class AnswersTest(unittest.TestCase):
-    """A call that is still there when the program ends may hang it for ever: see Answers.close."""
-
     def setUp(self):
         self.cluster = FakeCluster()
         self.addCleanup(self.cluster.stop)
-        brokers = Brokers(",".join(self.cluster.addresses))
-        self.addCleanup(brokers.close)
-        self.channel = brokers.channel
+        self.cluster.partitions[0].append(records_pb2.RecordBatch(records={"records": [{"value": b"v"}]}))
+        self.brokers = Brokers(",".join(self.cluster.addresses))
+        self.addCleanup(self.brokers.close)
         gc.collect()
         gc.disable()
         self.addCleanup(gc.enable)
 
     def check_nothing_is_left(self, call, read):
-        """`call` is the only reference to a stream; `read` deals with its Answers."""
+        """`call` is the only reference to a stream; `read` deals with its Answers.
+
+        A call that is still there when the program ends may hang it for ever: see Answers.close.
+        """
         alive = weakref.ref(call)
-        answers = Answers(call)
+        answers = Answers(self.brokers, call)
         del call
         read(answers)
         self.assertIsNotNone(alive())
@@ -63,7 +67,7 @@ class AnswersTest(unittest.TestCase):
         self.assertIsNone(alive())
 
     def subscribe(self):
-        return consume_pb2_grpc.ConsumeServiceStub(self.channel).Subscribe(
+        return consume_pb2_grpc.ConsumeServiceStub(self.brokers.channel).Subscribe(
             consume_pb2.SubscribeRequest(topics=[consume_pb2.SubscribeTopic(topic={"name": "logs"})])
         )
 
@@ -87,7 +91,7 @@ class AnswersTest(unittest.TestCase):
             yield from ()
 
         self.check_nothing_is_left(
-            produce_pb2_grpc.ProduceServiceStub(self.channel).ProduceStream(requests()),
+            produce_pb2_grpc.ProduceServiceStub(self.brokers.channel).ProduceStream(requests()),
             lambda answers: self.assertIsNone(answers.get(0.1)),
         )
 
@@ -98,9 +102,35 @@ class AnswersTest(unittest.TestCase):
                     answers.get(1)
             self.assertIn("on purpose", failed.exception.error.message)
 
-        self.cluster.partitions[0].append(records_pb2.RecordBatch(records={"records": [{"value": b"v"}]}))
         self.cluster.break_one_in = 1
         self.check_nothing_is_left(self.subscribe(), read)
+
+
+    def subscribe_to_silence(self):
+        """Answers of a subscription that does not go on after its first event."""
+        self.enterContext(unittest.mock.patch("brokers.QUIET_S", 0.3))
+        self.cluster.flowing.clear()
+        answers = Answers(self.brokers, self.subscribe())
+        self.addCleanup(answers.close)
+        self.addCleanup(self.cluster.stop)  # lets go whoever waits
+        self.assertTrue(answers.get(5).HasField("started"))
+        return answers
+
+    def test_a_broker_that_is_frozen_is_noticed(self):
+        answers = self.subscribe_to_silence()
+        self.cluster.awake.clear()
+        began = time.monotonic()
+        with self.assertRaises(StreamFailed) as failed:
+            while time.monotonic() - began < 10:
+                self.assertIsNone(answers.get(0.1))
+        self.assertEqual(failed.exception.error.code, grpc.StatusCode.DEADLINE_EXCEEDED.value[0])
+
+    def test_a_stream_on_which_nothing_happens_goes_on_while_its_broker_is_there(self):
+        answers = self.subscribe_to_silence()
+        while self.cluster.asked < 3:
+            self.assertIsNone(answers.get(0.1))
+        self.cluster.flowing.set()
+        self.assertEqual(answers.get(5).batches.next_offset, 1)
 
 
 class ExamplesTest(unittest.TestCase):

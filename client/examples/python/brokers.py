@@ -16,7 +16,10 @@ try:
 except ImportError:
     sys.exit("no generated code: run ./generate.sh OUT here, then export PYTHONPATH=OUT")
 
-# After so much silence of a stream its connection counts as dead: brokers send a heartbeat every 10 seconds.
+# After so much silence of a stream its broker is asked whether it is there, and has so long to answer. One that is
+# frozen does not, while its connection looks well.
+QUIET_S = 2
+# After so much silence of a stream it counts as dead, whatever its broker says: there is a heartbeat every 10 seconds.
 SILENCE_S = 30
 
 # What gRPC says when there is no broker's word: the connection broke, or time ran out. It may have been done.
@@ -125,11 +128,11 @@ class Brokers:
             except grpc.RpcError as failure:
                 self.failed(error_of(failure))
 
-    def ask(self, timeout_s=2):
-        """Whether the broker in use is there: None, or the error. Any that lives answers this by itself, however busy."""
+    def ask(self):
+        """None: the broker in use is there. Else the error. One that lives answers this by itself, however busy."""
         try:
             cluster_pb2_grpc.ClusterServiceStub(self.channel).GetServerInfo(
-                cluster_pb2.GetServerInfoRequest(), timeout=timeout_s
+                cluster_pb2.GetServerInfoRequest(), timeout=QUIET_S
             )
         except grpc.RpcError as failure:
             return error_of(failure)
@@ -150,27 +153,42 @@ class Brokers:
 
 
 class Answers:
-    """What a stream brings, read by a thread of its own, because reading alone has no time limit."""
+    """What a stream of the broker in use brings.
 
-    def __init__(self, call):
+    Read by a thread of its own, because reading alone has no time limit.
+    """
+
+    def __init__(self, brokers, call):
+        self._brokers = brokers
         self._call = call
         self._queue = queue.Queue(maxsize=16)  # a slow reader holds up the broker, not our memory
         self._closed = False
-        self._heard_at = time.monotonic()
+        self._heard_at = self._asked_at = time.monotonic()
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
     def get(self, timeout_s):
-        """The next message; None: none came in time. EOFError: the stream ended with OK. StreamFailed: it did not."""
+        """The next message; None: none came in time. EOFError: the stream ended with OK. StreamFailed: it did not.
+
+        Takes up to QUIET_S longer when nothing has come for long.
+        """
         try:
             message = self._queue.get(timeout=max(timeout_s, 0.001))
         except queue.Empty:
-            if time.monotonic() - self._heard_at > SILENCE_S:
-                self._call.cancel()  # comes back as CANCELLED
+            self._check_silence(time.monotonic())
             return None
         if isinstance(message, Exception):
             raise message
         return message
+
+    def _check_silence(self, now):
+        if now - self._heard_at > SILENCE_S:
+            self._call.cancel()  # comes back as CANCELLED
+        elif now - max(self._heard_at, self._asked_at) > QUIET_S:
+            self._asked_at = now
+            error = self._brokers.ask()
+            if error is not None:
+                raise StreamFailed(error)
 
     def close(self):
         """Ends the stream and waits until nothing of it is left.

@@ -9,8 +9,7 @@ How it works (the comment of ProduceService is the contract):
   - When the stream ends, or an answer is an error that may pass, a new stream is opened to the next broker, and all
     that is not acknowledged is sent again, in order and unchanged. What had been appended before is answered as
     `deduplicated`.
-  - A broker that owes an acknowledgement for QUIET_S is asked whether it is there. One that is frozen does not answer,
-    while its connection looks well, and is left in the same way.
+    A broker that is frozen counts as a stream that ended (Answers notices).
 """
 import queue
 import time
@@ -21,7 +20,6 @@ from brokers import Answers, GaveUp, StreamFailed
 from flotilla.v1 import common_pb2, errors_pb2, produce_pb2, produce_pb2_grpc, records_pb2
 
 UNANSWERED_PER_PARTITION = 5
-QUIET_S = 2
 
 
 class Producer:
@@ -45,7 +43,6 @@ class Producer:
         self.retries = 0  # batches that were sent again
         self.longest_gap_s = 0.0  # without an acknowledgement although one was due
         self._acknowledged_at = None
-        self._asked_at = 0.0  # whether the broker is there
 
     def send(self, partition, records):
         """Sends one batch. Waits only while 5 batches of the partition are unanswered. GaveUp: it cannot be sent."""
@@ -107,7 +104,7 @@ class Producer:
             for request in unanswered:
                 self._requests.put(request)
         stub = produce_pb2_grpc.ProduceServiceStub(self._brokers.channel)
-        self._answers = Answers(stub.ProduceStream(iter(self._requests.get, None)))  # None ends the requests
+        self._answers = Answers(self._brokers, stub.ProduceStream(iter(self._requests.get, None)))  # None ends it
 
     def _step(self, timeout_s):
         """Deals with an answer, if one comes in time."""
@@ -120,22 +117,13 @@ class Producer:
         except StreamFailed as failure:
             return self._begin_anew(failure.error)
         if answer is None or answer.HasField("heartbeat"):
-            return self._ask_if_quiet()
+            return
         error = answer.error if answer.HasField("error") else answer.response.results[0].error
         if error.code != 0:
             # The batches behind it in this partition will be refused as OUT_OF_ORDER. Nobody has to look at that: all
             # of them are sent again.
             return self._begin_anew(error)
         self._acknowledge(answer)
-
-    def _ask_if_quiet(self):
-        now = time.monotonic()
-        if self.idle or now - max(self._acknowledged_at, self._asked_at) < QUIET_S:
-            return
-        self._asked_at = now
-        error = self._brokers.ask()
-        if error is not None:
-            self._begin_anew(error)
 
     def _begin_anew(self, error):
         self.close()

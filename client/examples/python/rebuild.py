@@ -26,7 +26,8 @@ class Reader:
     def records(self):
         """Yields the records. When a broker dies it goes on with the next one, where it was."""
         while not self._started or self._next_offsets:
-            answers = Answers(consume_pb2_grpc.ConsumeServiceStub(self._brokers.channel).Subscribe(self._request()))
+            stub = consume_pb2_grpc.ConsumeServiceStub(self._brokers.channel)
+            answers = Answers(self._brokers, stub.Subscribe(self._request()))
             try:
                 yield from self._read(answers)
             except EOFError:
