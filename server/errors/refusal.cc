@@ -60,6 +60,15 @@ constexpr std::array kRefusals = {
     RefusalRow{Refusal::kTooManyStreams, "TOO_MANY_STREAMS", kResourceExhausted},
     RefusalRow{Refusal::kUnauthenticated, "UNAUTHENTICATED", kUnauthenticated},
     RefusalRow{Refusal::kPermissionDenied, "PERMISSION_DENIED", kPermissionDenied},
+    RefusalRow{Refusal::kQuorumAtRisk, "QUORUM_AT_RISK", kFailedPrecondition},
+    RefusalRow{Refusal::kNodeAlive, "NODE_ALIVE", kFailedPrecondition},
+    RefusalRow{Refusal::kNodeDecommissioning, "NODE_DECOMMISSIONING", kFailedPrecondition},
+    RefusalRow{Refusal::kMoveUnderWay, "MOVE_UNDER_WAY", kFailedPrecondition},
+    RefusalRow{Refusal::kMoveNotFound, "MOVE_NOT_FOUND", kNotFound},
+    RefusalRow{Refusal::kReplicaExists, "REPLICA_EXISTS", kAlreadyExists},
+    RefusalRow{Refusal::kReplicaNotFound, "REPLICA_NOT_FOUND", kNotFound},
+    RefusalRow{Refusal::kBalanceUnderWay, "BALANCE_UNDER_WAY", kAlreadyExists},
+    RefusalRow{Refusal::kNodeRemoved, "NODE_REMOVED", kFailedPrecondition},
 };
 
 constexpr bool RowsStandAtTheirRefusal() {

@@ -55,8 +55,18 @@ enum class Refusal : uint8_t {
   kTooManyStreams,        // limit
   kUnauthenticated,
   kPermissionDenied,  // principal, action, resource
+  // Nodes and replicas that come and go: nothing was decided and nothing changed.
+  kQuorumAtRisk,         // partitions, partition_count
+  kNodeAlive,            // node_id
+  kNodeDecommissioning,  // node_id
+  kMoveUnderWay,         // topic, partition
+  kMoveNotFound,         // topic, partition
+  kReplicaExists,        // topic, partition, node_id
+  kReplicaNotFound,      // topic, partition, node_id
+  kBalanceUnderWay,
+  kNodeRemoved,  // node_id
 };
-inline constexpr Refusal kLastRefusal = Refusal::kPermissionDenied;
+inline constexpr Refusal kLastRefusal = Refusal::kNodeRemoved;
 
 std::string_view RefusalName(Refusal refusal);
 // The number of google.rpc.Code, some of which flotilla::Code does not have. `refusal` is not kNone.

@@ -68,25 +68,66 @@ struct NodeDescription {
   bool operator==(const NodeDescription&) const = default;
 };
 
+// What operators want a node to be used for.
+enum class NodeMode : uint8_t {
+  kActive,
+  kDraining,         // keeps its replicas, leads nothing that another node can lead
+  kDecommissioning,  // as draining; its replicas are moved elsewhere, then it is removed
+};
+
 struct Node {
   NodeId id;
   NodeDescription description;
+  NodeMode mode = NodeMode::kActive;
+  int64_t mode_changed_at_ms = 0;  // 0: never
   bool alive = true;
   int64_t registered_at_ms = 0;
   // When it was last seen to fail or return; 0: never.
   int64_t liveness_changed_at_ms = 0;
+  // New replicas may be placed on it.
+  bool takes_replicas() const { return alive && mode != NodeMode::kDecommissioning; }
+  // Leaderships may be given to it.
+  bool takes_leaders() const { return alive && mode == NodeMode::kActive; }
   bool operator==(const Node&) const = default;
+};
+
+// Why the replicas of a partition change.
+enum class MoveCause : uint8_t { kRequested, kDecommission, kBalance, kRebuild, kCancelled };
+
+// A change of a partition's replicas that is under way. Its leader brings the group there step by step (broker:
+// ReplicaMover); until it has, everybody who may be a member keeps its replica.
+struct Movement {
+  // The replicas before the change: what a cancellation goes back to.
+  std::vector<ReplicaId> settled;
+  // Replicas that are not wanted any more and may be members still. Never on a node of a wanted one.
+  std::vector<ReplicaId> leaving;
+  MoveCause cause = MoveCause::kRequested;
+  int64_t since_ms = 0;
+  bool operator==(const Movement&) const = default;
 };
 
 struct Partition {
   uint32_t number = 0;
   GroupId group;
+  // Those that it should have, the voters of its group once it is settled.
   std::vector<ReplicaId> replicas;
-  // The node that should lead; it has a replica.
+  // The node that should lead; it has one of `replicas`.
   NodeId preferred_leader;
+  // How often its replicas were asked to be others.
+  uint64_t placement_epoch = 0;
+  // More than that of any replica it ever had.
+  uint64_t next_incarnation = 1;
+  // Nothing: the group consists of `replicas`.
+  std::optional<Movement> movement = {};
 
-  // The replica on `node`; kNoReplica: none.
+  // The replica that exists on `node`, wanted or leaving; kNoReplica: none.
   ReplicaId ReplicaOn(NodeId node) const;
+  // The same, wanted ones only.
+  ReplicaId WantedOn(NodeId node) const;
+  // `replicas`, then those that are leaving.
+  std::vector<ReplicaId> Existing() const;
+  // Of `replicas`, those that were not there before the change that is under way.
+  std::vector<ReplicaId> NewReplicas() const;
   bool operator==(const Partition&) const = default;
 };
 
@@ -124,7 +165,7 @@ struct NodeGroup {
   auto operator<=>(const NodeGroup&) const = default;
 };
 
-// What a node carries.
+// What a node carries. Replicas that are leaving count: they take their place until they are gone.
 struct NodeLoad {
   uint64_t replicas = 0;
   uint64_t preferred_leaders = 0;
@@ -147,6 +188,7 @@ struct RememberedRequest {
   // What was answered; 0: nothing of the kind.
   ProducerEpoch producer;
   uint32_t partition_count = 0;
+  NodeId node = {};
   bool operator==(const RememberedRequest&) const = default;
 };
 
@@ -174,6 +216,13 @@ struct std::hash<flotilla::metadata::NodeGroup> {
 
 namespace flotilla::metadata {
 
+// The cluster spreads its replicas, until they are even.
+struct Balancing {
+  int64_t since_ms = 0;
+  uint64_t planned_moves = 0;
+  bool operator==(const Balancing&) const = default;
+};
+
 struct Image {
   // The log index of the last batch in it; 0: nothing yet. It only grows.
   LogIndex version;
@@ -191,6 +240,9 @@ struct Image {
   PersistentMap<GroupId, PartitionKey> groups;
   PersistentMap<NodeGroup, ReplicaId> replicas;
   PersistentMap<NodeId, NodeLoad> loads;
+  // Groups whose replicas are being changed, with why.
+  PersistentMap<GroupId, MoveCause> moving;
+  std::optional<Balancing> balancing;  // nothing: not asked for
   // By when they were carried out, and where each id stands in that order.
   PersistentMap<uint64_t, Shared<RememberedRequest>> requests;
   PersistentMap<std::string, uint64_t> request_order;
@@ -222,6 +274,12 @@ struct Image {
   }
   // Living nodes, by id.
   std::vector<const Node*> LivingNodes() const;
+  // Nodes that new replicas may be placed on, by id.
+  std::vector<const Node*> NodesForReplicas() const;
+  // Nodes that are not being decommissioned, dead ones included.
+  size_t NodesInUse() const;
+  // The id was given to a node that is gone for good.
+  bool WasRemoved(NodeId id) const { return id != NodeId{} && id < next_node && FindNode(id) == nullptr; }
 };
 
 }  // namespace flotilla::metadata
