@@ -115,7 +115,9 @@ void PartitionCalls::List(uint64_t id, const v1::ListPartitionsRequest& request)
       const metadata::Topic* topic = member_.image().FindTopic(row.topic);
       if (topic == nullptr || row.partition >= topic->partitions.size()) continue;
       const auto described = found.find(row.group);
-      if (judged && (described == found.end() ? member_.leaders.Of(row.group).node.value() != 0 : !UnderReplicated(described->second))) {
+      const size_t wanted = topic->partitions[row.partition]->replicas.size();
+      if (judged &&
+          (described == found.end() ? member_.leaders.Of(row.group).node.value() != 0 : !UnderReplicated(described->second, wanted))) {
         last = KeyOf(*topic, row.partition);
         continue;
       }
