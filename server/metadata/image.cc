@@ -27,6 +27,15 @@ std::vector<ReplicaId> Partition::Existing() const {
   return existing;
 }
 
+std::vector<ReplicaId> Partition::NewReplicas() const {
+  std::vector<ReplicaId> fresh;
+  if (!movement) return fresh;
+  for (const ReplicaId& replica : replicas) {
+    if (ReplicaIn(movement->settled, replica.node) != replica) fresh.push_back(replica);
+  }
+  return fresh;
+}
+
 const Node* Image::FindNode(NodeId id) const {
   const Shared<Node>* node = nodes.Find(id);
   return node == nullptr ? nullptr : node->get();

@@ -126,6 +126,8 @@ struct Partition {
   ReplicaId WantedOn(NodeId node) const;
   // `replicas`, then those that are leaving.
   std::vector<ReplicaId> Existing() const;
+  // Of `replicas`, those that were not there before the change that is under way.
+  std::vector<ReplicaId> NewReplicas() const;
   bool operator==(const Partition&) const = default;
 };
 

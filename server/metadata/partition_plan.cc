@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <map>
 
+#include "server/metadata/topic_rules.h"
+
 namespace flotilla::metadata {
 namespace {
 
@@ -83,7 +85,7 @@ CreateReplica PlanReplica(const Image& image, const Topic& topic, const Partitio
   const bool campaigns = partition.placement_epoch == 0 && FirstLeader(image, partition) == self;
   return {.group = {.group = partition.group,
                     .identity = {.self = replica,
-                                 .label = topic.name + "/" + std::to_string(partition.number)},
+                                 .label = PartitionName(topic, partition)},
                     .configuration = std::move(configuration),
                     .campaign = campaigns},
           .partition = KeyOf(topic, partition)};
