@@ -86,6 +86,8 @@ Member::Member(const BrokerOptions& options, const BrokerSurroundings& around, c
       topic_calls_(Context(), decisions_),
       partition_calls_(Context(), decisions_, descriptions_),
       cluster_calls_(Context(), descriptions_, [this] { return options_.warnings; }),
+      node_calls_(Context(), decisions_, descriptions_),
+      move_calls_(Context(), decisions_, descriptions_),
       consume_calls_(Context(),
                      [this](const std::string& id, int64_t total) {
                        const auto found = subscriptions_.find(id);

@@ -19,6 +19,8 @@
 #include "server/broker/member_context.h"
 #include "server/broker/membership_calls.h"
 #include "server/broker/metadata_watch.h"
+#include "server/broker/move_calls.h"
+#include "server/broker/node_calls.h"
 #include "server/broker/options.h"
 #include "server/broker/partition_calls.h"
 #include "server/broker/produce_session.h"
@@ -134,6 +136,8 @@ class Member final : private metadata::MetadataListener, private LeaderListener,
   TopicCalls topic_calls_;
   PartitionCalls partition_calls_;
   ClusterCalls cluster_calls_;
+  NodeCalls node_calls_;
+  MoveCalls move_calls_;
   ConsumeCalls consume_calls_;
   ProducerCalls producer_calls_;
   MembershipCalls membership_calls_;

@@ -1,7 +1,6 @@
 #include "server/broker/partition_calls.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <string>
 #include <utility>
 
@@ -15,13 +14,6 @@ namespace {
 
 // A transfer that takes longer did not work: an election timeout, and room.
 constexpr Duration kTransferTimeout = std::chrono::seconds(5);
-
-// Sorts as topics and numbers do.
-std::string KeyOf(const metadata::Topic& topic, uint32_t partition) {
-  char number[16];
-  std::snprintf(number, sizeof number, "/%010u", partition);
-  return topic.name + number;
-}
 
 template <typename Request>
 auto GroupNamedBy(const metadata::MetadataMachine& metadata) {
@@ -89,7 +81,7 @@ void PartitionCalls::List(uint64_t id, const v1::ListPartitionsRequest& request)
   std::vector<Row> rows;
   const auto consider = [&](const metadata::Topic& topic) {
     for (const auto& partition : topic.partitions) {
-      if (KeyOf(topic, partition->number) <= page->after) continue;
+      if (SortKeyOf(topic, partition->number) <= page->after) continue;
       if (node.value() != 0 && !partition->ReplicaOn(node).valid()) continue;
       if (request.filter() == v1::PARTITION_FILTER_LEADERLESS && member_.leaders.Of(partition->group).node.value() != 0) continue;
       rows.push_back({topic.id, partition->number, partition->group});
@@ -118,14 +110,14 @@ void PartitionCalls::List(uint64_t id, const v1::ListPartitionsRequest& request)
       const size_t wanted = topic->partitions[row.partition]->replicas.size();
       if (judged &&
           (described == found.end() ? member_.leaders.Of(row.group).node.value() != 0 : !UnderReplicated(described->second, wanted))) {
-        last = KeyOf(*topic, row.partition);
+        last = SortKeyOf(*topic, row.partition);
         continue;
       }
       if (static_cast<size_t>(response.partitions_size()) == size) {
         full = true;
         break;
       }
-      last = KeyOf(*topic, row.partition);
+      last = SortKeyOf(*topic, row.partition);
       *response.add_partitions() = DetailsOf(*topic, *topic->partitions[row.partition], found);
     }
     if ((more || full) && !last.empty()) response.set_next_page_token(TokenAfter(last));
