@@ -8,6 +8,7 @@
 #include "server/broker/health.h"
 #include "server/broker/limits.h"
 #include "server/broker/paging.h"
+#include "server/metadata/move_plan.h"
 
 namespace flotilla::broker {
 namespace {
@@ -15,71 +16,20 @@ namespace {
 constexpr std::string_view kGetHealth = "/flotilla.v1.ClusterService/GetHealth";
 constexpr std::string_view kForwardCall = "/flotilla.internal.v1.ForwardService/ForwardCall";
 
+// What keeps replicas on nodes that are being decommissioned. Sizes do not matter for that.
+std::vector<std::string> Obstacles(const metadata::Image& image) {
+  return image.NodesInUse() == image.nodes.size() ? std::vector<std::string>() : metadata::PlanMoves(image, {}, {}).obstacles;
+}
+
 }  // namespace
 
 ClusterCalls::ClusterCalls(const MemberContext& member, GroupDescriptions& descriptions,
                            std::function<std::vector<std::string>()> warnings)
     : member_(member), descriptions_(descriptions), warnings_(std::move(warnings)) {
   CallBoard& board = member_.board;
-  board.Register<v1::ListNodesRequest>(
-      "/flotilla.v1.ClusterService/ListNodes",
-      {.place = Place::kMetadataLeader, .serve = [this](uint64_t id, const auto& r) { ListNodes(id, r); }, .repeatable = true});
-  board.Register<v1::GetNodeRequest>(
-      "/flotilla.v1.ClusterService/GetNode",
-      {.place = Place::kMetadataLeader, .serve = [this](uint64_t id, const auto& r) { GetNode(id, r); }, .repeatable = true});
   board.Register<v1::GetHealthRequest>(kGetHealth, {.serve = [this](uint64_t id, const auto&) { GetHealth(id); }, .repeatable = true});
   board.Register<v1::GetMetadataRequest>("/flotilla.v1.ClusterService/GetMetadata",
                                          {.serve = [this](uint64_t id, const auto& r) { GetMetadata(id, r); }, .repeatable = true});
-}
-
-// --- Nodes
-
-v1::Node ClusterCalls::Describe(const metadata::Node& node, const std::map<NodeId, metadata::NodeReport>& reports) const {
-  v1::Node described = DescribeNode(node);
-  const auto report = reports.find(node.id);
-  if (report == reports.end()) return described;
-  int64_t last_seen = 0;
-  if (const std::optional<raft::Tick> heard = member_.controller.LastHeard(node.id)) {
-    last_seen = member_.time.clock().WallMillis() - member_.time.Millis(member_.time.now() - std::min(*heard, member_.time.now()));
-  }
-  AddReport(report->second, last_seen, &described);
-  return described;
-}
-
-void ClusterCalls::ListNodes(uint64_t id, const v1::ListNodesRequest& request) {
-  const Result<Page> page = PageOf(request.page_size(), request.page_token());
-  if (!page.ok()) return member_.board.Fail(id, page.status());
-  uint64_t after = 0;
-  for (const char c : page->after) {
-    if (c < '0' || c > '9' || page->after.size() > 9) {
-      return member_.board.Fail(id, Status(Reason::kInvalidArgument, "page_token was in no answer; use next_page_token as it came")
-                                        .With("field", "page_token"));
-    }
-    after = after * 10 + static_cast<uint64_t>(c - '0');
-  }
-  const std::map<NodeId, metadata::NodeReport> reports = member_.controller.reports();
-  v1::ListNodesResponse response;
-  member_.image().nodes.ForEach([&](NodeId node_id, const metadata::Shared<metadata::Node>& node) {
-    if (node_id.value() <= after) return;
-    if (static_cast<size_t>(response.nodes_size()) < page->size) {
-      *response.add_nodes() = Describe(*node, reports);
-    } else if (response.next_page_token().empty()) {
-      response.set_next_page_token(TokenAfter(std::to_string(response.nodes().rbegin()->node_id())));
-    }
-  });
-  member_.board.Answer(id, response);
-}
-
-void ClusterCalls::GetNode(uint64_t id, const v1::GetNodeRequest& request) {
-  const NodeId node_id{static_cast<uint64_t>(std::max(request.node_id(), 0))};
-  const metadata::Node* node = member_.image().FindNode(node_id);
-  if (node == nullptr) {
-    return member_.board.Fail(id, Refuse(Refusal::kNodeNotFound, "node " + std::to_string(request.node_id()) + " is not in the cluster")
-                                      .With("node_id", std::to_string(request.node_id())));
-  }
-  v1::GetNodeResponse response;
-  *response.mutable_node() = Describe(*node, member_.controller.reports());
-  member_.board.Answer(id, response);
 }
 
 // --- Health
@@ -120,6 +70,7 @@ void ClusterCalls::HealthHere(uint64_t id, bool controller_answers) {
                     .reports = member_.controller.reports(),
                     .groups = found};
     if (!controller_answers) view.reports[member_.self].warnings = warnings_();
+    if (controller_answers) view.obstacles = Obstacles(member_.image());
     member_.board.Answer(id, JudgeHealth(view));
   });
 }

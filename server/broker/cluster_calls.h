@@ -1,4 +1,4 @@
-// ClusterService for members: nodes, health, and where everything is.
+// ClusterService for members: health, and where everything is. Nodes: node_calls.h.
 #pragma once
 
 #include <functional>
@@ -21,12 +21,9 @@ class ClusterCalls final : public CallService {
   void OnMetadata() override;
 
  private:
-  void ListNodes(uint64_t id, const v1::ListNodesRequest& request);
-  void GetNode(uint64_t id, const v1::GetNodeRequest& request);
   void GetHealth(uint64_t id);
   void GetMetadata(uint64_t id, const v1::GetMetadataRequest& request);
   bool AnswerMetadata(uint64_t id, const v1::GetMetadataRequest& request, bool last);
-  v1::Node Describe(const metadata::Node& node, const std::map<NodeId, metadata::NodeReport>& reports) const;
   void HealthHere(uint64_t id, bool controller_answers);
 
   const MemberContext member_;

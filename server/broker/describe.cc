@@ -1,10 +1,31 @@
 #include "server/broker/describe.h"
 
+#include <algorithm>
+#include <cstdio>
 #include <string>
 
 #include "server/errors/refusal.h"
 
 namespace flotilla::broker {
+namespace {
+
+bool Contains(const std::vector<ReplicaId>& replicas, const ReplicaId& replica) {
+  return std::find(replicas.begin(), replicas.end(), replica) != replicas.end();
+}
+
+v1::NodeMode ModeOf(metadata::NodeMode mode) {
+  switch (mode) {
+    case metadata::NodeMode::kActive:
+      return v1::NODE_MODE_ACTIVE;
+    case metadata::NodeMode::kDraining:
+      return v1::NODE_MODE_DRAINING;
+    case metadata::NodeMode::kDecommissioning:
+      return v1::NODE_MODE_DECOMMISSIONING;
+  }
+  return v1::NODE_MODE_UNSPECIFIED;
+}
+
+}  // namespace
 
 v1::TopicRef RefOf(const metadata::Topic& topic) {
   v1::TopicRef ref;
@@ -46,11 +67,14 @@ v1::Partition DescribePartition(const metadata::Partition& partition, const Lead
   described.set_partition(static_cast<int32_t>(partition.number));
   described.set_leader_node_id(static_cast<int32_t>(leader.node.value()));
   described.set_leader_epoch(static_cast<int64_t>(leader.epoch.value()));
-  const auto add = [&described](const ReplicaId& replica) {
+  described.set_moving(partition.movement.has_value());
+  const auto add = [&](const ReplicaId& replica) -> v1::Replica& {
     v1::Replica& out = *described.add_replicas();
+    const bool comes = partition.movement && !Contains(partition.movement->settled, replica);
     out.set_node_id(static_cast<int32_t>(replica.node.value()));
-    out.set_role(v1::REPLICA_ROLE_VOTER);
+    out.set_role(comes ? v1::REPLICA_ROLE_LEARNER : v1::REPLICA_ROLE_VOTER);
     out.set_lag_entries(-1);
+    return out;
   };
   for (const ReplicaId& replica : partition.replicas) {
     if (replica.node == partition.preferred_leader) add(replica);
@@ -58,7 +82,30 @@ v1::Partition DescribePartition(const metadata::Partition& partition, const Lead
   for (const ReplicaId& replica : partition.replicas) {
     if (replica.node != partition.preferred_leader) add(replica);
   }
+  if (partition.movement) {
+    for (const ReplicaId& replica : partition.movement->leaving) add(replica).set_leaving(true);
+  }
   return described;
+}
+
+PartitionPlace PlaceOf(GroupId group, const metadata::Image& image) {
+  const metadata::PartitionKey* key = image.groups.Find(group);
+  if (key == nullptr) return {};
+  const metadata::Topic* topic = image.FindTopic(key->topic);
+  return {.topic = topic, .partition = topic->partitions[key->partition].get()};
+}
+
+v1::PartitionRef RefOf(const PartitionPlace& place) {
+  v1::PartitionRef ref;
+  *ref.mutable_topic() = RefOf(*place.topic);
+  ref.set_partition(static_cast<int32_t>(place.partition->number));
+  return ref;
+}
+
+std::string SortKeyOf(const metadata::Topic& topic, uint32_t partition) {
+  char number[16];
+  std::snprintf(number, sizeof number, "/%010u", partition);
+  return topic.name + number;
 }
 
 v1::TopicMetadata DescribeTopicMetadata(const metadata::Topic& topic, const LeaderTable& leaders) {
@@ -77,6 +124,7 @@ v1::Node DescribeNode(const metadata::Node& node) {
   described.set_client_address(node.description.client_address);
   described.set_peer_address(node.description.peer_address);
   described.set_state(node.alive ? v1::NODE_STATE_ALIVE : v1::NODE_STATE_DEAD);
+  described.set_mode(ModeOf(node.mode));
   described.set_join_time_ms(node.registered_at_ms);
   described.set_software_version(node.description.software_version);
   return described;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "flotilla/v1/cluster.pb.h"
 #include "flotilla/v1/common.pb.h"
@@ -17,9 +18,18 @@ namespace flotilla::broker {
 v1::TopicRef RefOf(const metadata::Topic& topic);
 v1::LeaderHint HintOf(const metadata::Image& image, const v1::TopicRef& topic, int32_t partition, const Leader& leader);
 v1::Topic DescribeTopic(const metadata::Topic& topic, const LeaderTable& leaders);
-// Leader and replicas; how the replicas do is for their leader to say.
+// Leader and replicas, while they change both that come and that go; how they do is for their leader to say.
 v1::Partition DescribePartition(const metadata::Partition& partition, const LeaderTable& leaders);
 v1::TopicMetadata DescribeTopicMetadata(const metadata::Topic& topic, const LeaderTable& leaders);
+// The partition that the group is; null, both: none.
+struct PartitionPlace {
+  const metadata::Topic* topic = nullptr;
+  const metadata::Partition* partition = nullptr;
+};
+PartitionPlace PlaceOf(GroupId group, const metadata::Image& image);
+v1::PartitionRef RefOf(const PartitionPlace& place);
+// Text that sorts as topics and numbers do, for pages of partitions.
+std::string SortKeyOf(const metadata::Topic& topic, uint32_t partition);
 // Without what only reports say.
 v1::Node DescribeNode(const metadata::Node& node);
 void AddReport(const metadata::NodeReport& report, int64_t last_seen_ms, v1::Node* node);

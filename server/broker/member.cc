@@ -7,23 +7,31 @@
 
 #include "server/broker/describe.h"
 #include "server/broker/limits.h"
+#include "server/metadata/config_schema.h"
 #include "server/metadata/replay.h"
 
 namespace flotilla::broker {
 namespace {
 
-// Leaders that should be elsewhere are looked for once a second.
-constexpr raft::Tick kBalanceTicks = 20;
+// Leaders that should be elsewhere are looked for four times a second.
+constexpr raft::Tick kBalanceTicks = 5;
+// A leadership of the metadata that could not be handed over is tried again after 5 s: meanwhile nothing is decided.
+constexpr raft::Tick kLeaveMetadataTicks = 100;
+// What is still led a second after it was handed over, by a node that stops, is handed over once more.
+constexpr raft::Tick kHandOverAgainTicks = 20;
 // Streams look at their clocks twice a second.
 constexpr raft::Tick kStreamTicks = 10;
 // A metadata replica that could not be made is tried again once a second.
 constexpr raft::Tick kOpenAgainTicks = 20;
+// And so is the question whether the metadata is up to date, after a start.
+constexpr raft::Tick kConfirmAgainTicks = 10;
 
 raft::HostOptions HostOptionsOf(const BrokerOptions& options, const internal::v1::NodeState& state) {
   raft::HostOptions host;
   host.node = NodeId{state.node_id()};
   host.boot = state.boot();
   host.core = options.core;
+  host.recovery_exempt = {metadata::kMetadataGroup};
   return host;
 }
 
@@ -53,8 +61,10 @@ Member::Member(const BrokerOptions& options, const BrokerSurroundings& around, c
       metadata_log_(host_),
       controller_({.self = {self_, state.metadata_incarnation()}, .liveness = {}}, metadata_log_, machine_, around.clock, random_.Fork()),
       waits_(around.executor, time_),
+      mover_(Context()),
       replicas_({.host = host_, .store = around.store, .executor = around.executor, .readers = around.readers, .time = time_, .leaders = leaders_},
                 self_, options.partition),
+      sizes_(host_, replicas_, around.store, time_),
       dispatcher_({.self = self_,
                    .executor = around.executor,
                    .time = time_,
@@ -81,13 +91,15 @@ Member::Member(const BrokerOptions& options, const BrokerSurroundings& around, c
       topic_calls_(Context(), decisions_),
       partition_calls_(Context(), decisions_, descriptions_),
       cluster_calls_(Context(), descriptions_, [this] { return options_.warnings; }),
+      node_calls_(Context(), decisions_, descriptions_),
+      move_calls_(Context(), decisions_, descriptions_),
       consume_calls_(Context(),
                      [this](const std::string& id, int64_t total) {
                        const auto found = subscriptions_.find(id);
                        return found == subscriptions_.end() ? std::nullopt : std::optional(found->second->Grant(total));
                      }),
       producer_calls_(Context(), decisions_),
-      membership_calls_(Context(), decisions_,
+      membership_calls_(Context(), decisions_, sizes_,
                         {.identity = callbacks_.identity,
                          .disk_space = options.disk_space,
                          .warnings = [this] { return options_.warnings; },
@@ -99,6 +111,7 @@ Member::Member(const BrokerOptions& options, const BrokerSurroundings& around, c
   leaders_.AddListener(waits_);
   leaders_.AddListener(*this);
   replicas_.AddListener(dispatcher_);
+  replicas_.AddListener(membership_calls_);
   SetPeers();
 }
 
@@ -106,6 +119,7 @@ Member::~Member() { host_.CloseGroup(metadata::kMetadataGroup); }
 
 MemberContext Member::Context() {
   return {.self = self_,
+          .election_ticks = options_.core.election_ticks,
           .executor = around_.executor,
           .time = time_,
           .host = host_,
@@ -116,7 +130,9 @@ MemberContext Member::Context() {
           .dispatcher = dispatcher_,
           .reads = reads_,
           .network = around_.network,
-          .board = board_};
+          .board = board_,
+          .sizes = sizes_,
+          .mover = mover_};
 }
 
 Status Member::Open(bool campaign) {
@@ -220,11 +236,14 @@ void Member::FollowImage() {
   const metadata::Shared<metadata::Image> before = std::exchange(followed_, machine_.image());
   if (!followed_->cluster) return;
   SetPeers();
+  const auto rate = static_cast<uint64_t>(metadata::IntegerOf(metadata::EffectiveSetting(*followed_, "move_rate_bytes")));
+  host_.SetRecoveryRate(std::max<uint64_t>(1, rate * static_cast<uint64_t>(time_.tick().count()) / 1'000'000'000));
   if (!replicas_.begun()) {
     replicas_.Begin(followed_);
   } else {
     replicas_.Follow(followed_);
   }
+  LookForSelf();
   for (const metadata::PartitionChanged& change : metadata::Between(*before, *followed_).partitions) {
     if (change.after == nullptr) leaders_.Forget(change.before->group);
   }
@@ -235,6 +254,25 @@ void Member::FollowImage() {
   for (const auto& [number, watch] : watches_) watch->OnMetadata();
 }
 
+// A node that was removed is told so by the metadata, if it still learns, or when it registers (ClusterLife).
+void Member::LookForSelf() {
+  if (!followed_->WasRemoved(self_)) return;
+  callbacks_.on_halt(metadata::CheckIdentity({.cluster = followed_->cluster->id, .node = self_, .uuid = options_.description.uuid}, *followed_));
+}
+
+// Once: whatever this node did before it was restarted, it did with an image that the leader of the metadata knows.
+void Member::Confirm() {
+  if (!replicas_.begun() || replicas_.confirmed() || confirming_ || confirm_at_ > host_.now()) return;
+  confirming_ = true;
+  board_.SyncMetadata([this](const Status& synced) {
+    confirming_ = false;
+    confirm_at_ = host_.now() + kConfirmAgainTicks;
+    if (!synced.ok()) return;
+    FollowImage();
+    replicas_.Confirm();
+  });
+}
+
 void Member::SetPeers() {
   std::map<NodeId, Peer> peers;
   const auto add = [&](NodeId id, const Uuid& uuid, const std::string& address) {
@@ -243,6 +281,7 @@ void Member::SetPeers() {
   // Until the metadata is here: who founded the cluster, or who was in it when this node joined. The metadata knows better.
   for (const auto* members : {&state_.founding().members(), &state_.metadata_members()}) {
     for (const internal::v1::FoundingMember& member : *members) {
+      if (image().WasRemoved(NodeId{member.node_id()})) continue;
       add(NodeId{member.node_id()}, Uuid::FromBytes(member.node_uuid()).value_or(Uuid()), member.peer_address());
     }
   }
@@ -288,7 +327,10 @@ void Member::Tick() {
     if (const Status opened = Open(false); !opened.ok()) callbacks_.on_halt(opened);
   }
   controller_.Tick(host_.now());
+  Confirm();
   replicas_.Tick();
+  mover_.Tick();
+  sizes_.Tick();
   waits_.Tick();
   dispatcher_.Tick();
   fetches_.Tick();
@@ -302,30 +344,56 @@ void Member::Tick() {
     for (const auto& [number, watch] : watches_) watch->Tick();
   }
   if (host_.now() % kBalanceTicks == 0 && !stopping_) Balance();
+  if (host_.now() % kHandOverAgainTicks == 0 && stopping_) HandOver();
 }
 
 // Hands over what others should lead, and are ready to.
 void Member::Balance() {
   const metadata::Node* node = image().FindNode(self_);
-  const bool stays = node == nullptr || node->mode == metadata::NodeMode::kActive;
+  const bool unfit = options_.unfit_to_lead();
+  const bool stays = !unfit && (node == nullptr || node->mode == metadata::NodeMode::kActive);
   std::vector<metadata::LedGroup> led;
   replicas_.ForEachOpen([&](GroupId group, const partition::Partition&) {
     const raft::RaftCore* core = host_.Find(group);
     if (core == nullptr || core->role() != raft::Role::kLeader) return;
     const metadata::Partition* partition = image().FindPartition(group);
     if (partition == nullptr || (stays && partition->preferred_leader == self_)) return;
-    metadata::LedGroup row{.group = group, .caught_up = {}};
-    for (const raft::ReplicaStatus& replica : core->status().replicas) {
-      const bool near = replica.state == raft::ProgressState::kReplicate && replica.lag <= flotilla::limits::kPromotionLagEntriesMax;
-      if (replica.voter && near) row.caught_up.push_back(replica.id);
-    }
-    led.push_back(std::move(row));
+    led.push_back({.group = group, .caught_up = VotersNear(*core)});
   });
   std::sort(led.begin(), led.end(), [](const auto& a, const auto& b) { return a.group < b.group; });
-  for (const metadata::LeaderTransfer& transfer : balancer_.Next(image(), led, {.now = host_.now()})) {
+  for (const metadata::LeaderTransfer& transfer : balancer_.Next(image(), led, {.now = host_.now(), .unfit = unfit})) {
     const Status begun = host_.TransferLeadership(transfer.group, transfer.to);
     LOG(INFO) << "leader_goes group=" << transfer.group << " to=" << transfer.to << " status=" << begun;
   }
+  if (!stays) LeaveMetadata();
+}
+
+// Others that vote, answer, and have, or are about to have, everything.
+std::vector<ReplicaId> Member::VotersNear(const raft::RaftCore& core) const {
+  std::vector<ReplicaId> near;
+  for (const raft::ReplicaStatus& replica : core.status().replicas) {
+    const bool answers = replica.last_active + options_.core.election_ticks > host_.now();
+    const bool has_it = replica.state == raft::ProgressState::kReplicate && replica.lag <= flotilla::limits::kPromotionLagEntriesMax;
+    if (replica.voter && answers && has_it) near.push_back(replica.id);
+  }
+  return near;
+}
+
+// A node that leads nothing else does not lead the metadata either, if another one can.
+void Member::LeaveMetadata() {
+  const raft::RaftCore* core = host_.Find(metadata::kMetadataGroup);
+  if (core == nullptr || !core->leads_surely() || leave_metadata_at_ > host_.now()) return;
+  std::vector<ReplicaId> heirs = VotersNear(*core);
+  std::erase_if(heirs, [this](const ReplicaId& heir) {
+    const metadata::Node* node = image().FindNode(heir.node);
+    return node == nullptr || !node->takes_leaders();
+  });
+  if (heirs.empty()) return;
+  leave_metadata_at_ = host_.now() + kLeaveMetadataTicks;
+  // Another one each time: who does not take it may not be able to.
+  const ReplicaId heir = heirs[leave_metadata_at_ / kLeaveMetadataTicks % heirs.size()];
+  const Status begun = host_.TransferLeadership(metadata::kMetadataGroup, heir);
+  LOG(INFO) << "metadata_leader_goes to=" << heir << " status=" << begun;
 }
 
 // --- The end
@@ -336,6 +404,10 @@ void Member::BeginShutdown() {
   const Status stopping(Reason::kShuttingDown, "this node is about to stop; ask another one");
   for (const auto& [id, subscription] : subscriptions_) subscription->End(stopping);
   for (const auto& [number, watch] : watches_) watch->End(stopping);
+  HandOver();
+}
+
+void Member::HandOver() {
   const auto hand_over = [this](GroupId group) {
     const raft::RaftCore* core = host_.Find(group);
     if (core == nullptr || core->role() != raft::Role::kLeader) return;

@@ -15,13 +15,17 @@
 #include "server/broker/fetch_session.h"
 #include "server/broker/forward_session.h"
 #include "server/broker/group_descriptions.h"
+#include "server/broker/log_sizes.h"
 #include "server/broker/member_context.h"
 #include "server/broker/membership_calls.h"
 #include "server/broker/metadata_watch.h"
+#include "server/broker/move_calls.h"
+#include "server/broker/node_calls.h"
 #include "server/broker/options.h"
 #include "server/broker/partition_calls.h"
 #include "server/broker/produce_session.h"
 #include "server/broker/producer_calls.h"
+#include "server/broker/replica_mover.h"
 #include "server/broker/subscription.h"
 #include "server/broker/topic_calls.h"
 #include "server/metadata/leader_balance.h"
@@ -49,7 +53,7 @@ class Member final : private metadata::MetadataListener, private LeaderListener,
     std::function<internal::v1::NodeIdentity()> identity;
     // The cluster does not know this node (any more).
     std::function<void(const Status&)> on_unknown;
-    // Group 0 took this replica out of service: the node has to stop.
+    // Group 0 took this replica out of service, or the node was removed from the cluster: it has to stop.
     std::function<void(const Status&)> on_halt;
   };
   Member(const BrokerOptions& options, const BrokerSurroundings& around, const internal::v1::NodeState& state, Callbacks callbacks, Random random);
@@ -65,6 +69,7 @@ class Member final : private metadata::MetadataListener, private LeaderListener,
   CallBoard& board() { return board_; }
   Decisions& decisions() { return decisions_; }
   bool leads_metadata() const { return controller_.leading(); }
+  const raft::RaftCore* Replica(GroupId group) const { return host_.Find(group); }
 
   // --- calls
   uint64_t Fetch(uint64_t ticket, const v1::FetchRequest& request, const Caller& caller, FetchDone done);
@@ -91,8 +96,13 @@ class Member final : private metadata::MetadataListener, private LeaderListener,
  private:
   MemberContext Context();
   void FollowImage();
+  void Confirm();
+  void LookForSelf();
   void SetPeers();
   void Balance();
+  void LeaveMetadata();
+  std::vector<ReplicaId> VotersNear(const raft::RaftCore& core) const;
+  void HandOver();
 
   // metadata::MetadataListener: inside of group 0.
   void OnImage(const metadata::Shared<metadata::Image>& before, const metadata::Shared<metadata::Image>& after) override;
@@ -116,7 +126,9 @@ class Member final : private metadata::MetadataListener, private LeaderListener,
   metadata::MetadataController controller_;
   LeaderTable leaders_;
   LeaderWaits waits_;
+  ReplicaMover mover_;  // before the replicas: it is told when they close
   Replicas replicas_;
+  LogSizes sizes_;
   Dispatcher dispatcher_;
   PartitionReads reads_;
   CallBoard board_;
@@ -128,6 +140,8 @@ class Member final : private metadata::MetadataListener, private LeaderListener,
   TopicCalls topic_calls_;
   PartitionCalls partition_calls_;
   ClusterCalls cluster_calls_;
+  NodeCalls node_calls_;
+  MoveCalls move_calls_;
   ConsumeCalls consume_calls_;
   ProducerCalls producer_calls_;
   MembershipCalls membership_calls_;
@@ -136,6 +150,9 @@ class Member final : private metadata::MetadataListener, private LeaderListener,
 
   metadata::Shared<metadata::Image> followed_;
   bool follow_posted_ = false;
+  raft::Tick leave_metadata_at_ = 0;
+  bool confirming_ = false;
+  raft::Tick confirm_at_ = 0;
   std::vector<Peer> peers_;
   uint64_t next_subscription_ = 1;
   std::map<std::string, Subscription*> subscriptions_;

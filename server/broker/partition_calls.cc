@@ -1,7 +1,6 @@
 #include "server/broker/partition_calls.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <string>
 #include <utility>
 
@@ -15,13 +14,6 @@ namespace {
 
 // A transfer that takes longer did not work: an election timeout, and room.
 constexpr Duration kTransferTimeout = std::chrono::seconds(5);
-
-// Sorts as topics and numbers do.
-std::string KeyOf(const metadata::Topic& topic, uint32_t partition) {
-  char number[16];
-  std::snprintf(number, sizeof number, "/%010u", partition);
-  return topic.name + number;
-}
 
 template <typename Request>
 auto GroupNamedBy(const metadata::MetadataMachine& metadata) {
@@ -89,7 +81,7 @@ void PartitionCalls::List(uint64_t id, const v1::ListPartitionsRequest& request)
   std::vector<Row> rows;
   const auto consider = [&](const metadata::Topic& topic) {
     for (const auto& partition : topic.partitions) {
-      if (KeyOf(topic, partition->number) <= page->after) continue;
+      if (SortKeyOf(topic, partition->number) <= page->after) continue;
       if (node.value() != 0 && !partition->ReplicaOn(node).valid()) continue;
       if (request.filter() == v1::PARTITION_FILTER_LEADERLESS && member_.leaders.Of(partition->group).node.value() != 0) continue;
       rows.push_back({topic.id, partition->number, partition->group});
@@ -115,15 +107,17 @@ void PartitionCalls::List(uint64_t id, const v1::ListPartitionsRequest& request)
       const metadata::Topic* topic = member_.image().FindTopic(row.topic);
       if (topic == nullptr || row.partition >= topic->partitions.size()) continue;
       const auto described = found.find(row.group);
-      if (judged && (described == found.end() ? member_.leaders.Of(row.group).node.value() != 0 : !UnderReplicated(described->second))) {
-        last = KeyOf(*topic, row.partition);
+      const size_t wanted = topic->partitions[row.partition]->replicas.size();
+      if (judged &&
+          (described == found.end() ? member_.leaders.Of(row.group).node.value() != 0 : !UnderReplicated(described->second, wanted))) {
+        last = SortKeyOf(*topic, row.partition);
         continue;
       }
       if (static_cast<size_t>(response.partitions_size()) == size) {
         full = true;
         break;
       }
-      last = KeyOf(*topic, row.partition);
+      last = SortKeyOf(*topic, row.partition);
       *response.add_partitions() = DetailsOf(*topic, *topic->partitions[row.partition], found);
     }
     if ((more || full) && !last.empty()) response.set_next_page_token(TokenAfter(last));
@@ -142,7 +136,7 @@ v1::PartitionDetails PartitionCalls::DetailsOf(const metadata::Topic& topic, con
   details.set_leader_answered(true);
   details.set_log_start_offset(static_cast<int64_t>(group.log_start_offset()));
   details.set_high_watermark(static_cast<int64_t>(group.high_watermark()));
-  details.set_size_bytes(static_cast<int64_t>(group.applied_bytes()));
+  details.set_size_bytes(static_cast<int64_t>(group.log_bytes()));
   for (v1::Replica& replica : *details.mutable_partition()->mutable_replicas()) {
     for (const auto& described : group.replicas()) {
       if (described.node_id() != static_cast<uint64_t>(replica.node_id())) continue;

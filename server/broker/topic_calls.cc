@@ -6,8 +6,8 @@
 #include "server/broker/describe.h"
 #include "server/broker/limits.h"
 #include "server/broker/paging.h"
+#include "server/broker/preview.h"
 #include "server/metadata/config_schema.h"
-#include "server/metadata/replay.h"
 
 namespace flotilla::broker {
 namespace {
@@ -135,22 +135,9 @@ void TopicCalls::AddPartitions(uint64_t id, const v1::AddPartitionsRequest& requ
 }
 
 Result<v1::Topic> TopicCalls::Preview(const metadata::Request& request, const Uuid& topic) const {
-  metadata::Request wanted = request;
-  const metadata::Image& image = member_.image();
-  std::visit(
-      [](auto& change) {
-        if constexpr (requires { change.tag; }) change.tag = {};
-      },
-      wanted);
-  const Uuid fresh = *Uuid::FromBytes(std::string(Uuid::kBytes, '\1'));
-  const Result<metadata::Decision> decision =
-      metadata::Decide(wanted, image, {.now_ms = member_.time.clock().WallMillis(), .fresh_id = fresh, .seed = 0});
-  if (!decision.ok()) return decision.status();
-  metadata::ImageBuilder builder(image, metadata::RecordSource::kLog);
-  for (const metadata::Record& record : decision->records) FLOTILLA_RETURN_IF_ERROR(builder.Apply(record));
-  const Result<metadata::Shared<metadata::Image>> after = builder.Finish(image.version + 1);
+  const Result<metadata::Shared<metadata::Image>> after = ImageAfter(request, member_.image(), member_.time.clock().WallMillis());
   if (!after.ok()) return after.status();
-  v1::Topic described = DescribeTopic(*(*after)->FindTopic(topic.nil() ? fresh : topic), member_.leaders);
+  v1::Topic described = DescribeTopic(*(*after)->FindTopic(topic.nil() ? PreviewId() : topic), member_.leaders);
   if (topic.nil()) described.mutable_topic()->clear_topic_id();
   return described;
 }
