@@ -306,14 +306,16 @@ void Member::Tick() {
   if (host_.now() % kBalanceTicks == 0 && !stopping_) Balance();
 }
 
-// Hands back what others should lead, and are ready to.
+// Hands over what others should lead, and are ready to.
 void Member::Balance() {
+  const metadata::Node* node = image().FindNode(self_);
+  const bool stays = node == nullptr || node->mode == metadata::NodeMode::kActive;
   std::vector<metadata::LedGroup> led;
   replicas_.ForEachOpen([&](GroupId group, const partition::Partition&) {
     const raft::RaftCore* core = host_.Find(group);
     if (core == nullptr || core->role() != raft::Role::kLeader) return;
     const metadata::Partition* partition = image().FindPartition(group);
-    if (partition == nullptr || partition->preferred_leader == self_) return;
+    if (partition == nullptr || (stays && partition->preferred_leader == self_)) return;
     metadata::LedGroup row{.group = group, .caught_up = {}};
     for (const raft::ReplicaStatus& replica : core->status().replicas) {
       const bool near = replica.state == raft::ProgressState::kReplicate && replica.lag <= flotilla::limits::kPromotionLagEntriesMax;
@@ -322,10 +324,10 @@ void Member::Balance() {
     led.push_back(std::move(row));
   });
   std::sort(led.begin(), led.end(), [](const auto& a, const auto& b) { return a.group < b.group; });
-  const std::optional<metadata::LeaderTransfer> transfer = balancer_.Next(image(), led, host_.now());
-  if (!transfer) return;
-  const Status begun = host_.TransferLeadership(transfer->group, transfer->to);
-  LOG(INFO) << "leader_goes_home group=" << transfer->group << " to=" << transfer->to << " status=" << begun;
+  for (const metadata::LeaderTransfer& transfer : balancer_.Next(image(), led, {.now = host_.now()})) {
+    const Status begun = host_.TransferLeadership(transfer.group, transfer.to);
+    LOG(INFO) << "leader_goes group=" << transfer.group << " to=" << transfer.to << " status=" << begun;
+  }
 }
 
 // --- The end

@@ -172,6 +172,8 @@ Status Replicas::Do(const metadata::DestroyReplica& destroy) {
   if (creating_.contains(group)) {
     return Status(Reason::kGroupExists, "the replica is still being created; it is destroyed when that is done");
   }
+  const Result<storage::GroupState> stored = around_.store.Load(group);
+  if (stored.ok() && stored->identity.self.incarnation > destroy.self.incarnation) return {};
   const Status status = around_.host.DestroyGroup(group, *this);
   if (!status.ok() && status.reason() != Reason::kGroupNotFound) return status;
   Drop(group);

@@ -39,6 +39,14 @@ constexpr std::array kKeys = {
               .choices = "1|3|5",
               .doc = "Replicas of each partition of a topic that is created without saying how many. A "
                      "cluster of fewer nodes than that makes 1."},
+    ConfigKey{.name = "move_rate_bytes",
+              .scope = ConfigScope::kCluster,
+              .type = ConfigType::kInteger,
+              .default_value = "104857600",
+              .min = 64 * 1024,
+              .max = int64_t{1} << 40,
+              .doc = "Bytes per second that a node sends, at most, to new replicas that catch up. A lower rate "
+                     "leaves more to clients and takes longer."},
     ConfigKey{.name = "record_bytes_max",
               .scope = ConfigScope::kTopic,
               .type = ConfigType::kInteger,

@@ -24,11 +24,12 @@ struct PartitionChanged {
 struct Difference {
   LogIndex from;
   LogIndex to;
-  // The cluster was initialised, or its feature level or its settings changed.
+  // The cluster was initialised, its feature level or its settings changed, or balancing began or ended.
   bool cluster_changed = false;
   std::vector<Changed<Node>> nodes;          // by id
   std::vector<Changed<Topic>> topics;        // by UUID; also when only a partition of it changed
-  std::vector<PartitionChanged> partitions;  // by topic and number; all of a topic that came or went
+  // By topic and number; all of a topic that came or went, and those whose replicas or movement changed.
+  std::vector<PartitionChanged> partitions;
 
   bool empty() const { return !cluster_changed && nodes.empty() && topics.empty() && partitions.empty(); }
 };

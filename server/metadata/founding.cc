@@ -61,12 +61,6 @@ uint32_t CommonFeatureLevel(std::span<const FounderAnswer> answers) {
   return common.min <= common.max ? common.max : 0;
 }
 
-// The largest odd number of voters: an even one more would not survive one more failure.
-size_t VoterCount(size_t nodes) {
-  const size_t count = std::min(nodes, limits::kMetadataVotersMax);
-  return count % 2 == 1 ? count : count - 1;
-}
-
 // One node of each rack in turn, in the order given, so that voters stand in as many racks as there are.
 std::vector<size_t> SpreadOverRacks(std::span<const FounderAnswer> answers, size_t count) {
   std::map<std::string, size_t> chosen_in_rack;
@@ -92,6 +86,11 @@ std::vector<size_t> SpreadOverRacks(std::span<const FounderAnswer> answers, size
 
 }  // namespace
 
+size_t MetadataVoterCount(size_t nodes) {
+  const size_t count = std::min(nodes, limits::kMetadataVotersMax);
+  return count % 2 == 1 || count == 0 ? count : count - 1;
+}
+
 NodeId Founding::IdOf(const Uuid& node) const {
   for (size_t i = 0; i < founders.size(); ++i) {
     if (founders[i].uuid == node) return IdAt(i);
@@ -107,7 +106,7 @@ Result<Founding> PlanFounding(const Uuid& cluster, std::span<const FounderAnswer
     return Refuse(Refusal::kProtocolMismatch,
                   "no feature level that all founders know; install the same version on all of them");
   }
-  const std::vector<size_t> voters = SpreadOverRacks(answers, VoterCount(answers.size()));
+  const std::vector<size_t> voters = SpreadOverRacks(answers, MetadataVoterCount(answers.size()));
   for (size_t i = 0; i < answers.size(); ++i) {
     founding.founders.push_back(answers[i].description);
     const ReplicaId replica{IdAt(i), 0};

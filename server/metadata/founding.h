@@ -38,6 +38,10 @@ struct Founding {
   NodeId IdOf(const Uuid& node) const;
 };
 
+// How many of so many nodes vote in group 0: the largest odd number up to limits::kMetadataVotersMax. One more would not
+// survive one more failure.
+size_t MetadataVoterCount(size_t nodes);
+
 // ALREADY_INITIALIZED (cluster_id, address): a founder belongs to a cluster. INVALID_ARGUMENT: no founders,
 // two with one UUID or one address, or one that describes itself badly. PROTOCOL_MISMATCH: no feature level
 // that all of them know.

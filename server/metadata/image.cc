@@ -2,11 +2,38 @@
 
 namespace flotilla::metadata {
 
-ReplicaId Partition::ReplicaOn(NodeId node) const {
+namespace {
+
+ReplicaId ReplicaIn(const std::vector<ReplicaId>& replicas, NodeId node) {
   for (const ReplicaId& replica : replicas) {
     if (replica.node == node) return replica;
   }
   return kNoReplica;
+}
+
+}  // namespace
+
+ReplicaId Partition::ReplicaOn(NodeId node) const {
+  const ReplicaId wanted = WantedOn(node);
+  if (wanted.valid() || !movement) return wanted;
+  return ReplicaIn(movement->leaving, node);
+}
+
+ReplicaId Partition::WantedOn(NodeId node) const { return ReplicaIn(replicas, node); }
+
+std::vector<ReplicaId> Partition::Existing() const {
+  std::vector<ReplicaId> existing = replicas;
+  if (movement) existing.insert(existing.end(), movement->leaving.begin(), movement->leaving.end());
+  return existing;
+}
+
+std::vector<ReplicaId> Partition::NewReplicas() const {
+  std::vector<ReplicaId> fresh;
+  if (!movement) return fresh;
+  for (const ReplicaId& replica : replicas) {
+    if (ReplicaIn(movement->settled, replica.node) != replica) fresh.push_back(replica);
+  }
+  return fresh;
 }
 
 const Node* Image::FindNode(NodeId id) const {
@@ -70,6 +97,21 @@ std::vector<const Node*> Image::LivingNodes() const {
     if (node->alive) living.push_back(node.get());
   });
   return living;
+}
+
+std::vector<const Node*> Image::NodesForReplicas() const {
+  std::vector<const Node*> takers;
+  nodes.ForEach([&](NodeId, const Shared<Node>& node) {
+    if (node->takes_replicas()) takers.push_back(node.get());
+  });
+  return takers;
+}
+
+size_t Image::NodesInUse() const {
+  size_t count = 0;
+  nodes.ForEach(
+      [&](NodeId, const Shared<Node>& node) { count += node->mode == NodeMode::kDecommissioning ? 0 : 1; });
+  return count;
 }
 
 }  // namespace flotilla::metadata

@@ -126,6 +126,8 @@ struct Partition {
   ReplicaId WantedOn(NodeId node) const;
   // `replicas`, then those that are leaving.
   std::vector<ReplicaId> Existing() const;
+  // Of `replicas`, those that were not there before the change that is under way.
+  std::vector<ReplicaId> NewReplicas() const;
   bool operator==(const Partition&) const = default;
 };
 
@@ -186,6 +188,7 @@ struct RememberedRequest {
   // What was answered; 0: nothing of the kind.
   ProducerEpoch producer;
   uint32_t partition_count = 0;
+  NodeId node = {};
   bool operator==(const RememberedRequest&) const = default;
 };
 
@@ -271,6 +274,12 @@ struct Image {
   }
   // Living nodes, by id.
   std::vector<const Node*> LivingNodes() const;
+  // Nodes that new replicas may be placed on, by id.
+  std::vector<const Node*> NodesForReplicas() const;
+  // Nodes that are not being decommissioned, dead ones included.
+  size_t NodesInUse() const;
+  // The id was given to a node that is gone for good.
+  bool WasRemoved(NodeId id) const { return id != NodeId{} && id < next_node && FindNode(id) == nullptr; }
 };
 
 }  // namespace flotilla::metadata

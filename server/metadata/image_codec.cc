@@ -43,6 +43,24 @@ Record LivenessOf(const Node& node) {
   return out;
 }
 
+Record ModeOf(const Node& node) {
+  Record out;
+  record::NodeModeChanged& record = *out.mutable_node_mode_changed();
+  record.set_node_id(node.id.value());
+  record.set_mode(RecordOf(node.mode));
+  record.set_changed_at_ms(node.mode_changed_at_ms);
+  return out;
+}
+
+Record RecordOf(const Balancing& balancing) {
+  Record out;
+  record::BalancingChanged& record = *out.mutable_balancing_changed();
+  record.set_active(true);
+  record.set_at_ms(balancing.since_ms);
+  record.set_planned_moves(balancing.planned_moves);
+  return out;
+}
+
 Record ClusterConfigsOf(const Image& image) {
   Record out;
   record::ConfigChanged& record = *out.mutable_config_changed();
@@ -65,17 +83,33 @@ Record RecordOf(const Topic& topic) {
   return out;
 }
 
+template <typename Take>
+void AddReplicas(const std::vector<ReplicaId>& replicas, Take add) {
+  for (const ReplicaId& replica : replicas) {
+    record::PartitionReplica* added = add();
+    added->set_node_id(replica.node.value());
+    added->set_incarnation(replica.incarnation);
+  }
+}
+
+void AddMovement(const Partition& partition, record::PartitionMovement* record) {
+  record->set_placement_epoch(partition.placement_epoch);
+  record->set_next_incarnation(partition.next_incarnation);
+  if (!partition.movement) return;
+  AddReplicas(partition.movement->settled, [&] { return record->add_settled(); });
+  AddReplicas(partition.movement->leaving, [&] { return record->add_leaving(); });
+  record->set_cause(RecordOf(partition.movement->cause));
+  record->set_since_ms(partition.movement->since_ms);
+}
+
 Record RecordOf(const Topic& topic, const Partition& partition) {
   Record out;
   record::PartitionCreated& record = *out.mutable_partition_created();
   record.set_topic_id(std::string(topic.id.bytes()));
   record.set_partition(partition.number);
   record.set_group_id(partition.group.value());
-  for (const ReplicaId& replica : partition.replicas) {
-    record::PartitionReplica& added = *record.add_replicas();
-    added.set_node_id(replica.node.value());
-    added.set_incarnation(replica.incarnation);
-  }
+  AddReplicas(partition.replicas, [&] { return record.add_replicas(); });
+  if (partition.placement_epoch != 0) AddMovement(partition, record.mutable_movement());
   return out;
 }
 
@@ -96,6 +130,7 @@ Record RecordOf(const RememberedRequest& request) {
   record.set_producer_id(request.producer.id);
   record.set_producer_epoch(request.producer.epoch);
   record.set_partition_count(request.partition_count);
+  record.set_node_id(request.node.value());
   return out;
 }
 
@@ -125,7 +160,9 @@ void ForEachRecord(const Image& image, Emit emit) {
   image.nodes.ForEach([&](NodeId, const Shared<Node>& node) {
     emit(RegistrationOf(node->id, node->description, node->registered_at_ms));
     if (!node->alive || node->liveness_changed_at_ms != 0) emit(LivenessOf(*node));
+    if (node->mode != NodeMode::kActive || node->mode_changed_at_ms != 0) emit(ModeOf(*node));
   });
+  if (image.balancing) emit(RecordOf(*image.balancing));
   image.topics.ForEach([&](const Uuid&, const Shared<Topic>& topic) {
     emit(RecordOf(*topic));
     for (const Shared<Partition>& partition : topic->partitions) emit(RecordOf(*topic, *partition));

@@ -34,6 +34,13 @@ Status CheckFeatures(const NodeDescription& node, const Image& image) {
       .With("theirs", Text(node.features));
 }
 
+Status RemovedForGood(NodeId id) {
+  return Refuse(Refusal::kNodeRemoved,
+                "node " + std::to_string(id.value()) +
+                    " was removed from the cluster; start it with an empty data directory to join as a new node")
+      .With("node_id", id.value());
+}
+
 Status ForeignId(NodeId claimed, const Uuid& ours, const Uuid& theirs, std::string message) {
   return Refuse(Refusal::kNodeMismatch, std::move(message))
       .With("node_id", claimed.value())
@@ -53,6 +60,7 @@ Status CheckClaim(const RegisterNode& request, const Node* known, const Image& i
                      claims + ", but it is " + Describe(*known) + "; its data directory was tampered with");
   }
   const Node* owner = image.FindNode(request.claimed);
+  if (image.WasRemoved(request.claimed)) return RemovedForGood(request.claimed);
   if (owner == nullptr) {
     return ForeignId(request.claimed, Uuid(), uuid,
                      claims + ", which was never given; start it with an empty data directory");
@@ -114,6 +122,7 @@ Result<Decision> DecideRegistration(const RegisterNode& request, const Image& im
 Status CheckIdentity(const NodeIdentity& identity, const Image& image) {
   FLOTILLA_RETURN_IF_ERROR(CheckCluster(identity.cluster, image));
   const Node* node = image.FindNode(identity.node);
+  if (image.WasRemoved(identity.node)) return RemovedForGood(identity.node);
   if (node == nullptr) {
     return Refuse(Refusal::kNodeNotFound,
                   "node " + std::to_string(identity.node.value()) +

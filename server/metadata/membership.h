@@ -18,8 +18,8 @@ struct RegisterNode {
 
 // Outcome::node is its id. A UUID that is known gets its id back, an unknown one the next id: a wiped disk is
 // a new node. No records when nothing is new. NOT_INITIALIZED; CLUSTER_MISMATCH with both ids; NODE_MISMATCH:
-// the claimed id, or the address, is that of another disk (which, for an address, still lives);
-// PROTOCOL_MISMATCH; what CheckDescription objects to; LIMIT_EXCEEDED: too many nodes.
+// the claimed id, or the address, is that of another disk (which, for an address, still lives); NODE_REMOVED: the
+// claimed id was removed from the cluster; PROTOCOL_MISMATCH; what CheckDescription objects to; LIMIT_EXCEEDED: too many nodes.
 Result<Decision> DecideRegistration(const RegisterNode& request, const Image& image, const Context& context);
 
 // Who sends a heartbeat.
@@ -28,7 +28,7 @@ struct NodeIdentity {
   NodeId node;
   Uuid uuid;
 };
-// NOT_INITIALIZED, CLUSTER_MISMATCH, NODE_NOT_FOUND, NODE_MISMATCH.
+// NOT_INITIALIZED, CLUSTER_MISMATCH, NODE_NOT_FOUND, NODE_REMOVED, NODE_MISMATCH.
 Status CheckIdentity(const NodeIdentity& identity, const Image& image);
 
 // From which level on newer formats may be written. PROTOCOL_MISMATCH: a registered node does not know it, or

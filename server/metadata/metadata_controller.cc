@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "server/metadata/replay.h"
+#include "server/metadata/voters.h"
 
 namespace flotilla::metadata {
 namespace {
@@ -44,6 +45,28 @@ struct DecideRequest {
   }
   Result<Decision> operator()(const ReserveProducerIds& request) const {
     return DecideProducerIds(request, image);
+  }
+  Result<Decision> operator()(const ChangeNodeMode& request) const {
+    return DecideNodeMode(request, image, context);
+  }
+  Result<Decision> operator()(const RemoveNode& request) const {
+    return DecideNodeRemoval(request, image, context);
+  }
+  Result<Decision> operator()(const MoveReplica& request) const {
+    return DecideMove(request, image, context);
+  }
+  Result<Decision> operator()(const RebuildReplica& request) const {
+    return DecideRebuild(request, image, context);
+  }
+  Result<Decision> operator()(const CancelMove& request) const {
+    return DecideMoveCancellation(request, image, context);
+  }
+  Result<Decision> operator()(const SettleReplicas& request) const { return DecideSettled(request, image); }
+  Result<Decision> operator()(const StartBalance& request) const {
+    return DecideBalanceStart(request, image, context);
+  }
+  Result<Decision> operator()(const CancelBalance& request) const {
+    return DecideBalanceCancellation(request, image, context);
   }
 };
 
@@ -207,7 +230,7 @@ void MetadataController::OnLeadership(const raft::StateMachine::Leadership& lead
   if (!leads || leading_) return;
   LOG(INFO) << "metadata leadership began: node=" << options_.self.node << " term=" << leadership.term
             << " version=" << machine_.image()->version;
-  leading_ = Leading{.term = leadership.term, .image = machine_.image(), .reports = {}, .learners_at = now_};
+  leading_ = Leading{.term = leadership.term, .image = machine_.image(), .reports = {}, .sizes = {}, .since = now_, .plan_at = now_};
   liveness_.Begin();
 }
 
@@ -223,7 +246,12 @@ Status MetadataController::Report(const NodeReport& report) {
   if (Status status = WhyNot(); !status.ok() && status.reason() != Reason::kOverloaded) return status;
   FLOTILLA_RETURN_IF_ERROR(CheckIdentity(report.identity, *leading_->image));
   liveness_.Heard(report.identity.node, now_);
-  leading_->reports.insert_or_assign(report.identity.node, report);
+  for (const auto& [group, bytes] : report.sizes) {
+    if (leading_->image->groups.Contains(group)) leading_->sizes.insert_or_assign(group, bytes);
+  }
+  NodeReport& kept = leading_->reports[report.identity.node];
+  kept = report;
+  kept.sizes.clear();
   return {};
 }
 
@@ -237,7 +265,12 @@ void MetadataController::Tick(raft::Tick now) {
   if (!WhyNot().ok()) return;
   liveness_.Heard(options_.self.node, now_);
   ConcludeLiveness();
-  if (leading_ && now_ >= leading_->learners_at) AddMissingLearners();
+  if (now_ < leading_->plan_at) return;
+  leading_->plan_at = now_ + options_.plan_ticks;
+  ForgetWhatIsGone();
+  ChangeMembers();
+  MoveReplicas();
+  RemoveNodes();
 }
 
 void MetadataController::ConcludeLiveness() {
@@ -251,12 +284,62 @@ void MetadataController::ConcludeLiveness() {
   if (!records.empty()) (void)Propose(std::move(records), Waiting{}).ok();
 }
 
-void MetadataController::AddMissingLearners() {
-  leading_->learners_at = now_ + options_.learner_retry_ticks;
-  std::vector<ReplicaId> missing = MissingLearners(*machine_.image(), configuration_);
-  if (missing.empty()) return;
-  // Refused while another change is under way: tried again.
-  (void)log_.AddLearners(std::move(missing), kNobody, *this).ok();
+void MetadataController::ForgetWhatIsGone() {
+  const Image& image = *leading_->image;
+  std::erase_if(leading_->reports, [&](const auto& row) { return image.FindNode(row.first) == nullptr; });
+  if (leading_->sizes.size() <= image.groups.size()) return;
+  std::erase_if(leading_->sizes, [&](const auto& row) { return !image.groups.Contains(row.first); });
+}
+
+// --- what follows by itself: whatever is refused is planned again a second later
+
+void MetadataController::ChangeMembers() {
+  const raft::MembershipChange change =
+      PlanVoters(*machine_.image(), configuration_, log_.CaughtUpLearners());
+  if (change.empty()) return;
+  const Status begun = log_.ChangeMembers(change, kNobody, *this);
+  LOG(INFO) << "members of the metadata change: learn=" << change.add_learners.size()
+            << " promote=" << change.promote.size() << " demote=" << change.demote.size()
+            << " remove=" << change.remove.size() << " status=" << begun;
+}
+
+void MetadataController::MoveReplicas() {
+  MovePlanOptions options = options_.moves;
+  options.now_ms = clock_.WallMillis();
+  options.balances = now_ - leading_->since >= options_.sizes_ticks;
+  const bool balancing = leading_->image->balancing.has_value();
+  const MovePlan plan = PlanMoves(*leading_->image, leading_->sizes, options);
+  for (const PlannedMove& move : plan.moves) {
+    const Image& image = *leading_->image;
+    const Partition& partition = *image.FindPartition(move.group);
+    LOG(INFO) << "replica moves: group=" << move.group << " from=" << move.from << " to=" << move.to
+              << " cause=" << record::MoveCause_Name(RecordOf(move.cause));
+    Record target = RetargetOf(image, partition, NodesWith(partition, move.from, move.to), move.cause,
+                               options.now_ms);
+    if (!Propose({std::move(target)}, Waiting{}).ok()) return;
+  }
+  std::vector<Record> preferences;
+  for (const PlannedLeader& change : plan.leaders) {
+    Record out;
+    out.mutable_leader_preference_changed()->set_group_id(change.group.value());
+    out.mutable_leader_preference_changed()->set_node_id(change.preferred.value());
+    preferences.push_back(std::move(out));
+  }
+  if (!preferences.empty() && !Propose(std::move(preferences), Waiting{}).ok()) return;
+  if (!balancing || !plan.even) return;
+  LOG(INFO) << "the cluster is balanced";
+  (void)Propose({BalanceOver(options.now_ms)}, Waiting{}).ok();
+}
+
+void MetadataController::RemoveNodes() {
+  std::vector<NodeId> voters;
+  for (const auto* half : {&configuration_.voters, &configuration_.outgoing}) {
+    for (const ReplicaId& voter : *half) voters.push_back(voter.node);
+  }
+  std::vector<Record> due = RemovalsDue(*leading_->image, voters);
+  for (const Record& record : due)
+    LOG(WARNING) << "node removed: node=" << record.node_removed().node_id() << " reason=decommissioned";
+  if (!due.empty()) (void)Propose(std::move(due), Waiting{}).ok();
 }
 
 std::map<NodeId, NodeReport> MetadataController::reports() const {
@@ -267,15 +350,9 @@ std::optional<raft::Tick> MetadataController::LastHeard(NodeId node) const {
   return leading_ ? liveness_.LastHeard(node) : std::nullopt;
 }
 
-std::vector<ReplicaId> MissingLearners(const Image& image, const raft::Configuration& configuration) {
-  const std::vector<ReplicaId> members = configuration.Replicas();
-  std::vector<ReplicaId> missing;
-  for (const Node* node : image.LivingNodes()) {
-    const bool member = std::any_of(members.begin(), members.end(),
-                                    [&](const ReplicaId& replica) { return replica.node == node->id; });
-    if (!member) missing.push_back({node->id, 0});
-  }
-  return missing;
+const GroupSizes& MetadataController::sizes() const {
+  static const GroupSizes none;
+  return leading_ ? leading_->sizes : none;
 }
 
 }  // namespace flotilla::metadata

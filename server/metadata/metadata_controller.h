@@ -24,11 +24,15 @@
 #include <vector>
 
 #include "raft/node/raft_host.h"
+#include "server/metadata/balance.h"
 #include "server/metadata/founding.h"
 #include "server/metadata/liveness.h"
 #include "server/metadata/membership.h"
 #include "server/metadata/metadata_log.h"
 #include "server/metadata/metadata_machine.h"
+#include "server/metadata/move_plan.h"
+#include "server/metadata/moves.h"
+#include "server/metadata/node_changes.h"
 #include "server/metadata/producers.h"
 #include "server/metadata/topics.h"
 #include "storage/base/clock.h"
@@ -39,8 +43,10 @@ namespace flotilla::metadata {
 struct RaiseFeatureLevel {
   uint32_t level = 0;
 };
-using Request = std::variant<Founding, RegisterNode, RaiseFeatureLevel, CreateTopic, DeleteTopic,
-                             AddPartitions, ChangeConfig, PreferLeader, InitProducer, ReserveProducerIds>;
+using Request =
+    std::variant<Founding, RegisterNode, RaiseFeatureLevel, CreateTopic, DeleteTopic, AddPartitions,
+                 ChangeConfig, PreferLeader, InitProducer, ReserveProducerIds, ChangeNodeMode, RemoveNode,
+                 MoveReplica, RebuildReplica, CancelMove, SettleReplicas, StartBalance, CancelBalance>;
 
 // The one place where a request finds its decider. Pure.
 Result<Decision> Decide(const Request& request, const Image& image, const Context& context);
@@ -65,6 +71,8 @@ struct NodeReport {
   uint64_t replicas = 0;
   uint64_t leaders = 0;
   std::vector<std::string> warnings = {};
+  // Of groups that it leads; now and then.
+  GroupSizes sizes = {};
 };
 
 struct ControllerOptions {
@@ -72,8 +80,11 @@ struct ControllerOptions {
   ReplicaId self;
   LivenessOptions liveness;
   size_t pending_max = limits::kPendingDecisionsMax;
-  // A node that is not a member of group 0 yet is added; between two attempts, 1 s of 50 ms.
-  raft::Tick learner_retry_ticks = 20;
+  // What follows by itself (members of group 0, moves, removals) is looked at so often: every second of 50 ms.
+  raft::Tick plan_ticks = 20;
+  // A new leader begins to balance when it has heard how large groups are: after 15 s.
+  raft::Tick sizes_ticks = 300;
+  MovePlanOptions moves = {};
 };
 
 class MetadataController final : public MetadataListener, public raft::ProposalSink, public raft::ReadSink {
@@ -87,7 +98,8 @@ class MetadataController final : public MetadataListener, public raft::ProposalS
   void Submit(const Request& request, uint64_t token, AnswerSink& sink);
   // NOT_LEADER, NO_LEADER, and as CheckIdentity.
   Status Report(const NodeReport& report);
-  // Time moves on: concludes who lives, lets new nodes learn, keeps the log short.
+  // Time moves on: concludes who lives, decides who learns and votes, what moves and who is gone, and keeps the log
+  // short.
   void Tick(raft::Tick now);
 
   bool leading() const { return leading_.has_value(); }
@@ -95,6 +107,8 @@ class MetadataController final : public MetadataListener, public raft::ProposalS
   std::map<NodeId, NodeReport> reports() const;
   // When the node was heard of, in ticks; nothing if it was not since this one leads.
   std::optional<raft::Tick> LastHeard(NodeId node) const;
+  // How large groups are, as their leaders said since this one leads; empty elsewhere.
+  const GroupSizes& sizes() const;
   size_t pending() const { return pending_.size(); }
 
   // MetadataListener, ProposalSink, ReadSink
@@ -122,7 +136,9 @@ class MetadataController final : public MetadataListener, public raft::ProposalS
     Term term;
     Shared<Image> image;  // all that was proposed
     std::map<NodeId, NodeReport> reports;
-    raft::Tick learners_at = 0;
+    GroupSizes sizes;
+    raft::Tick since = 0;
+    raft::Tick plan_at = 0;
   };
 
   Status WhyNot() const;
@@ -131,7 +147,10 @@ class MetadataController final : public MetadataListener, public raft::ProposalS
   Status Propose(std::vector<Record> records, Waiting own);
   void AnswerWhenCertain(Waiting waiting);
   void ConcludeLiveness();
-  void AddMissingLearners();
+  void ForgetWhatIsGone();
+  void ChangeMembers();
+  void MoveReplicas();
+  void RemoveNodes();
 
   const ControllerOptions options_;
   MetadataLog& log_;
@@ -152,8 +171,5 @@ class MetadataController final : public MetadataListener, public raft::ProposalS
   };
   std::map<uint64_t, Confirming> confirming_;
 };
-
-// Living nodes that are not in group 0's configuration: they should learn. Pure.
-std::vector<ReplicaId> MissingLearners(const Image& image, const raft::Configuration& configuration);
 
 }  // namespace flotilla::metadata

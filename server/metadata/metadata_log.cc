@@ -21,9 +21,21 @@ Status HostMetadataLog::ConfirmLeadership(uint64_t token, raft::ReadSink& sink) 
   return host_.ReadIndex(kMetadataGroup, token, sink);
 }
 
-Status HostMetadataLog::AddLearners(std::vector<ReplicaId> learners, uint64_t token,
-                                    raft::ProposalSink& sink) {
-  return host_.ProposeChange(kMetadataGroup, {.add_learners = std::move(learners)}, token, sink).status();
+Status HostMetadataLog::ChangeMembers(const raft::MembershipChange& change, uint64_t token,
+                                      raft::ProposalSink& sink) {
+  return host_.ProposeChange(kMetadataGroup, change, token, sink).status();
+}
+
+std::set<NodeId> HostMetadataLog::CaughtUpLearners() const {
+  std::set<NodeId> caught_up;
+  const raft::RaftCore* core = host_.Find(kMetadataGroup);
+  if (core == nullptr || !core->leads_surely()) return caught_up;
+  for (const raft::ReplicaStatus& replica : core->status().replicas) {
+    const bool near =
+        replica.state == raft::ProgressState::kReplicate && replica.lag <= limits::kPromotionLagEntriesMax;
+    if (!replica.voter && near) caught_up.insert(replica.id.node);
+  }
+  return caught_up;
 }
 
 Status HostMetadataLog::TakeSnapshot() { return host_.TakeSnapshot(kMetadataGroup); }

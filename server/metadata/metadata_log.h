@@ -2,7 +2,7 @@
 // tests.
 #pragma once
 
-#include <vector>
+#include <set>
 
 #include "raft/node/raft_host.h"
 #include "storage/base/bytes.h"
@@ -20,7 +20,11 @@ class MetadataLog {
   virtual Result<LogIndex> Propose(Term term, Bytes batch, uint64_t token, raft::ProposalSink& sink) = 0;
   // Answers `sink` with OK when this replica still leads, or did when the call was made.
   virtual Status ConfirmLeadership(uint64_t token, raft::ReadSink& sink) = 0;
-  virtual Status AddLearners(std::vector<ReplicaId> learners, uint64_t token, raft::ProposalSink& sink) = 0;
+  // Refusals as RaftHost::ProposeChange.
+  virtual Status ChangeMembers(const raft::MembershipChange& change, uint64_t token,
+                               raft::ProposalSink& sink) = 0;
+  // Learners that may be promoted, as the leader sees it; empty elsewhere.
+  virtual std::set<NodeId> CaughtUpLearners() const = 0;
   virtual Status TakeSnapshot() = 0;
 };
 
@@ -31,7 +35,9 @@ class HostMetadataLog final : public MetadataLog {
 
   Result<LogIndex> Propose(Term term, Bytes batch, uint64_t token, raft::ProposalSink& sink) override;
   Status ConfirmLeadership(uint64_t token, raft::ReadSink& sink) override;
-  Status AddLearners(std::vector<ReplicaId> learners, uint64_t token, raft::ProposalSink& sink) override;
+  Status ChangeMembers(const raft::MembershipChange& change, uint64_t token,
+                       raft::ProposalSink& sink) override;
+  std::set<NodeId> CaughtUpLearners() const override;
   Status TakeSnapshot() override;
 
  private:

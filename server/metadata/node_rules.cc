@@ -73,6 +73,14 @@ Status CheckDescription(const NodeDescription& description) {
   return {};
 }
 
+Result<const Node*> SelectNode(NodeId id, const Image& image) {
+  if (const Node* node = image.FindNode(id)) return node;
+  return Refuse(Refusal::kNodeNotFound, "node " + std::to_string(id.value()) +
+                                            (image.WasRemoved(id) ? " was removed from the cluster"
+                                                                  : " is not in the cluster"))
+      .With("node_id", id.value());
+}
+
 std::string Describe(const Node& node) {
   return "node " + std::to_string(node.id.value()) + " (" + node.description.uuid.ToString() + ", " +
          node.description.peer_address + ")";

@@ -11,6 +11,9 @@ namespace flotilla::metadata {
 // long, a rack or version that is too long or cannot be printed, feature levels that are no range.
 Status CheckDescription(const NodeDescription& description);
 
+// NODE_NOT_FOUND: was never in the cluster, or is not any more.
+Result<const Node*> SelectNode(NodeId id, const Image& image);
+
 // "node 3 (6f96..., 10.0.0.3:9651)", for messages.
 std::string Describe(const Node& node);
 

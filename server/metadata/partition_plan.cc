@@ -3,23 +3,37 @@
 #include <algorithm>
 #include <map>
 
+#include "server/metadata/topic_rules.h"
+
 namespace flotilla::metadata {
 namespace {
 
 PartitionKey KeyOf(const Topic& topic, const Partition& partition) { return {topic.id, partition.number}; }
 
-bool Lives(const Image& image, NodeId id) {
-  const Node* node = image.FindNode(id);
-  return node != nullptr && node->alive;
-}
-
 // Who asks for votes first. All replicas come to the same answer.
 NodeId FirstLeader(const Image& image, const Partition& partition) {
-  if (Lives(image, partition.preferred_leader)) return partition.preferred_leader;
-  for (const ReplicaId& replica : partition.replicas) {
-    if (Lives(image, replica.node)) return replica.node;
-  }
-  return partition.preferred_leader;
+  const auto first_that = [&](bool (*fits)(const Node&)) {
+    std::vector<NodeId> candidates = {partition.preferred_leader};
+    for (const ReplicaId& replica : partition.replicas) candidates.push_back(replica.node);
+    for (const NodeId id : candidates) {
+      const Node* node = image.FindNode(id);
+      if (node != nullptr && fits(*node)) return id;
+    }
+    return NodeId{};
+  };
+  if (const NodeId fit = first_that([](const Node& node) { return node.takes_leaders(); }); fit != NodeId{})
+    return fit;
+  const NodeId living = first_that([](const Node& node) { return node.alive; });
+  return living != NodeId{} ? living : partition.preferred_leader;
+}
+
+// The first members of the group, as long as nobody but a rebuilt one of them can be missing: those of a partition
+// whose settled replicas are all in their first life. Empty: others took their places.
+std::vector<ReplicaId> FirstMembers(const Partition& partition) {
+  const std::vector<ReplicaId>& settled = partition.movement ? partition.movement->settled : partition.replicas;
+  const bool first = std::all_of(settled.begin(), settled.end(),
+                                 [](const ReplicaId& replica) { return replica.incarnation == 0; });
+  return first ? settled : std::vector<ReplicaId>();
 }
 
 struct Plan {
@@ -40,8 +54,16 @@ void PlanPartition(const PartitionChanged& change, const Image& after, NodeId se
   const ReplicaId before = change.before == nullptr ? kNoReplica : change.before->ReplicaOn(self);
   const ReplicaId now = change.after == nullptr ? kNoReplica : change.after->ReplicaOn(self);
   if (before == now) return;
-  if (before.valid()) plan->destroy.push_back(DestroyReplica{change.before->group});
+  if (before.valid()) plan->destroy.push_back(DestroyReplica{change.before->group, before});
   if (now.valid()) plan->create.push_back(PlanReplica(after, *change.topic, *change.after, self));
+}
+
+// Whether a stored replica will never be wanted again: incarnations are given once, groups too.
+bool IsGone(const Image& image, GroupId group, ReplicaId stored) {
+  if (group >= image.next_group) return false;
+  const Partition* partition = image.FindPartition(group);
+  if (partition == nullptr) return true;
+  return stored.incarnation < partition->next_incarnation && partition->ReplicaOn(stored.node) != stored;
 }
 
 // Replicas of partitions that were there before and whose settings are others now.
@@ -56,13 +78,17 @@ void PlanSettings(const Topic& before, const Topic& after, NodeId self, Plan* pl
 }  // namespace
 
 CreateReplica PlanReplica(const Image& image, const Topic& topic, const Partition& partition, NodeId self) {
-  raft::Configuration configuration{.voters = partition.replicas};
+  const ReplicaId replica = partition.ReplicaOn(self);
+  const std::vector<ReplicaId> first = FirstMembers(partition);
+  raft::Configuration configuration;
+  if (std::find(first.begin(), first.end(), replica) != first.end()) configuration.voters = first;
   configuration.Normalize();
+  const bool campaigns = partition.placement_epoch == 0 && FirstLeader(image, partition) == self;
   return {.group = {.group = partition.group,
-                    .identity = {.self = partition.ReplicaOn(self),
-                                 .label = topic.name + "/" + std::to_string(partition.number)},
+                    .identity = {.self = replica,
+                                 .label = PartitionName(topic, partition)},
                     .configuration = std::move(configuration),
-                    .campaign = FirstLeader(image, partition) == self},
+                    .campaign = campaigns},
           .partition = KeyOf(topic, partition)};
 }
 
@@ -72,18 +98,16 @@ std::vector<PartitionAction> PlanStart(const Image& image, NodeId self,
   for (const StoredReplica& replica : stored) in_store.emplace(replica.group, replica.self);
   Plan plan;
   for (const auto& [group, replica] : in_store) {
-    const Partition* partition = image.FindPartition(group);
-    const bool known = group < image.next_group;
-    const bool current = partition != nullptr && partition->ReplicaOn(self) == replica;
-    if (known && !current) plan.destroy.push_back(DestroyReplica{group});
+    if (IsGone(image, group, replica)) plan.destroy.push_back(DestroyReplica{group, replica});
   }
   image.ForEachReplicaOn(self, [&](GroupId group, const ReplicaId& replica) {
     const Topic& topic = *image.FindTopic(image.groups.Find(group)->topic);
     const Partition& partition = *image.FindPartition(group);
     const auto at = in_store.find(group);
     if (at != in_store.end() && at->second == replica) {
-      plan.create.push_back(OpenReplica{group, KeyOf(topic, partition), partition.replicas.size() == 1});
-    } else {
+      const bool alone = partition.Existing() == std::vector{replica};
+      plan.create.push_back(OpenReplica{group, KeyOf(topic, partition), alone});
+    } else if (at == in_store.end() || IsGone(image, group, at->second)) {
       plan.create.push_back(PlanReplica(image, topic, partition, self));
     }
   });

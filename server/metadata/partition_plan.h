@@ -6,6 +6,13 @@
 //
 // Carried out in order. Doing it again does no harm: a group that exists is not created, one that is gone is
 // not destroyed.
+//
+// After a restart the image may be an old one: older than what this very node knew, and acted on, before. So
+//   - a stored replica that the image has not heard of yet is left alone: its group, or its incarnation, was not
+//     given as of the image's version
+//   - CreateReplica waits until the image was once confirmed to be the newest since the process began (a replica
+//     that is in the store is opened at once, which is what CreateReplica means then). Otherwise a replica could
+//     come back that was destroyed after its group had gone on without it: it would have forgotten its votes.
 #pragma once
 
 #include <span>
@@ -18,7 +25,7 @@
 
 namespace flotilla::metadata {
 
-// The replica is not there yet.
+// The replica is not there yet. Not before the image was confirmed, see above.
 struct CreateReplica {
   raft::NewGroup group;
   PartitionKey partition;
@@ -35,9 +42,11 @@ struct ConfigureReplica {
   GroupId group;
   PartitionKey partition;
 };
-// The replica is not of this cluster any more: stop, and delete what there is.
+// The replica is not of this cluster any more: stop, and delete what there is; but not a later life of it, which an
+// image that is still being replayed does not know yet.
 struct DestroyReplica {
   GroupId group;
+  ReplicaId self;
 };
 using PartitionAction = std::variant<CreateReplica, OpenReplica, ConfigureReplica, DestroyReplica>;
 
@@ -47,9 +56,9 @@ struct StoredReplica {
   ReplicaId self;
 };
 
-// When the node starts, or its image was replaced by a snapshot: by group. A stored group that the image has
-// not heard of yet (its id was not given as of the image's version) is left alone: metadata is still being
-// replayed. One that the image knows to be gone, or that belongs to an earlier life, is destroyed.
+// When the node starts, or its image was replaced by a snapshot: by group. A stored replica that the image has
+// not heard of yet is left alone: metadata is still being replayed. One that the image knows to be gone, or that
+// is an earlier life, is destroyed.
 std::vector<PartitionAction> PlanStart(const Image& image, NodeId self,
                                        std::span<const StoredReplica> stored);
 
@@ -57,8 +66,11 @@ std::vector<PartitionAction> PlanStart(const Image& image, NodeId self,
 // each by topic and number.
 std::vector<PartitionAction> PlanChange(const Image& before, const Image& after, NodeId self);
 
-// How the replica on `self` begins: the members, the same for all of them, and whether it asks for votes at
-// once. Of the first members one does: the preferred leader, or if that one is dead, the first that lives.
+// How the replica on `self` begins. As long as all first members are there, they are its configuration, and one of
+// them asks for votes at once: the preferred leader, or if that one should not lead, the first that may. A first
+// member that is so late that others were added meanwhile begins alike: it is like one that was down since then,
+// and cannot be elected before it has what they have. Everybody else begins without a configuration: the leader
+// of the group tells it.
 CreateReplica PlanReplica(const Image& image, const Topic& topic, const Partition& partition, NodeId self);
 
 }  // namespace flotilla::metadata

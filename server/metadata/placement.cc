@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <tuple>
 
+#include "server/metadata/limits.h"
+
 namespace flotilla::metadata {
 namespace {
 
@@ -22,6 +24,9 @@ class Placer {
  public:
   Placer(std::vector<PlacementNode> nodes, const PlacementRequest& request)
       : nodes_(std::move(nodes)), request_(request) {}
+
+  // One more place beside those that are taken; null: there is no room.
+  const PlacementNode* PlaceBeside(const std::vector<PlacementNode*>& taken) { return BestReplica(taken, 0); }
 
   // The nodes for one partition; fewer than asked for when there is no room.
   std::vector<NodeId> Place(size_t partition) {
@@ -67,7 +72,7 @@ class Placer {
   std::vector<PlacementNode*>::iterator BestLeader(std::vector<PlacementNode*>& chosen,
                                                    size_t partition) const {
     const auto rank = [&](const PlacementNode* node) {
-      return std::tuple(node->topic.preferred_leaders, node->load.preferred_leaders,
+      return std::tuple(!node->leads, node->topic.preferred_leaders, node->load.preferred_leaders,
                         Lot(~request_.seed, partition, node->id));
     };
     return std::min_element(
@@ -94,18 +99,42 @@ Placement PlaceReplicas(std::vector<PlacementNode> nodes, const PlacementRequest
 
 std::vector<PlacementNode> PlacementNodes(const Image& image, const Topic* topic) {
   std::vector<PlacementNode> nodes;
-  for (const Node* node : image.LivingNodes()) {
-    nodes.push_back(
-        {.id = node->id, .rack = node->description.rack, .load = image.LoadOf(node->id), .topic = {}});
+  for (const Node* node : image.NodesForReplicas()) {
+    nodes.push_back({.id = node->id,
+                     .rack = node->description.rack,
+                     .load = image.LoadOf(node->id),
+                     .topic = {},
+                     .leads = node->takes_leaders()});
   }
   if (topic == nullptr) return nodes;
   for (const Shared<Partition>& partition : topic->partitions) {
     for (PlacementNode& node : nodes) {
-      if (partition->ReplicaOn(node.id).valid()) ++node.topic.replicas;
+      if (partition->WantedOn(node.id).valid()) ++node.topic.replicas;
       if (partition->preferred_leader == node.id) ++node.topic.preferred_leaders;
     }
   }
   return nodes;
+}
+
+NodeId PlaceInstead(const Image& image, const Topic& topic, const Partition& partition,
+                    const ReplacementRequest& request) {
+  std::vector<PlacementNode> nodes = PlacementNodes(image, &topic);
+  std::erase_if(nodes, [&](const PlacementNode& node) { return partition.ReplicaOn(node.id).valid(); });
+  // Those that stay, for their racks.
+  std::vector<PlacementNode> staying;
+  for (const ReplicaId& replica : partition.replicas) {
+    const Node* node = image.FindNode(replica.node);
+    if (replica.node != request.from && node != nullptr)
+      staying.push_back({.id = node->id, .rack = node->description.rack, .load = {}, .topic = {}});
+  }
+  std::vector<PlacementNode*> taken;
+  for (PlacementNode& node : staying) taken.push_back(&node);
+  Placer placer(std::move(nodes), {.partitions = 1,
+                                   .replication_factor = 1,
+                                   .replicas_per_node_max = limits::kReplicasPerNodeMax,
+                                   .seed = request.seed});
+  const PlacementNode* best = placer.PlaceBeside(taken);
+  return best == nullptr ? NodeId{} : best->id;
 }
 
 }  // namespace flotilla::metadata

@@ -21,6 +21,7 @@ struct PlacementNode {
   std::string rack;  // empty: a rack of its own
   NodeLoad load;     // of everything that is there
   NodeLoad topic;    // of the topic that grows
+  bool leads = true; // it should lead, if another could as well: it is not drained
 };
 
 struct PlacementRequest {
@@ -38,7 +39,16 @@ struct Placement {
 
 Placement PlaceReplicas(std::vector<PlacementNode> nodes, const PlacementRequest& request);
 
-// The living nodes of the image, and what they carry; `topic` may be null.
+// The nodes of the image that take replicas, and what they carry; `topic` may be null.
 std::vector<PlacementNode> PlacementNodes(const Image& image, const Topic* topic);
+
+struct ReplacementRequest {
+  NodeId from;
+  uint64_t seed = 0;
+};
+// Where the replica of a partition on `from` had better be, by the same rules; 0: no node that takes replicas and has
+// none of it has room.
+NodeId PlaceInstead(const Image& image, const Topic& topic, const Partition& partition,
+                    const ReplacementRequest& request);
 
 }  // namespace flotilla::metadata

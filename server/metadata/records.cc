@@ -4,7 +4,9 @@
 #include <google/protobuf/message.h>
 #include <google/protobuf/unknown_field_set.h>
 
+#include <array>
 #include <optional>
+#include <utility>
 #include <vector>
 
 namespace flotilla::metadata {
@@ -81,7 +83,34 @@ Result<T> Decode(std::string_view payload, FeatureRange supported) {
   return message;
 }
 
+constexpr std::array kModes = {std::pair{NodeMode::kActive, record::NODE_MODE_ACTIVE},
+                               std::pair{NodeMode::kDraining, record::NODE_MODE_DRAINING},
+                               std::pair{NodeMode::kDecommissioning, record::NODE_MODE_DECOMMISSIONING}};
+constexpr std::array kCauses = {std::pair{MoveCause::kRequested, record::MOVE_CAUSE_REQUESTED},
+                                std::pair{MoveCause::kDecommission, record::MOVE_CAUSE_DECOMMISSION},
+                                std::pair{MoveCause::kBalance, record::MOVE_CAUSE_BALANCE},
+                                std::pair{MoveCause::kRebuild, record::MOVE_CAUSE_REBUILD},
+                                std::pair{MoveCause::kCancelled, record::MOVE_CAUSE_CANCELLED}};
+
 }  // namespace
+
+record::NodeMode RecordOf(NodeMode mode) { return kModes[static_cast<size_t>(mode)].second; }
+
+std::optional<NodeMode> ModeOf(record::NodeMode mode) {
+  for (const auto& [ours, theirs] : kModes) {
+    if (theirs == mode) return ours;
+  }
+  return std::nullopt;
+}
+
+record::MoveCause RecordOf(MoveCause cause) { return kCauses[static_cast<size_t>(cause)].second; }
+
+std::optional<MoveCause> CauseOf(record::MoveCause cause) {
+  for (const auto& [ours, theirs] : kCauses) {
+    if (theirs == cause) return ours;
+  }
+  return std::nullopt;
+}
 
 Bytes EncodeBatch(const Batch& batch) { return Bytes(batch.SerializeAsString()); }
 

@@ -2,6 +2,7 @@
 // which is the payload of one entry of group 0.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -29,5 +30,11 @@ Result<record::MetadataSnapshotChunk> DecodeSnapshotChunk(std::string_view paylo
 
 // "partition_created", for messages and tests.
 std::string_view RecordName(const Record& record);
+
+// Modes and causes as records say them. Nothing: the record says none.
+record::NodeMode RecordOf(NodeMode mode);
+std::optional<NodeMode> ModeOf(record::NodeMode mode);
+record::MoveCause RecordOf(MoveCause cause);
+std::optional<MoveCause> CauseOf(record::MoveCause cause);
 
 }  // namespace flotilla::metadata

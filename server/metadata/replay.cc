@@ -1,5 +1,8 @@
 #include "server/metadata/replay.h"
 
+#include <algorithm>
+#include <optional>
+#include <set>
 #include <utility>
 
 #include "server/metadata/limits.h"
@@ -92,6 +95,16 @@ Status ImageBuilder::Apply(const Record& record) {
       return Add(record.producer_ids_reserved());
     case Record::kProducerEpochRaised:
       return Add(record.producer_epoch_raised());
+    case Record::kNodeModeChanged:
+      return Add(record.node_mode_changed());
+    case Record::kNodeRemoved:
+      return Add(record.node_removed());
+    case Record::kReplicasRetargeted:
+      return Add(record.replicas_retargeted());
+    case Record::kReplicasSettled:
+      return Add(record.replicas_settled());
+    case Record::kBalancingChanged:
+      return Add(record.balancing_changed());
     case Record::RECORD_NOT_SET:
       break;
   }
@@ -147,6 +160,8 @@ Status ImageBuilder::Add(const record::NodeRegistered& record) {
       return DoesNotFit("node " + Number(id.value()) + " is " + known->description.uuid.ToString() +
                         ", not " + uuid->ToString());
     }
+    node.mode = known->mode;
+    node.mode_changed_at_ms = known->mode_changed_at_ms;
     node.liveness_changed_at_ms = known->alive ? known->liveness_changed_at_ms : record.registered_at_ms();
   } else if (source_ == RecordSource::kLog) {
     if (id != image_.next_node) {
@@ -169,6 +184,41 @@ Status ImageBuilder::Add(const record::NodeLivenessChanged& record) {
   node.alive = record.liveness() == record::NODE_LIVENESS_ALIVE;
   node.liveness_changed_at_ms = record.changed_at_ms();
   image_.nodes = image_.nodes.With(id, std::make_shared<const Node>(std::move(node)));
+  return {};
+}
+
+Status ImageBuilder::Add(const record::NodeModeChanged& record) {
+  const NodeId id{record.node_id()};
+  const Node* known = image_.FindNode(id);
+  if (known == nullptr) return DoesNotFit("node " + Number(id.value()) + " is not registered");
+  const std::optional<NodeMode> mode = ModeOf(record.mode());
+  if (!mode) return DoesNotFit("node " + Number(id.value()) + " has no mode");
+  Node node = *known;
+  node.mode = *mode;
+  node.mode_changed_at_ms = record.changed_at_ms();
+  image_.nodes = image_.nodes.With(id, std::make_shared<const Node>(std::move(node)));
+  return {};
+}
+
+Status ImageBuilder::Add(const record::NodeRemoved& record) {
+  if (source_ == RecordSource::kSnapshot) return DoesNotFit("a snapshot has only nodes that are there");
+  const NodeId id{record.node_id()};
+  if (image_.FindNode(id) == nullptr) return DoesNotFit("node " + Number(id.value()) + " is not registered");
+  if (const uint64_t replicas = image_.LoadOf(id).replicas; replicas != 0) {
+    return DoesNotFit("node " + Number(id.value()) + " has " + Number(replicas) + " replicas");
+  }
+  image_.nodes = image_.nodes.Without(id);
+  image_.loads = image_.loads.Without(id);
+  return {};
+}
+
+Status ImageBuilder::Add(const record::BalancingChanged& record) {
+  if (record.active() == image_.balancing.has_value()) {
+    return DoesNotFit(record.active() ? "balancing is under way" : "balancing is not under way");
+  }
+  image_.balancing = std::nullopt;
+  if (record.active())
+    image_.balancing = Balancing{.since_ms = record.at_ms(), .planned_moves = record.planned_moves()};
   return {};
 }
 
@@ -199,17 +249,57 @@ Result<Shared<Partition>> ImageBuilder::PartitionOf(const record::PartitionCreat
                       .group = GroupId{record.group_id()},
                       .replicas = {},
                       .preferred_leader = {}};
-  for (const record::PartitionReplica& replica : record.replicas()) {
+  Result<std::vector<ReplicaId>> replicas = ReplicasOf(record.replicas());
+  if (!replicas.ok()) return replicas.status();
+  partition.replicas = *std::move(replicas);
+  partition.preferred_leader = partition.replicas.front().node;
+  if (source_ == RecordSource::kLog && std::any_of(partition.replicas.begin(), partition.replicas.end(),
+                                                   [](const ReplicaId& id) { return id.incarnation != 0; })) {
+    return DoesNotFit("a first member that is not in its first life");
+  }
+  if (record.has_movement()) FLOTILLA_RETURN_IF_ERROR(RestoreMovement(record.movement(), &partition));
+  return std::make_shared<const Partition>(std::move(partition));
+}
+
+Result<std::vector<ReplicaId>> ImageBuilder::ReplicasOf(
+    const google::protobuf::RepeatedPtrField<record::PartitionReplica>& replicas) const {
+  std::vector<ReplicaId> ids;
+  std::set<NodeId> nodes;
+  for (const record::PartitionReplica& replica : replicas) {
     const ReplicaId id{NodeId{replica.node_id()}, replica.incarnation()};
     if (image_.FindNode(id.node) == nullptr)
       return DoesNotFit("node " + Number(id.node.value()) + " is not registered");
-    if (partition.ReplicaOn(id.node).valid())
-      return DoesNotFit("two replicas on node " + Number(id.node.value()));
-    partition.replicas.push_back(id);
+    if (!nodes.insert(id.node).second) return DoesNotFit("two replicas on node " + Number(id.node.value()));
+    ids.push_back(id);
   }
-  if (partition.replicas.empty()) return DoesNotFit("a partition without replicas");
-  partition.preferred_leader = partition.replicas.front().node;
-  return std::make_shared<const Partition>(std::move(partition));
+  if (ids.empty()) return DoesNotFit("a partition without replicas");
+  return ids;
+}
+
+Status ImageBuilder::RestoreMovement(const record::PartitionMovement& record, Partition* partition) const {
+  if (source_ == RecordSource::kLog) return DoesNotFit("movements are restored in snapshots only");
+  partition->placement_epoch = record.placement_epoch();
+  partition->next_incarnation = record.next_incarnation();
+  if (record.settled().empty()) {
+    return record.leaving().empty() ? Status() : DoesNotFit("replicas leave, and none were there before");
+  }
+  const std::optional<MoveCause> cause = CauseOf(record.cause());
+  if (!cause) return DoesNotFit("a movement without a cause");
+  Result<std::vector<ReplicaId>> settled = ReplicasOf(record.settled());
+  if (!settled.ok()) return settled.status();
+  Movement movement{
+      .settled = *std::move(settled), .leaving = {}, .cause = *cause, .since_ms = record.since_ms()};
+  if (!record.leaving().empty()) {
+    Result<std::vector<ReplicaId>> leaving = ReplicasOf(record.leaving());
+    if (!leaving.ok()) return leaving.status();
+    movement.leaving = *std::move(leaving);
+  }
+  for (const ReplicaId& replica : movement.leaving) {
+    if (partition->WantedOn(replica.node).valid())
+      return DoesNotFit("two replicas on node " + Number(replica.node.value()));
+  }
+  partition->movement = std::move(movement);
+  return {};
 }
 
 Status ImageBuilder::Add(const record::PartitionCreated& record) {
@@ -230,7 +320,7 @@ Status ImageBuilder::Add(const record::PartitionCreated& record) {
   }
   Result<Shared<Partition>> partition = PartitionOf(record);
   if (!partition.ok()) return partition.status();
-  Index(*open->topic, *partition);
+  Index(open->topic->id, **partition);
   open->topic->partitions.push_back(*std::move(partition));
   return {};
 }
@@ -278,17 +368,77 @@ Status ImageBuilder::Add(const record::ConfigChanged& record) {
 Status ImageBuilder::Add(const record::LeaderPreferenceChanged& record) {
   const GroupId group{record.group_id()};
   const NodeId node{record.node_id()};
-  const PartitionKey* key = image_.groups.Find(group);
-  if (key == nullptr) return DoesNotFit("group " + Number(group.value()) + " does not exist");
-  Shared<Partition>& slot = Open(std::string(key->topic.bytes()))->topic->partitions[key->partition];
-  if (!slot->ReplicaOn(node).valid()) {
-    return DoesNotFit("node " + Number(node.value()) + " has no replica of group " + Number(group.value()));
+  Shared<Partition>* slot = SlotOf(group);
+  if (slot == nullptr) return DoesNotFit("group " + Number(group.value()) + " does not exist");
+  if (!(*slot)->WantedOn(node).valid()) {
+    return DoesNotFit("node " + Number(node.value()) + " shall have no replica of group " +
+                      Number(group.value()));
   }
-  Partition partition = *slot;
+  Partition partition = **slot;
   MoveLoad(partition.preferred_leader, 0, -1);
   MoveLoad(node, 0, 1);
   partition.preferred_leader = node;
-  slot = std::make_shared<const Partition>(std::move(partition));
+  *slot = std::make_shared<const Partition>(std::move(partition));
+  return {};
+}
+
+// --- replicas that come and go
+
+Status ImageBuilder::Add(const record::ReplicasRetargeted& record) {
+  const GroupId group{record.group_id()};
+  if (source_ == RecordSource::kSnapshot) return DoesNotFit("a snapshot has partitions as they are");
+  Shared<Partition>* slot = SlotOf(group);
+  if (slot == nullptr) return DoesNotFit("group " + Number(group.value()) + " does not exist");
+  const Partition& before = **slot;
+  if (record.placement_epoch() != before.placement_epoch + 1) {
+    return DoesNotFit("placement epoch " + Number(record.placement_epoch()) + " of group " +
+                      Number(group.value()) + " does not follow " + Number(before.placement_epoch));
+  }
+  const std::optional<MoveCause> cause = CauseOf(record.cause());
+  if (!cause) return DoesNotFit("a movement without a cause");
+  Result<std::vector<ReplicaId>> replicas = ReplicasOf(record.replicas());
+  if (!replicas.ok()) return replicas.status();
+  Partition after = before;
+  after.placement_epoch = record.placement_epoch();
+  after.replicas = *std::move(replicas);
+  after.preferred_leader = NodeId{record.preferred_leader()};
+  for (const ReplicaId& replica : after.replicas) {
+    if (before.ReplicaOn(replica.node) == replica) continue;
+    if (replica.incarnation < before.next_incarnation) {
+      return DoesNotFit("replica " + ToString(replica) + " of group " + Number(group.value()) +
+                        " is neither there nor new");
+    }
+    after.next_incarnation = std::max(after.next_incarnation, replica.incarnation + 1);
+  }
+  if (!after.WantedOn(after.preferred_leader).valid()) {
+    return DoesNotFit("node " + Number(record.preferred_leader()) + " shall have no replica of group " +
+                      Number(group.value()));
+  }
+  after.movement = Movement{.settled = before.movement ? before.movement->settled : before.replicas,
+                            .leaving = {},
+                            .cause = *cause,
+                            .since_ms = record.at_ms()};
+  for (const ReplicaId& replica : before.Existing()) {
+    // Another life on the same node takes its place at once.
+    if (!after.WantedOn(replica.node).valid()) after.movement->leaving.push_back(replica);
+  }
+  Replace(slot, std::move(after));
+  return {};
+}
+
+Status ImageBuilder::Add(const record::ReplicasSettled& record) {
+  const GroupId group{record.group_id()};
+  if (source_ == RecordSource::kSnapshot) return DoesNotFit("a snapshot has partitions as they are");
+  Shared<Partition>* slot = SlotOf(group);
+  if (slot == nullptr) return DoesNotFit("group " + Number(group.value()) + " does not exist");
+  if (!(*slot)->movement) return DoesNotFit("group " + Number(group.value()) + " does not change its replicas");
+  if (record.placement_epoch() != (*slot)->placement_epoch) {
+    return DoesNotFit("placement epoch " + Number(record.placement_epoch()) + " of group " +
+                      Number(group.value()) + " is not the last one, " + Number((*slot)->placement_epoch));
+  }
+  Partition after = **slot;
+  after.movement = std::nullopt;
+  Replace(slot, std::move(after));
   return {};
 }
 
@@ -308,7 +458,8 @@ Status ImageBuilder::Add(const record::RequestRemembered& record) {
                                       .topic = *topic,
                                       .done_at_ms = record.done_at_ms(),
                                       .producer = {record.producer_id(), record.producer_epoch()},
-                                      .partition_count = record.partition_count()}));
+                                      .partition_count = record.partition_count(),
+                                      .node = NodeId{record.node_id()}}));
   if (source_ == RecordSource::kLog) ForgetRequests(record.done_at_ms());
   return {};
 }
@@ -396,17 +547,32 @@ void ImageBuilder::ForgetRaisedProducers(int64_t now_ms) {
   }
 }
 
-void ImageBuilder::Index(const Topic& topic, const Shared<Partition>& partition) {
-  image_.groups = image_.groups.With(partition->group, PartitionKey{topic.id, partition->number});
-  for (const ReplicaId& replica : partition->replicas) {
-    image_.replicas = image_.replicas.With(NodeGroup{replica.node, partition->group}, replica);
-    MoveLoad(replica.node, 1, replica.node == partition->preferred_leader ? 1 : 0);
+Shared<Partition>* ImageBuilder::SlotOf(GroupId group) {
+  const PartitionKey* key = image_.groups.Find(group);
+  if (key == nullptr) return nullptr;
+  return &Open(std::string(key->topic.bytes()))->topic->partitions[key->partition];
+}
+
+void ImageBuilder::Replace(Shared<Partition>* slot, Partition partition) {
+  const Uuid topic = image_.groups.Find(partition.group)->topic;
+  Unindex(**slot);
+  Index(topic, partition);
+  *slot = std::make_shared<const Partition>(std::move(partition));
+}
+
+void ImageBuilder::Index(const Uuid& topic, const Partition& partition) {
+  image_.groups = image_.groups.With(partition.group, PartitionKey{topic, partition.number});
+  if (partition.movement) image_.moving = image_.moving.With(partition.group, partition.movement->cause);
+  for (const ReplicaId& replica : partition.Existing()) {
+    image_.replicas = image_.replicas.With(NodeGroup{replica.node, partition.group}, replica);
+    MoveLoad(replica.node, 1, replica.node == partition.preferred_leader ? 1 : 0);
   }
 }
 
 void ImageBuilder::Unindex(const Partition& partition) {
   image_.groups = image_.groups.Without(partition.group);
-  for (const ReplicaId& replica : partition.replicas) {
+  image_.moving = image_.moving.Without(partition.group);
+  for (const ReplicaId& replica : partition.Existing()) {
     image_.replicas = image_.replicas.Without(NodeGroup{replica.node, partition.group});
     MoveLoad(replica.node, -1, replica.node == partition.preferred_leader ? -1 : 0);
   }

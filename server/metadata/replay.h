@@ -54,13 +54,25 @@ class ImageBuilder {
   Status Add(const record::CountersRestored& record);
   Status Add(const record::ProducerIdsReserved& record);
   Status Add(const record::ProducerEpochRaised& record);
+  Status Add(const record::NodeModeChanged& record);
+  Status Add(const record::NodeRemoved& record);
+  Status Add(const record::ReplicasRetargeted& record);
+  Status Add(const record::ReplicasSettled& record);
+  Status Add(const record::BalancingChanged& record);
 
   // Null: there is no such topic.
   OpenTopic* Open(const std::string& id_bytes);
+  // Where the partition of a group stands in its topic, which is opened. Null: there is none.
+  Shared<Partition>* SlotOf(GroupId group);
   Result<Shared<Partition>> PartitionOf(const record::PartitionCreated& record);
+  Result<std::vector<ReplicaId>> ReplicasOf(
+      const google::protobuf::RepeatedPtrField<record::PartitionReplica>& replicas) const;
+  Status RestoreMovement(const record::PartitionMovement& record, Partition* partition) const;
+  // The partition in `slot` is another one from here on.
+  void Replace(Shared<Partition>* slot, Partition partition);
   void ForgetRequests(int64_t now_ms);
   void ForgetRaisedProducers(int64_t now_ms);
-  void Index(const Topic& topic, const Shared<Partition>& partition);
+  void Index(const Uuid& topic, const Partition& partition);
   void Unindex(const Partition& partition);
   void MoveLoad(NodeId node, int64_t replicas, int64_t preferred_leaders);
 

@@ -52,7 +52,7 @@ Result<std::optional<Outcome>> Recall(const RequestTag& tag, uint64_t fingerprin
   const Topic* topic = image.FindTopic(request->topic);
   return std::optional<Outcome>(
       Outcome{.cluster = image.cluster->id,
-              .node = {},
+              .node = request->node,
               .topic = request->topic,
               .config_version = topic == nullptr ? image.cluster_config_version : topic->config_version,
               .producer_id = request->producer.id,
@@ -76,6 +76,7 @@ void Remember(const RequestTag& tag, uint64_t fingerprint, const Context& contex
   record.set_producer_id(decision->outcome.producer_id);
   record.set_producer_epoch(decision->outcome.producer_epoch);
   record.set_partition_count(decision->outcome.partition_count);
+  record.set_node_id(decision->outcome.node.value());
   decision->records.push_back(std::move(out));
 }
 

@@ -7,6 +7,9 @@
 namespace flotilla::metadata {
 namespace {
 
+// Names in one message: enough to go and look.
+constexpr size_t kNamesMax = 10;
+
 bool IsNameCharacter(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
          c == '-';
@@ -58,14 +61,17 @@ Status CheckReplicationFactor(int64_t replication_factor, const Image& image) {
                                                 " is not 1, 3 or 5; an even number adds a copy and no safety")
         .With("field", "replication_factor");
   }
-  const size_t living = image.LivingNodes().size();
-  if (static_cast<size_t>(replication_factor) <= living) return {};
+  const size_t takers = image.NodesForReplicas().size();
+  if (static_cast<size_t>(replication_factor) <= takers) return {};
+  const size_t going = image.nodes.size() - image.NodesInUse();
   return Refuse(Refusal::kNotEnoughNodes,
                 "replication factor " + std::to_string(replication_factor) +
-                    " needs as many living nodes, there are " + std::to_string(living) + " of " +
-                    std::to_string(image.nodes.size()) + "; start more, or ask for fewer replicas")
+                    " needs as many living nodes, there are " + std::to_string(takers) + " of " +
+                    std::to_string(image.nodes.size()) +
+                    (going == 0 ? "" : " (" + std::to_string(going) + " being decommissioned)") +
+                    "; start more, or ask for fewer replicas")
       .With("replication_factor", static_cast<uint64_t>(replication_factor))
-      .With("live_nodes", living);
+      .With("live_nodes", takers);
 }
 
 Status CheckPartitionCount(int64_t partition_count) {
@@ -105,6 +111,36 @@ Result<const Topic*> SelectTopic(const TopicSelector& selector, const Image& ima
         .With("topic_id", topic->id.ToString());
   }
   return topic;
+}
+
+std::string PartitionName(const Topic& topic, const Partition& partition) {
+  return topic.name + "/" + std::to_string(partition.number);
+}
+
+Result<PartitionChoice> SelectPartition(const TopicSelector& selector, int64_t partition,
+                                        const Image& image) {
+  const Result<const Topic*> topic = SelectTopic(selector, image);
+  if (!topic.ok()) return topic.status();
+  const auto count = static_cast<int64_t>((*topic)->partitions.size());
+  if (partition >= 0 && partition < count)
+    return PartitionChoice{*topic, (*topic)->partitions[static_cast<size_t>(partition)].get()};
+  return Refuse(Refusal::kPartitionNotFound, "topic " + Quoted((*topic)->name) + " has partitions 0.." +
+                                                 std::to_string(count - 1) + ", not " +
+                                                 std::to_string(partition))
+      .With("topic", (*topic)->name)
+      .With("partition", std::to_string(partition))
+      .With("partition_count", static_cast<uint64_t>(count));
+}
+
+std::string FirstNames(const std::vector<std::string>& names) {
+  std::string text;
+  for (size_t i = 0; i < std::min(names.size(), kNamesMax); ++i) text += (i == 0 ? "" : ", ") + names[i];
+  return text;
+}
+
+std::string NamesOf(const std::vector<std::string>& names) {
+  const std::string first = FirstNames(names);
+  return names.size() <= kNamesMax ? first : first + " and " + std::to_string(names.size() - kNamesMax) + " more";
 }
 
 std::string Describe(const TopicSelector& selector) {

@@ -103,7 +103,7 @@ Status AppendPartitions(const NewPartitions& wanted, const Image& image, const C
 int64_t ReplicationFactorFor(const CreateTopic& request, const Image& image) {
   if (request.replication_factor) return *request.replication_factor;
   const int64_t standard = IntegerOf(EffectiveSetting(image, "default_replication_factor"));
-  return static_cast<size_t>(standard) <= image.nodes.size() ? standard : 1;
+  return static_cast<size_t>(standard) <= image.NodesInUse() ? standard : 1;
 }
 
 Status CheckConfigCount(size_t count) {
@@ -298,20 +298,11 @@ Result<Decision> Change(const ChangeConfig& request, const Image& image) {
 // --- preference
 
 Result<Decision> Prefer(const PreferLeader& request, const Image& image) {
-  Result<const Topic*> selected = SelectTopic(request.topic, image);
-  if (!selected.ok()) return selected.status();
-  const Topic& topic = **selected;
-  const auto count = static_cast<int64_t>(topic.partitions.size());
-  if (request.partition < 0 || request.partition >= count) {
-    return Refuse(Refusal::kPartitionNotFound, "topic " + Quoted(topic.name) + " has partitions 0.." +
-                                                   std::to_string(count - 1) + ", not " +
-                                                   std::to_string(request.partition))
-        .With("topic", topic.name)
-        .With("partition", std::to_string(request.partition))
-        .With("partition_count", static_cast<uint64_t>(count));
-  }
-  const Partition& partition = *topic.partitions[static_cast<size_t>(request.partition)];
-  if (!partition.ReplicaOn(request.node).valid()) {
+  const Result<PartitionChoice> choice = SelectPartition(request.topic, request.partition, image);
+  if (!choice.ok()) return choice.status();
+  const Topic& topic = *choice->topic;
+  const Partition& partition = *choice->partition;
+  if (!partition.WantedOn(request.node).valid()) {
     std::string holders;
     for (const ReplicaId& replica : partition.replicas)
       holders += (holders.empty() ? "" : ", ") + ToString(replica);

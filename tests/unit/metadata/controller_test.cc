@@ -32,7 +32,8 @@ class ScriptedLog final : public MetadataLog {
   };
   std::deque<Proposed> proposed;
   std::deque<Asked> asked;
-  std::vector<ReplicaId> learners;
+  raft::MembershipChange change;
+  std::set<NodeId> caught_up;
   int snapshots = 0;
   Term term{1};
   LogIndex last;
@@ -49,10 +50,11 @@ class ScriptedLog final : public MetadataLog {
     asked.push_back({token, &sink});
     return {};
   }
-  Status AddLearners(std::vector<ReplicaId> wanted, uint64_t, raft::ProposalSink&) override {
-    learners = std::move(wanted);
+  Status ChangeMembers(const raft::MembershipChange& wanted, uint64_t, raft::ProposalSink&) override {
+    change = wanted;
     return {};
   }
+  std::set<NodeId> CaughtUpLearners() const override { return caught_up; }
   Status TakeSnapshot() override {
     ++snapshots;
     return {};
@@ -389,7 +391,7 @@ TEST_F(ControllerTest, ANewNodeIsMadeALearnerOfTheMetadata) {
   Submit(RegisterNode{.cluster = {}, .claimed = {}, .description = NodeCalled(4)});
   CommitAll();
   controller_.Tick(1);
-  EXPECT_THAT(log_.learners, ::testing::ElementsAre(ReplicaId{NodeId{4}, 0}));
+  EXPECT_THAT(log_.change.add_learners, ::testing::ElementsAre(ReplicaId{NodeId{4}, 0}));
 }
 
 TEST_F(ControllerTest, AHaltedMachineDecidesNothingAndDoesNotClaimWhatItCannotSee) {
