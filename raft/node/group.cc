@@ -191,9 +191,17 @@ bool Group::CarryOut(Output* out) {
   return fed;
 }
 
-bool Group::Fetch(const LogFetch& fetch) {
+bool Group::Fetch(LogFetch fetch) {
+  if (!HeldBack(fetch)) return FetchNow(fetch, false);
+  if (node_.recovery.Admit(&fetch)) return FetchNow(fetch, true);
+  node_.recovery.Wait({.group = id(), .opening = opening_, .fetch = fetch});
+  return false;
+}
+
+bool Group::FetchNow(const LogFetch& fetch, bool charged) {
   const storage::ReadLimits limits{.bytes = fetch.bytes_max, .entries = node_.options.core.append_entries_max};
   if (auto entries = node_.store.ReadCached(id(), fetch.first, fetch.last, limits)) {
+    if (charged) node_.recovery.Settle(fetch.bytes_max, BytesOf(*entries));
     core_.LogRead(fetch, *std::move(entries));
     return true;
   }
@@ -204,8 +212,19 @@ bool Group::Fetch(const LogFetch& fetch) {
                                       .last = fetch.last,
                                       .bytes_max = fetch.bytes_max,
                                       .to = fetch.to,
-                                      .term = fetch.term}});
+                                      .term = fetch.term,
+                                      .charged = charged}});
   return false;
+}
+
+bool Group::HeldBack(const LogFetch& fetch) const {
+  return !node_.options.recovery_exempt.contains(id()) && core_.role() == Role::kLeader && core_.term() == fetch.term &&
+         !core_.configuration().IsVoter(fetch.to);
+}
+
+void Group::ResumeFetch(const LogFetch& fetch, bool charged) {
+  CatchUp();
+  FetchNow(fetch, charged);
 }
 
 void Group::OnRead(const EntriesWanted& wanted, Result<std::vector<storage::Entry>> entries) {

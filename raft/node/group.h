@@ -71,6 +71,10 @@ class Group final : public Timer, public HeartbeatMember {
   // --- the store
   void OnWritten(uint64_t token, const Status& status);
   void OnRead(const EntriesWanted& wanted, Result<std::vector<storage::Entry>> entries);
+  // A fetch for a learner had to wait for the recovery budget, and may go on; `charged`: at its cost.
+  void ResumeFetch(const LogFetch& fetch, bool charged);
+  // The fetch waits for the budget, and still should: its leader leads, and it is for a learner.
+  bool HeldBack(const LogFetch& fetch) const;
   // The store's queue was full; it may have room now.
   void RetryWrites();
 
@@ -126,7 +130,8 @@ class Group final : public Timer, public HeartbeatMember {
   // group.cc
   void CatchUp();
   bool CarryOut(Output* out);
-  bool Fetch(const LogFetch& fetch);
+  bool Fetch(LogFetch fetch);
+  bool FetchNow(const LogFetch& fetch, bool charged);
   void ShowState();
   void ShowLeadership();
   void ShowFault();

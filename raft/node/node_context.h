@@ -9,6 +9,7 @@
 #include "raft/node/heartbeat_hub.h"
 #include "raft/node/peer_outbox.h"
 #include "raft/node/raft_host.h"
+#include "raft/node/recovery_budget.h"
 #include "raft/node/snapshot_sender.h"
 #include "raft/node/timer_wheel.h"
 
@@ -26,6 +27,7 @@ struct EntriesWanted {
   size_t bytes_max = 0;
   ReplicaId to;   // kFollower
   Term term;      // kFollower
+  bool charged = false;  // kFollower: `bytes_max` was taken from the recovery budget
 };
 struct ChunkWanted {
   uint64_t transfer = 0;
@@ -91,6 +93,7 @@ class NodeContext {
   PeerOutbox outbox;
   HeartbeatHub heartbeats;
   SnapshotSender snapshots;
+  RecoveryBudget recovery;
   // Set: every group has to be told.
   Status storage_failure;
   HostCounters counters;

@@ -85,6 +85,7 @@ class RaftHost::Impl final : public HostPort, public GroupDirectory {
   };
 
   void RunTurn();
+  void ResumeFetches();
   void OnCreated(GroupId group, const Creating& creating, const Status& status);
   void ReceiveHeartbeat(NodeId from, const NodeHeartbeat& heartbeat);
   void RunGroups(const std::vector<Group*>& groups);
@@ -184,9 +185,27 @@ void RaftHost::Impl::Tick() {
   for (Group* group : node_.TakeBlocked()) {
     if (!group->closed()) group->RetryWrites();
   }
+  ResumeFetches();
   node_.snapshots.Tick();
   heartbeats_due_ |= node_.now % node_.options.core.heartbeat_ticks == 0;
   RunTurn();
+}
+
+// Learners that had to wait for the recovery rate.
+void RaftHost::Impl::ResumeFetches() {
+  node_.recovery.Tick();
+  if (node_.recovery.waiting() == 0) return;
+  const auto find = [this](const RecoveryBudget::Waiting& waiting) {
+    Group* group = Find(waiting.group);
+    return group != nullptr && group->opening() == waiting.opening ? group : nullptr;
+  };
+  const auto free = [&find](const RecoveryBudget::Waiting& waiting) {
+    const Group* group = find(waiting);
+    return group == nullptr || !group->HeldBack(waiting.fetch);
+  };
+  for (const RecoveryBudget::Waiting& due : node_.recovery.TakeDue(free)) {
+    if (Group* group = find(due)) group->ResumeFetch(due.fetch, group->HeldBack(due.fetch));
+  }
 }
 
 void RaftHost::Impl::Receive(PeerMessage bundle) {
@@ -293,6 +312,10 @@ void RaftHost::Impl::Reap() {
 }
 
 void RaftHost::Impl::OnRead(ReadAnswer answer) {
+  if (const auto* entries = std::get_if<Result<std::vector<storage::Entry>>>(&answer.content)) {
+    const auto& wanted = std::get<EntriesWanted>(answer.job.wanted);
+    if (wanted.charged) node_.recovery.Settle(wanted.bytes_max, entries->ok() ? BytesOf(**entries) : 0);
+  }
   Group* group = Find(answer.job.group);
   if (group == nullptr || group->opening() != answer.job.opening) return;
   if (auto* entries = std::get_if<Result<std::vector<storage::Entry>>>(&answer.content)) {
@@ -328,6 +351,8 @@ HostCounters RaftHost::Impl::counters() const {
   counters.heartbeats_light = node_.heartbeats.counters().light;
   counters.heartbeat_rows = node_.heartbeats.counters().rows;
   counters.messages_sent = node_.outbox.messages_sent();
+  counters.recovery_bytes = node_.recovery.read_bytes();
+  counters.recoveries_waiting = node_.recovery.waiting();
   return counters;
 }
 
@@ -386,6 +411,8 @@ void RaftHost::Campaign(GroupId group) {
 void RaftHost::SetPriority(GroupId group, uint32_t priority) {
   if (Group* found = impl_->Find(group)) found->SetPriority(priority);
 }
+
+void RaftHost::SetRecoveryRate(uint64_t bytes_per_tick) { impl_->node().recovery.SetRate(bytes_per_tick); }
 
 Status RaftHost::TakeSnapshot(GroupId group) {
   Group* found = impl_->Find(group);

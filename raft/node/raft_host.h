@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -51,6 +52,8 @@ struct HostOptions {
   // Groups that begin to campaign in one tick; the others' timers run out a tick later. Spreads the elections after the death of a node
   // that led thousands of groups; far above what the random timeouts let through otherwise.
   uint32_t campaigns_per_tick_max = 256;
+  // Groups whose learners SetRecoveryRate does not hold back: those that everything else waits for.
+  std::set<GroupId> recovery_exempt = {};
 };
 
 // Answers a proposal.
@@ -103,6 +106,8 @@ struct HostCounters {
   uint64_t messages_sent = 0;
   uint64_t messages_received = 0;
   uint64_t messages_for_unknown_groups = 0;
+  uint64_t recovery_bytes = 0;      // read from the store for learners
+  uint64_t recoveries_waiting = 0;  // now: learners that wait for the rate
 };
 
 class RaftHost final : public storage::WriteSink {
@@ -137,6 +142,9 @@ class RaftHost final : public storage::WriteSink {
   Status TransferLeadership(GroupId group, ReplicaId target);
   void Campaign(GroupId group);
   void SetPriority(GroupId group, uint32_t priority);
+  // How fast learners catch up from this node's disk: bytes of entries per tick, all groups together, shared evenly. 0: as fast as
+  // they go. Voters, and entries that are still in a log's tail in memory, are never held back. From the next fetch on.
+  void SetRecoveryRate(uint64_t bytes_per_tick);
   // Takes a snapshot of the state machine, keeps it, and cuts the log behind its anchor once no follower needs what goes, or too many
   // entries would stay for it. OK: it began, or there is nothing to cut. OVERLOADED: an earlier one is not done yet. On a full disk
   // it is given up. And what StateMachine::Snapshot says.

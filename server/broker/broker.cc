@@ -80,7 +80,9 @@ Broker::Broker(BrokerOptions options, const BrokerSurroundings& around, Random r
              .image = [this]() -> metadata::Shared<metadata::Image> {
                if (member_ == nullptr) return nullptr;
                return member_->feed().Current();
-             }},
+             },
+             .controller = [this] { return member_ == nullptr ? NodeId{} : member_->controller(); },
+             .removed = [this](const Status& status) { Halt(status); }},
             random_.Fork()) {}
 
 Broker::~Broker() = default;
@@ -98,19 +100,23 @@ void Broker::BecomeMember(bool campaign) {
                                      Member::Callbacks{.identity = [this] { return Identity(); },
                                                        .on_unknown =
                                                            [this](const Status& status) {
+                                                             if (RefusalOf(status) == Refusal::kNodeRemoved) return Halt(status);
                                                              LOG_EVERY_N(WARNING, 10) << "not_known_to_the_cluster reason=\"" << status << '"';
                                                              life_.Rejoin();
                                                            },
-                                                       .on_halt =
-                                                           [this](const Status& status) {
-                                                             if (halted_.ok()) halted_ = status;
-                                                           }},
+                                                       .on_halt = [this](const Status& status) { Halt(status); }},
                                      random_.Fork());
   if (Status opened = member_->Open(campaign); !opened.ok()) {
     LOG(ERROR) << "metadata_not_opened reason=\"" << opened << '"';
     halted_ = opened;
   }
   UpdateViews();
+}
+
+void Broker::Halt(const Status& why) {
+  if (!halted_.ok()) return;
+  LOG(ERROR) << "node_has_to_stop reason=\"" << why << '"';
+  halted_ = why;
 }
 
 // --- Time
@@ -346,6 +352,9 @@ Result<internal::v1::HandshakeResponse> Broker::Greet(const internal::v1::Handsh
   }
   const metadata::Shared<metadata::Image> image = metadata();
   if (image != nullptr && caller.node_id() != 0) {
+    if (image->cluster && image->WasRemoved(NodeId{caller.node_id()})) {
+      return metadata::CheckIdentity({.cluster = image->cluster->id, .node = NodeId{caller.node_id()}, .uuid = {}}, *image);
+    }
     const metadata::Node* known = image->FindNode(NodeId{caller.node_id()});
     if (known != nullptr && known->description.uuid.bytes() != caller.node_uuid()) {
       return Refuse(Refusal::kNodeMismatch, "node id " + std::to_string(caller.node_id()) + " belongs to UUID " +

@@ -75,6 +75,7 @@ class Broker final : public ClientApi, public PeerApi, public PeerSink {
 
  private:
   void BecomeMember(bool campaign);
+  void Halt(const Status& why);
   void ProposeFounding();
   // Calls that every node serves, in a cluster or not. False: it is none of them.
   bool ServeAlone(std::string_view method, const std::string& request, const CallDone& done);

@@ -336,9 +336,17 @@ void ClusterLife::Tick() {
   if (next_at_ > around_.clock.Now()) return;
   next_at_ = around_.clock.Now() + limits::kJoinInterval;
   if (member() && state_.has_founding() && !known) RepeatPlan();
-  // Founders are registered by the plan; later starts, and everybody else, say who they are.
-  const bool registers = member() ? known && !registered_ : !birth_;
-  if (registers && !joining_) Join();
+  if (Registers() && !joining_) Join();
+}
+
+// Founders are registered by the plan; later starts, and everybody else, say who they are.
+bool ClusterLife::Registers() {
+  if (!member()) return !birth_;
+  const metadata::Shared<metadata::Image> image = callbacks_.image();
+  if (image == nullptr || !image->cluster) return false;
+  const MonotonicTime now = around_.clock.Now();
+  if (heard_at_ == MonotonicTime{} || callbacks_.controller().value() != 0) heard_at_ = now;
+  return !registered_ || now - heard_at_ >= limits::kLonelyAfter;
 }
 
 void ClusterLife::RepeatPlan() {
@@ -371,6 +379,7 @@ void ClusterLife::Join() {
 
 void ClusterLife::OnJoined(const Result<std::string>& answer) {
   joining_ = false;
+  if (RefusalOf(answer.status()) == Refusal::kNodeRemoved && member()) return callbacks_.removed(answer.status());
   if (!answer.ok()) {
     // Seeds that are not up or in no cluster either are what one waits for.
     const bool waits = answer.status().reason() == Reason::kNoLeader || answer.status().reason() == Reason::kOutcomeUnknown ||

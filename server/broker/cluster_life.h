@@ -6,7 +6,8 @@
 //      └──Join, once a second, at one seed after the other ─────────────────────────────────────────────┴─▶ member
 //
 // A founder repeats the plan to the others until the metadata knows the cluster, so that a birth that was interrupted ends well.
-// A member registers again whenever it starts: its addresses may be others.
+// A member registers again whenever it starts: its addresses may be others. And when it has not heard of a leader of the metadata for
+// a while: it may have been removed without being told. A removed node stops, and never joins under another id with the old data.
 #pragma once
 
 #include <functional>
@@ -34,6 +35,10 @@ class ClusterLife {
     std::function<internal::v1::NodeIdentity()> identity;
     // The image of the metadata; null while the node is in no cluster.
     std::function<metadata::Shared<metadata::Image>()> image;
+    // Who leads the metadata, as far as this node knows; 0: nobody.
+    std::function<NodeId()> controller;
+    // This node was removed from its cluster, for good: it has to stop.
+    std::function<void(const Status&)> removed;
   };
   // References outlive this.
   ClusterLife(const BrokerOptions& options, const BrokerSurroundings& around, Callbacks callbacks, Random random);
@@ -78,6 +83,7 @@ class ClusterLife {
   void AnswerBirth();
   void RepeatPlan();
   Status Found(const internal::v1::BootstrapRequest& plan, bool mine);
+  bool Registers();
   void Join();
   void OnJoined(const Result<std::string>& answer);
   Status CheckPlan(const internal::v1::BootstrapRequest& plan) const;
@@ -97,6 +103,7 @@ class ClusterLife {
   std::string promised_to_;
   MonotonicTime promised_until_{};
   bool registered_ = false;
+  MonotonicTime heard_at_{};  // of a leader of the metadata
   bool joining_ = false;
   size_t next_seed_ = 0;
   MonotonicTime next_at_{};

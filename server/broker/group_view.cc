@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "server/broker/log_sizes.h"
+#include "server/broker/replica_mover.h"
+
 namespace flotilla::broker {
 namespace {
 
@@ -22,6 +25,9 @@ std::optional<internal::v1::GroupDescription> DescribeGroup(const MemberContext&
   described.set_commit_index(status.commit.value());
   described.set_last_index(status.last.value());
   described.set_changing(status.configuration.joint());
+  described.set_first_index(status.first.value());
+  described.set_log_bytes(member.sizes.Of(group));
+  described.set_stalled(member.mover.Stalled(group));
   const raft::Tick now = member.host.now();
   const auto add = [&](ReplicaId id, bool voter, LogIndex match, uint64_t lag, raft::Tick silent, bool in_sync) {
     internal::v1::ReplicaDescription& replica = *described.add_replicas();
@@ -55,8 +61,10 @@ v1::ReplicaState StateOf(const internal::v1::ReplicaDescription& replica) {
   return replica.last_contact_ms() < 2000 ? v1::REPLICA_STATE_CATCHING_UP : v1::REPLICA_STATE_UNREACHABLE;
 }
 
-bool UnderReplicated(const internal::v1::GroupDescription& group) {
-  return std::any_of(group.replicas().begin(), group.replicas().end(), [](const auto& replica) { return replica.voter() && !replica.in_sync(); });
+bool UnderReplicated(const internal::v1::GroupDescription& group, size_t wanted) {
+  const auto voters = std::count_if(group.replicas().begin(), group.replicas().end(), [](const auto& replica) { return replica.voter(); });
+  const bool lags = std::any_of(group.replicas().begin(), group.replicas().end(), [](const auto& replica) { return replica.voter() && !replica.in_sync(); });
+  return lags || static_cast<size_t>(voters) < wanted;
 }
 
 v1::GetQuorumResponse QuorumOf(const internal::v1::GroupDescription& group, NodeId leader) {

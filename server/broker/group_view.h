@@ -13,7 +13,7 @@ namespace flotilla::broker {
 std::optional<internal::v1::GroupDescription> DescribeGroup(const MemberContext& member, GroupId group);
 v1::GetQuorumResponse QuorumOf(const internal::v1::GroupDescription& group, NodeId leader);
 v1::ReplicaState StateOf(const internal::v1::ReplicaDescription& replica);
-// A replica that is not in sync.
-bool UnderReplicated(const internal::v1::GroupDescription& group);
+// A voter is not in sync, or there are fewer than the `wanted` (one is being built anew). Learners do not count.
+bool UnderReplicated(const internal::v1::GroupDescription& group, size_t wanted);
 
 }  // namespace flotilla::broker

@@ -21,15 +21,26 @@ v1::HealthProblem Problem(v1::HealthStatus severity, std::string kind, std::stri
   return problem;
 }
 
+void TellMode(const metadata::Node& node, std::vector<v1::HealthProblem>* problems) {
+  if (node.mode == metadata::NodeMode::kActive) return;
+  const std::string name = "node " + std::to_string(node.id.value()) + " (" + node.description.name + ")";
+  const bool draining = node.mode == metadata::NodeMode::kDraining;
+  problems->push_back(draining ? Problem(v1::HEALTH_STATUS_OK, "NODE_DRAINING", name + " is drained: it leads nothing that others can lead")
+                               : Problem(v1::HEALTH_STATUS_OK, "NODE_DECOMMISSIONING", name + " is decommissioned: it goes when its replicas are elsewhere"));
+  problems->back().set_node_id(static_cast<int32_t>(node.id.value()));
+}
+
 void JudgeNodes(const HealthView& view, v1::GetHealthResponse* health, std::vector<v1::HealthProblem>* problems) {
   view.image.nodes.ForEach([&](NodeId id, const metadata::Shared<metadata::Node>& node) {
     health->set_nodes(health->nodes() + 1);
+    TellMode(*node, problems);
     if (node->alive) {
       health->set_nodes_alive(health->nodes_alive() + 1);
     } else {
       problems->push_back(Problem(v1::HEALTH_STATUS_WARNING, "NODE_DEAD",
                                   "node " + std::to_string(id.value()) + " (" + node->description.name + ", " +
-                                      node->description.peer_address + ") is not heard from; start it again"));
+                                      node->description.peer_address + ") is not heard from; start it again" +
+                                      (node->mode == metadata::NodeMode::kDecommissioning ? ", or wait until it is decommissioned" : "")));
       problems->back().set_node_id(static_cast<int32_t>(id.value()));
     }
     const auto report = view.reports.find(id);
@@ -56,6 +67,8 @@ void JudgePartitions(const HealthView& view, v1::GetHealthResponse* health, std:
   view.image.topics.ForEach([&](const Uuid&, const metadata::Shared<metadata::Topic>& topic) {
     std::vector<uint32_t> leaderless;
     std::vector<uint32_t> lagging;
+    std::vector<uint32_t> stalled;
+    std::string stalled_why;
     for (const auto& partition : topic->partitions) {
       health->set_partitions(health->partitions() + 1);
       if (view.leaders.Of(partition->group).node.value() == 0) {
@@ -63,9 +76,13 @@ void JudgePartitions(const HealthView& view, v1::GetHealthResponse* health, std:
         continue;
       }
       const auto group = view.groups.find(partition->group);
-      if (group != view.groups.end() ? UnderReplicated(group->second) : false) lagging.push_back(partition->number);
+      if (group == view.groups.end()) continue;
+      if (UnderReplicated(group->second, partition->replicas.size())) lagging.push_back(partition->number);
+      if (group->second.stalled().empty()) continue;
+      stalled.push_back(partition->number);
+      if (stalled_why.empty()) stalled_why = group->second.stalled();
     }
-    const auto tell = [&](const std::vector<uint32_t>& numbers, v1::HealthStatus severity, const char* kind, const char* text) {
+    const auto tell = [&](const std::vector<uint32_t>& numbers, v1::HealthStatus severity, const char* kind, const std::string& text) {
       if (numbers.empty()) return;
       std::string list;
       for (size_t i = 0; i < std::min<size_t>(numbers.size(), 10); ++i) list += (i == 0 ? "" : ", ") + std::to_string(numbers[i]);
@@ -76,9 +93,18 @@ void JudgePartitions(const HealthView& view, v1::GetHealthResponse* health, std:
     };
     tell(leaderless, v1::HEALTH_STATUS_FAILED, "LEADERLESS", "no leader, neither written nor read; a majority of their replicas is missing");
     tell(lagging, v1::HEALTH_STATUS_WARNING, "UNDER_REPLICATED", "a replica is not in sync; one more failure may stop them");
+    tell(stalled, v1::HEALTH_STATUS_WARNING, "MOVE_STALLED", "the change of their replicas does not get on: " + stalled_why);
     health->set_partitions_leaderless(health->partitions_leaderless() + static_cast<int32_t>(leaderless.size()));
     health->set_partitions_under_replicated(health->partitions_under_replicated() + static_cast<int32_t>(lagging.size()));
   });
+}
+
+void JudgeObstacles(const HealthView& view, std::vector<v1::HealthProblem>* problems) {
+  if (view.obstacles.empty()) return;
+  std::string list;
+  for (size_t i = 0; i < std::min<size_t>(view.obstacles.size(), 10); ++i) list += (i == 0 ? "" : "; ") + view.obstacles[i];
+  problems->push_back(Problem(v1::HEALTH_STATUS_WARNING, "DECOMMISSION_STALLED",
+                              std::to_string(view.obstacles.size()) + " replicas of nodes that are decommissioned have no place to go: " + list));
 }
 
 }  // namespace
@@ -93,6 +119,7 @@ v1::GetHealthResponse JudgeHealth(const HealthView& view) {
   }
   JudgeNodes(view, &health, &problems);
   JudgePartitions(view, &health, &problems);
+  JudgeObstacles(view, &problems);
   std::stable_sort(problems.begin(), problems.end(), [](const auto& a, const auto& b) { return a.severity() > b.severity(); });
   health.set_status(v1::HEALTH_STATUS_OK);
   for (const v1::HealthProblem& problem : problems) {

@@ -21,8 +21,12 @@ struct HealthView {
   std::map<NodeId, metadata::NodeReport> reports;
   // Of groups whose leaders answered.
   GroupDescriptions::Found groups;
+  // Replicas of decommissioning nodes that have no place to go: "topic/partition: why".
+  std::vector<std::string> obstacles = {};
 };
 
+// What somebody wants to be so is told (a node that is drained or decommissioned: severity OK) and is no reason to be anything but
+// well: who restarts node after node waits for OK in between.
 v1::GetHealthResponse JudgeHealth(const HealthView& view);
 
 }  // namespace flotilla::broker

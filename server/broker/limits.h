@@ -59,6 +59,8 @@ inline constexpr Duration kAnswerMargin = std::chrono::milliseconds(200);
 // --- Cluster life
 inline constexpr Duration kReportInterval = std::chrono::seconds(1);
 inline constexpr Duration kJoinInterval = std::chrono::seconds(1);
+// A node that has heard of no leader of the metadata for so long asks others whether it still belongs to them: elections take 2 s.
+inline constexpr Duration kLonelyAfter = std::chrono::seconds(10);
 inline constexpr Duration kPeerCallTimeout = std::chrono::seconds(5);
 // A seed that cannot be reached when a cluster is founded is tried again for so long.
 inline constexpr Duration kSeedPatience = std::chrono::seconds(1);

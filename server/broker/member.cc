@@ -18,12 +18,15 @@ constexpr raft::Tick kBalanceTicks = 20;
 constexpr raft::Tick kStreamTicks = 10;
 // A metadata replica that could not be made is tried again once a second.
 constexpr raft::Tick kOpenAgainTicks = 20;
+// And so is the question whether the metadata is up to date, after a start.
+constexpr raft::Tick kConfirmAgainTicks = 10;
 
 raft::HostOptions HostOptionsOf(const BrokerOptions& options, const internal::v1::NodeState& state) {
   raft::HostOptions host;
   host.node = NodeId{state.node_id()};
   host.boot = state.boot();
   host.core = options.core;
+  host.recovery_exempt = {metadata::kMetadataGroup};
   return host;
 }
 
@@ -53,8 +56,10 @@ Member::Member(const BrokerOptions& options, const BrokerSurroundings& around, c
       metadata_log_(host_),
       controller_({.self = {self_, state.metadata_incarnation()}, .liveness = {}}, metadata_log_, machine_, around.clock, random_.Fork()),
       waits_(around.executor, time_),
+      mover_(Context()),
       replicas_({.host = host_, .store = around.store, .executor = around.executor, .readers = around.readers, .time = time_, .leaders = leaders_},
                 self_, options.partition),
+      sizes_(host_, replicas_, around.store, time_),
       dispatcher_({.self = self_,
                    .executor = around.executor,
                    .time = time_,
@@ -89,7 +94,7 @@ Member::Member(const BrokerOptions& options, const BrokerSurroundings& around, c
                        return found == subscriptions_.end() ? std::nullopt : std::optional(found->second->Grant(total));
                      }),
       producer_calls_(Context(), decisions_),
-      membership_calls_(Context(), decisions_,
+      membership_calls_(Context(), decisions_, sizes_,
                         {.identity = callbacks_.identity,
                          .disk_space = options.disk_space,
                          .warnings = [this] { return options_.warnings; },
@@ -101,6 +106,7 @@ Member::Member(const BrokerOptions& options, const BrokerSurroundings& around, c
   leaders_.AddListener(waits_);
   leaders_.AddListener(*this);
   replicas_.AddListener(dispatcher_);
+  replicas_.AddListener(membership_calls_);
   SetPeers();
 }
 
@@ -108,6 +114,7 @@ Member::~Member() { host_.CloseGroup(metadata::kMetadataGroup); }
 
 MemberContext Member::Context() {
   return {.self = self_,
+          .election_ticks = options_.core.election_ticks,
           .executor = around_.executor,
           .time = time_,
           .host = host_,
@@ -118,7 +125,9 @@ MemberContext Member::Context() {
           .dispatcher = dispatcher_,
           .reads = reads_,
           .network = around_.network,
-          .board = board_};
+          .board = board_,
+          .sizes = sizes_,
+          .mover = mover_};
 }
 
 Status Member::Open(bool campaign) {
@@ -227,6 +236,7 @@ void Member::FollowImage() {
   } else {
     replicas_.Follow(followed_);
   }
+  LookForSelf();
   for (const metadata::PartitionChanged& change : metadata::Between(*before, *followed_).partitions) {
     if (change.after == nullptr) leaders_.Forget(change.before->group);
   }
@@ -237,6 +247,25 @@ void Member::FollowImage() {
   for (const auto& [number, watch] : watches_) watch->OnMetadata();
 }
 
+// A node that was removed is told so by the metadata, if it still learns, or when it registers (ClusterLife).
+void Member::LookForSelf() {
+  if (!followed_->WasRemoved(self_)) return;
+  callbacks_.on_halt(metadata::CheckIdentity({.cluster = followed_->cluster->id, .node = self_, .uuid = options_.description.uuid}, *followed_));
+}
+
+// Once: whatever this node did before it was restarted, it did with an image that the leader of the metadata knows.
+void Member::Confirm() {
+  if (!replicas_.begun() || replicas_.confirmed() || confirming_ || confirm_at_ > host_.now()) return;
+  confirming_ = true;
+  board_.SyncMetadata([this](const Status& synced) {
+    confirming_ = false;
+    confirm_at_ = host_.now() + kConfirmAgainTicks;
+    if (!synced.ok()) return;
+    FollowImage();
+    replicas_.Confirm();
+  });
+}
+
 void Member::SetPeers() {
   std::map<NodeId, Peer> peers;
   const auto add = [&](NodeId id, const Uuid& uuid, const std::string& address) {
@@ -245,6 +274,7 @@ void Member::SetPeers() {
   // Until the metadata is here: who founded the cluster, or who was in it when this node joined. The metadata knows better.
   for (const auto* members : {&state_.founding().members(), &state_.metadata_members()}) {
     for (const internal::v1::FoundingMember& member : *members) {
+      if (image().WasRemoved(NodeId{member.node_id()})) continue;
       add(NodeId{member.node_id()}, Uuid::FromBytes(member.node_uuid()).value_or(Uuid()), member.peer_address());
     }
   }
@@ -290,7 +320,10 @@ void Member::Tick() {
     if (const Status opened = Open(false); !opened.ok()) callbacks_.on_halt(opened);
   }
   controller_.Tick(host_.now());
+  Confirm();
   replicas_.Tick();
+  mover_.Tick();
+  sizes_.Tick();
   waits_.Tick();
   dispatcher_.Tick();
   fetches_.Tick();

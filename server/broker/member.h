@@ -15,6 +15,7 @@
 #include "server/broker/fetch_session.h"
 #include "server/broker/forward_session.h"
 #include "server/broker/group_descriptions.h"
+#include "server/broker/log_sizes.h"
 #include "server/broker/member_context.h"
 #include "server/broker/membership_calls.h"
 #include "server/broker/metadata_watch.h"
@@ -24,6 +25,7 @@
 #include "server/broker/partition_calls.h"
 #include "server/broker/produce_session.h"
 #include "server/broker/producer_calls.h"
+#include "server/broker/replica_mover.h"
 #include "server/broker/subscription.h"
 #include "server/broker/topic_calls.h"
 #include "server/metadata/leader_balance.h"
@@ -51,7 +53,7 @@ class Member final : private metadata::MetadataListener, private LeaderListener,
     std::function<internal::v1::NodeIdentity()> identity;
     // The cluster does not know this node (any more).
     std::function<void(const Status&)> on_unknown;
-    // Group 0 took this replica out of service: the node has to stop.
+    // Group 0 took this replica out of service, or the node was removed from the cluster: it has to stop.
     std::function<void(const Status&)> on_halt;
   };
   Member(const BrokerOptions& options, const BrokerSurroundings& around, const internal::v1::NodeState& state, Callbacks callbacks, Random random);
@@ -93,6 +95,8 @@ class Member final : private metadata::MetadataListener, private LeaderListener,
  private:
   MemberContext Context();
   void FollowImage();
+  void Confirm();
+  void LookForSelf();
   void SetPeers();
   void Balance();
 
@@ -118,7 +122,9 @@ class Member final : private metadata::MetadataListener, private LeaderListener,
   metadata::MetadataController controller_;
   LeaderTable leaders_;
   LeaderWaits waits_;
+  ReplicaMover mover_;  // before the replicas: it is told when they close
   Replicas replicas_;
+  LogSizes sizes_;
   Dispatcher dispatcher_;
   PartitionReads reads_;
   CallBoard board_;
@@ -140,6 +146,8 @@ class Member final : private metadata::MetadataListener, private LeaderListener,
 
   metadata::Shared<metadata::Image> followed_;
   bool follow_posted_ = false;
+  bool confirming_ = false;
+  raft::Tick confirm_at_ = 0;
   std::vector<Peer> peers_;
   uint64_t next_subscription_ = 1;
   std::map<std::string, Subscription*> subscriptions_;

@@ -14,8 +14,12 @@
 
 namespace flotilla::broker {
 
+class LogSizes;
+class ReplicaMover;
+
 struct MemberContext {
   NodeId self;
+  raft::Tick election_ticks = 0;
   raft::Executor& executor;
   const TickClock& time;
   raft::RaftHost& host;
@@ -27,6 +31,8 @@ struct MemberContext {
   PartitionReads& reads;
   PeerNetwork& network;
   CallBoard& board;
+  const LogSizes& sizes;
+  const ReplicaMover& mover;
 
   const metadata::Image& image() const { return *metadata.image(); }
 };

@@ -6,12 +6,16 @@
 #include <utility>
 
 #include "server/broker/limits.h"
+#include "server/broker/log_sizes.h"
 
 namespace flotilla::broker {
 namespace {
 
 constexpr std::string_view kJoin = "/flotilla.internal.v1.MembershipService/Join";
 constexpr std::string_view kReport = "/flotilla.internal.v1.MembershipService/Report";
+constexpr std::string_view kSettleReplicas = "/flotilla.internal.v1.MembershipService/SettleReplicas";
+// Sizes of logs are told so often: 10 s of 50 ms.
+constexpr raft::Tick kSizesTicks = 200;
 // A burst of elections is told in one report.
 constexpr raft::Tick kSoonTicks = 2;
 constexpr size_t kLeadersPerAnswerMax = 2000;
@@ -47,12 +51,14 @@ Result<metadata::NodeDescription> DescriptionOf(const internal::v1::NodeIdentity
   return description;
 }
 
-MembershipCalls::MembershipCalls(const MemberContext& member, Decisions& decisions, OwnReport own)
-    : member_(member), decisions_(decisions), own_(std::move(own)) {
+MembershipCalls::MembershipCalls(const MemberContext& member, Decisions& decisions, LogSizes& sizes, OwnReport own)
+    : member_(member), decisions_(decisions), sizes_(sizes), own_(std::move(own)) {
   member_.board.Register<internal::v1::JoinRequest>(
       kJoin, {.place = Place::kMetadataLeader, .serve = [this](uint64_t id, const auto& r) { Join(id, r); }, .repeatable = true});
   member_.board.Register<internal::v1::ReportRequest>(kReport,
                                                       {.serve = [this](uint64_t id, const auto& r) { Report(id, r); }, .repeatable = true});
+  member_.board.Register<internal::v1::SettleReplicasRequest>(
+      kSettleReplicas, {.place = Place::kMetadataLeader, .serve = [this](uint64_t id, const auto& r) { Settle(id, r); }, .repeatable = true});
 }
 
 // --- At the metadata leader
@@ -121,13 +127,32 @@ void MembershipCalls::Report(uint64_t id, const internal::v1::ReportRequest& req
   member_.board.Answer(id, response);
 }
 
+void MembershipCalls::Settle(uint64_t id, const internal::v1::SettleReplicasRequest& request) {
+  metadata::SettleReplicas settled{.group = GroupId{request.group()}, .placement_epoch = request.placement_epoch(), .voters = {}};
+  for (const internal::v1::SettledReplica& voter : request.voters()) {
+    settled.voters.push_back({.node = NodeId{voter.node_id()}, .incarnation = voter.incarnation()});
+  }
+  decisions_.Submit(settled, [this, id](const metadata::Answer& answer) {
+    if (!answer.status.ok()) return member_.board.Fail(id, answer.status);
+    internal::v1::SettleReplicasResponse response;
+    if (!answer.outcome.repeated) response.set_metadata_version(answer.version.value());
+    member_.board.Answer(id, response, answer.version);
+  });
+}
+
+bool MembershipCalls::HearsLeader(GroupId group) const {
+  const metadata::Partition* partition = member_.image().FindPartition(group);
+  const raft::RaftCore* core = member_.replicas.Find(group) == nullptr ? nullptr : member_.host.Find(group);
+  return partition != nullptr && core != nullptr && partition->WantedOn(member_.self) == core->self() &&
+         core->configuration().Contains(core->self());
+}
+
 bool MembershipCalls::TakeLeaders(const google::protobuf::RepeatedPtrField<internal::v1::GroupLeader>& leaders) {
   bool all = true;
   for (const internal::v1::GroupLeader& leader : leaders) {
     const GroupId group{leader.group()};
     const Term epoch{leader.term()};
-    // Of groups that have a replica here this node knows for itself; so does it of the metadata.
-    if (group == metadata::kMetadataGroup || member_.replicas.Find(group) != nullptr) continue;
+    if (group == metadata::kMetadataGroup || HearsLeader(group)) continue;
     if (!member_.image().groups.Contains(group)) {
       all = false;
       continue;
@@ -169,17 +194,26 @@ void MembershipCalls::SendReport() {
   const Leader to = member_.leaders.Of(metadata::kMetadataGroup);
   const metadata::Node* node = member_.image().FindNode(to.node);
   if (node == nullptr) return;
-  const bool full = !(to == told_);
+  const bool full = !(to == told_) || std::exchange(ask_anew_, false);
   internal::v1::ReportRequest report = MakeReport(full);
   const uint64_t sequence = member_.leaders.sequence();
   member_.leaders.ForEachSince(full ? 0 : told_sequence_, [&](uint64_t, GroupId group, const Leader& leader) {
-    if (group == metadata::kMetadataGroup || member_.replicas.Find(group) == nullptr) return true;
+    // What is hearsay here is not told.
+    if (group == metadata::kMetadataGroup || (!HearsLeader(group) && leader.node != member_.self)) return true;
     internal::v1::GroupLeader& out = *report.add_leaders();
     out.set_group(group.value());
     out.set_node_id(leader.node.value());
     out.set_term(leader.epoch.value());
     return true;
   });
+  if (full || sizes_at_ <= member_.time.now()) {
+    sizes_at_ = member_.time.now() + kSizesTicks;
+    for (const auto& [group, bytes] : sizes_.TakeChanged(full)) {
+      internal::v1::GroupSize& size = *report.add_sizes();
+      size.set_group(group.value());
+      size.set_log_bytes(bytes);
+    }
+  }
   reporting_ = true;
   const auto done = [this, to, sequence](const Result<std::string>& answer) { OnReported(to, sequence, answer); };
   if (to.node == member_.self) {
@@ -196,7 +230,7 @@ void MembershipCalls::OnReported(const Leader& to, uint64_t sequence, const Resu
     // The leader counts what it answered as told: with the answer went news that it does not repeat. Begin anew.
     told_ = {};
     const Refusal refusal = RefusalOf(answer.status());
-    if (refusal == Refusal::kNodeNotFound || refusal == Refusal::kNodeMismatch || refusal == Refusal::kClusterMismatch) {
+    if (refusal == Refusal::kNodeRemoved || refusal == Refusal::kNodeNotFound || refusal == Refusal::kNodeMismatch || refusal == Refusal::kClusterMismatch) {
       own_.on_unknown(answer.status());
     }
     return;

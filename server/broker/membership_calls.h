@@ -17,7 +17,7 @@ struct DiskSpace {
   uint64_t free_bytes = 0;
 };
 
-class MembershipCalls final : public CallService {
+class MembershipCalls final : public CallService, public ReplicaListener {
  public:
   struct OwnReport {
     std::function<internal::v1::NodeIdentity()> identity;
@@ -26,29 +26,38 @@ class MembershipCalls final : public CallService {
     // The metadata leader does not know this node (any more): it has to register.
     std::function<void(const Status&)> on_unknown;
   };
-  MembershipCalls(const MemberContext& member, Decisions& decisions, OwnReport own);
+  MembershipCalls(const MemberContext& member, Decisions& decisions, LogSizes& sizes, OwnReport own);
 
   void Tick() override;
   // A leader changed here: everybody should know soon.
   void OnLeader(GroupId group) override;
+  // ReplicaListener. Of a group that goes from here this node learned for itself who leads; now it has to be told.
+  void OnReplicaOpened(GroupId /*group*/, partition::Partition& /*partition*/) override {}
+  void OnReplicaClosing(GroupId /*group*/) override { ask_anew_ = true; }
   // This node is about to stop.
   void SetStopping() { stopping_ = true; }
 
  private:
   void Join(uint64_t id, const internal::v1::JoinRequest& request);
   void Report(uint64_t id, const internal::v1::ReportRequest& request);
+  void Settle(uint64_t id, const internal::v1::SettleReplicasRequest& request);
   void SendReport();
   internal::v1::ReportRequest MakeReport(bool full);
+  // Whether this node hears for itself who leads the group: it has a replica that is meant to stay and that is a member.
+  bool HearsLeader(GroupId group) const;
   // False: some are of groups that this node does not know (yet).
   bool TakeLeaders(const google::protobuf::RepeatedPtrField<internal::v1::GroupLeader>& leaders);
   void OnReported(const Leader& to, uint64_t sequence, const Result<std::string>& answer);
 
   const MemberContext member_;
   Decisions& decisions_;
+  LogSizes& sizes_;
   const OwnReport own_;
   raft::Tick report_at_ = 0;
   bool reporting_ = false;
   bool stopping_ = false;
+  bool ask_anew_ = false;    // the next report begins anew
+  raft::Tick sizes_at_ = 0;
   Leader told_;              // who had our reports, in which term
   uint64_t told_sequence_ = 0;
   std::map<NodeId, uint64_t> answered_;  // as the leader: what each node was told of others

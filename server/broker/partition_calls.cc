@@ -107,7 +107,9 @@ void PartitionCalls::List(uint64_t id, const v1::ListPartitionsRequest& request)
       const metadata::Topic* topic = member_.image().FindTopic(row.topic);
       if (topic == nullptr || row.partition >= topic->partitions.size()) continue;
       const auto described = found.find(row.group);
-      if (judged && (described == found.end() ? member_.leaders.Of(row.group).node.value() != 0 : !UnderReplicated(described->second))) {
+      const size_t wanted = topic->partitions[row.partition]->replicas.size();
+      if (judged &&
+          (described == found.end() ? member_.leaders.Of(row.group).node.value() != 0 : !UnderReplicated(described->second, wanted))) {
         last = SortKeyOf(*topic, row.partition);
         continue;
       }
@@ -134,7 +136,7 @@ v1::PartitionDetails PartitionCalls::DetailsOf(const metadata::Topic& topic, con
   details.set_leader_answered(true);
   details.set_log_start_offset(static_cast<int64_t>(group.log_start_offset()));
   details.set_high_watermark(static_cast<int64_t>(group.high_watermark()));
-  details.set_size_bytes(static_cast<int64_t>(group.applied_bytes()));
+  details.set_size_bytes(static_cast<int64_t>(group.log_bytes()));
   for (v1::Replica& replica : *details.mutable_partition()->mutable_replicas()) {
     for (const auto& described : group.replicas()) {
       if (described.node_id() != static_cast<uint64_t>(replica.node_id())) continue;

@@ -23,6 +23,10 @@ GroupId GroupOf(const metadata::PartitionAction& action) {
   return std::visit(Of{}, action);
 }
 
+Status NotConfirmed() {
+  return Status(Reason::kNoLeader, "the replica is made when the leader of the metadata has confirmed that it should be here");
+}
+
 // A partition that may still be on the stack of whoever called; it dies in a turn of its own.
 struct Bury {
   std::shared_ptr<partition::Partition> partition;
@@ -63,30 +67,39 @@ void Replicas::Begin(metadata::Shared<metadata::Image> image) {
     }
     stored.push_back({.group = group, .self = state->identity.self});
   }
-  Do(metadata::PlanStart(*image_, self_, stored));
+  for (const metadata::PartitionAction& action : metadata::PlanStart(*image_, self_, stored)) Look(GroupOf(action));
+}
+
+void Replicas::Confirm() {
+  CHECK(begun());
+  confirmed_ = true;
+  std::vector<GroupId> waiting;
+  for (const auto& [group, retry] : retries_) waiting.push_back(group);
+  for (const GroupId group : waiting) Look(group);
 }
 
 void Replicas::Follow(metadata::Shared<metadata::Image> image) {
   CHECK(begun());
   const metadata::Shared<metadata::Image> before = std::exchange(image_, std::move(image));
-  if (before != image_) Do(metadata::PlanChange(*before, *image_, self_));
+  if (before == image_) return;
+  for (const metadata::PartitionAction& action : metadata::PlanChange(*before, *image_, self_)) {
+    if (const auto* configure = std::get_if<metadata::ConfigureReplica>(&action)) {
+      Configure(*configure);
+    } else {
+      Look(GroupOf(action));
+    }
+  }
 }
 
 void Replicas::Tick() {
   for (auto& [group, replica] : replicas_) {
     if (replica.open) replica.partition->Tick(around_.time.now());
   }
-  if (retries_.empty()) return;
-  std::vector<metadata::PartitionAction> due;
-  for (auto at = retries_.begin(); at != retries_.end();) {
-    if (at->second.at > around_.time.now()) {
-      ++at;
-      continue;
-    }
-    due.push_back(std::move(at->second.action));
-    at = retries_.erase(at);
+  std::vector<GroupId> due;
+  for (const auto& [group, retry] : retries_) {
+    if (retry.at <= around_.time.now()) due.push_back(group);
   }
-  Do(due);
+  for (const GroupId group : due) Look(group);
 }
 
 // --- Views
@@ -114,44 +127,66 @@ ReplicaCounters Replicas::counters() const {
       ++counters.leading;
     }
   }
-  counters.not_open += retries_.size();
+  for (const auto& [group, retry] : retries_) {
+    if (!replicas_.contains(group) && WantedHere(group).valid()) ++counters.not_open;
+  }
   return counters;
 }
 
 // --- What the metadata asks for
 
-void Replicas::Do(const std::vector<metadata::PartitionAction>& actions) {
-  for (const metadata::PartitionAction& action : actions) DoOrRetry(GroupOf(action), action);
+ReplicaId Replicas::WantedHere(GroupId group) const {
+  const metadata::Partition* partition = image_->FindPartition(group);
+  return partition == nullptr ? kNoReplica : partition->ReplicaOn(self_);
 }
 
-void Replicas::DoOrRetry(GroupId group, const metadata::PartitionAction& action) {
-  // What was still to be done for the group is overtaken, but for a creation that is now to be configured.
-  if (!std::holds_alternative<metadata::ConfigureReplica>(action)) retries_.erase(group);
-  const Status status = std::visit([this](const auto& what) { return Do(what); }, action);
+ReplicaId Replicas::Here(GroupId group) const {
+  const auto found = replicas_.find(group);
+  if (found != replicas_.end()) return found->second.self;
+  const Result<storage::GroupState> stored = around_.store.Load(group);
+  return stored.ok() ? stored->identity.self : kNoReplica;
+}
+
+void Replicas::Look(GroupId group) {
+  retries_.erase(group);
+  const Status status = Reconcile(group);
   if (status.ok()) return;
   LOG_EVERY_N(WARNING, 20) << "replica_waits group=" << group << " reason=\"" << status << '"';
-  retries_[group] = {.action = action, .at = around_.time.now() + kRetryTicks, .problem = status};
+  retries_[group] = {.at = around_.time.now() + kRetryTicks, .problem = status};
 }
 
-Status Replicas::Do(const metadata::CreateReplica& create) {
+Status Replicas::Reconcile(GroupId group) {
+  if (going_.contains(group)) return {};  // its end leads back here
+  const ReplicaId wanted = WantedHere(group);
+  const ReplicaId here = Here(group);
+  const auto known = replicas_.find(group);
+  if (here.valid() && here != wanted) {
+    // A life that the image has not heard of was made by a newer image than this one, before a restart.
+    if (!metadata::IsGone(*image_, group, here)) return {};
+    if (known != replicas_.end() && !known->second.open) return {};  // its making leads back here
+    return Destroy(group);
+  }
+  if (!wanted.valid() || known != replicas_.end()) return {};
+  const metadata::PartitionKey key = *image_->groups.Find(group);
+  const metadata::Partition& partition = *image_->FindPartition(group);
+  if (here.valid()) {
+    const bool alone = partition.Existing() == std::vector{here};
+    return Open({.group = group, .partition = key, .campaign = alone}, here);
+  }
+  if (!confirmed_) return NotConfirmed();
+  return Create(metadata::PlanReplica(*image_, *image_->FindTopic(key.topic), partition, self_));
+}
+
+Status Replicas::Create(const metadata::CreateReplica& create) {
   const GroupId group = create.group.group;
-  if (replicas_.contains(group)) return {};
-  const Result<storage::GroupState> stored = around_.store.Load(group);
-  if (stored.ok() && stored->identity.self == create.group.identity.self) {
-    return Do(metadata::OpenReplica{.group = group, .partition = create.partition, .campaign = false});
-  }
-  Replica& replica = Make(group, create.partition);
-  if (Status status = around_.host.CreateGroup(create.group, replica.partition->machine(), *this); !status.ok()) {
-    replicas_.erase(group);
-    return status;
-  }
-  creating_.emplace(group, create);
-  return {};
+  Replica& replica = Make(group, create.group.identity.self, create.partition);
+  Status status = around_.host.CreateGroup(create.group, replica.partition->machine(), *this);
+  if (!status.ok()) replicas_.erase(group);
+  return status;
 }
 
-Status Replicas::Do(const metadata::OpenReplica& open) {
-  if (replicas_.contains(open.group)) return {};
-  Replica& replica = Make(open.group, open.partition);
+Status Replicas::Open(const metadata::OpenReplica& open, ReplicaId self) {
+  Replica& replica = Make(open.group, self, open.partition);
   if (Status status = around_.host.OpenGroup(open.group, replica.partition->machine()); !status.ok()) {
     replicas_.erase(open.group);
     return status;
@@ -161,29 +196,40 @@ Status Replicas::Do(const metadata::OpenReplica& open) {
   return {};
 }
 
-Status Replicas::Do(const metadata::ConfigureReplica& configure) {
+void Replicas::Configure(const metadata::ConfigureReplica& configure) {
   const auto found = replicas_.find(configure.group);
   if (found != replicas_.end()) found->second.partition->Configure(ConfigOf(configure.partition));
-  return {};
 }
 
-Status Replicas::Do(const metadata::DestroyReplica& destroy) {
-  const GroupId group = destroy.group;
-  if (creating_.contains(group)) {
-    return Status(Reason::kGroupExists, "the replica is still being created; it is destroyed when that is done");
-  }
-  const Result<storage::GroupState> stored = around_.store.Load(group);
-  if (stored.ok() && stored->identity.self.incarnation > destroy.self.incarnation) return {};
+Status Replicas::Destroy(GroupId group) {
+  if (HandsOver(group)) return Status(Reason::kTransferring, "the replica leads; it is destroyed when another one does, or a second later");
   const Status status = around_.host.DestroyGroup(group, *this);
-  if (!status.ok() && status.reason() != Reason::kGroupNotFound) return status;
+  if (!status.ok()) return status;
+  going_.insert(group);
   Drop(group);
-  around_.leaders.Forget(group);
+  const Leader known = around_.leaders.Of(group);
+  if (!image_->groups.Contains(group)) {
+    around_.leaders.Forget(group);
+  } else if (known.node == self_) {
+    around_.leaders.Lost(group, known.epoch);
+  }
   return {};
 }
 
-Replicas::Replica& Replicas::Make(GroupId group, const metadata::PartitionKey& key) {
+// One that is to be built anew may lead: others should take over before it goes. Tried once.
+bool Replicas::HandsOver(GroupId group) {
+  const auto found = replicas_.find(group);
+  if (found == replicas_.end() || !image_->groups.Contains(group)) return false;
+  const raft::RaftCore* core = around_.host.Find(group);
+  if (core == nullptr || core->role() != raft::Role::kLeader || core->configuration().voters.size() < 2) return false;
+  if (std::exchange(found->second.handing_over, true)) return false;
+  return around_.host.TransferLeadership(group, kNoReplica).ok();
+}
+
+Replicas::Replica& Replicas::Make(GroupId group, ReplicaId self, const metadata::PartitionKey& key) {
   Replica& replica = replicas_[group];
   replica.key = key;
+  replica.self = self;
   replica.partition = std::make_unique<partition::Partition>(
       partition::Surroundings{.group = group,
                               .host = around_.host,
@@ -222,17 +268,17 @@ partition::PartitionConfig Replicas::ConfigOf(const metadata::PartitionKey& key)
 
 // A group was created, or a destroyed one is gone from the disk.
 void Replicas::OnGroup(GroupId group, const Status& status) {
-  const auto at = creating_.find(group);
-  if (at == creating_.end()) {
+  if (going_.erase(group) != 0) {
     LOG_IF(ERROR, !status.ok()) << "replica_not_destroyed group=" << group << " reason=\"" << status << '"';
-    return;
+    return Look(group);
   }
-  const metadata::CreateReplica create = std::move(at->second);
-  creating_.erase(at);
-  if (status.ok()) return Opened(group);
+  if (status.ok()) {
+    Opened(group);
+    return Look(group);
+  }
   Drop(group);
   LOG(WARNING) << "replica_not_created group=" << group << " reason=\"" << status << '"';
-  retries_.try_emplace(group, Retry{.action = create, .at = around_.time.now() + kRetryTicks, .problem = status});
+  retries_[group] = {.at = around_.time.now() + kRetryTicks, .problem = status};
 }
 
 void Replicas::OnPartitionLeadership(GroupId group, const raft::StateMachine::Leadership& leadership) {

@@ -2,15 +2,20 @@
 //
 //   Replicas replicas(surroundings, self, listener);
 //   replicas.Begin(image);               // once, when the first image of the cluster is known
+//   replicas.Confirm();                  // once, when the image in use is surely as new as any that this node ever acted on
 //   replicas.Follow(image);              // at each newer one
 //   partition::Partition* p = replicas.Find(group);   // null: not here, or not open (yet)
 //
-// What cannot be done now (a disk below its reserve, a predecessor on its way out) is tried again. Executor only.
+// For each group there is what the image wants here and what is here; one is brought to the other. What cannot be done now (a disk
+// below its reserve, a predecessor on its way out) is tried again. Nothing is made before Confirm: after a restart the image may
+// be older than what this node did, and a replica that was destroyed must not come back without its votes (partition_plan.h).
+// Executor only.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -56,7 +61,9 @@ class Replicas final : private raft::GroupSink, private partition::LeadershipLis
   void AddListener(ReplicaListener& listener) { listeners_.push_back(&listener); }
 
   bool begun() const { return image_ != nullptr; }
+  bool confirmed() const { return confirmed_; }
   void Begin(metadata::Shared<metadata::Image> image);
+  void Confirm();
   void Follow(metadata::Shared<metadata::Image> image);
   void Tick();
 
@@ -74,23 +81,30 @@ class Replicas final : private raft::GroupSink, private partition::LeadershipLis
  private:
   struct Replica {
     metadata::PartitionKey key;
+    ReplicaId self;
     std::unique_ptr<partition::Partition> partition;
-    bool open = false;
+    bool open = false;  // else it is being made
+    bool handing_over = false;
   };
   // What has to be tried again.
   struct Retry {
-    metadata::PartitionAction action;
     raft::Tick at = 0;
     Status problem;
   };
 
-  void Do(const std::vector<metadata::PartitionAction>& actions);
-  Status Do(const metadata::CreateReplica& create);
-  Status Do(const metadata::OpenReplica& open);
-  Status Do(const metadata::ConfigureReplica& configure);
-  Status Do(const metadata::DestroyReplica& destroy);
-  void DoOrRetry(GroupId group, const metadata::PartitionAction& action);
-  Replica& Make(GroupId group, const metadata::PartitionKey& key);
+  // Looks at a group, and tries again later if not all could be done.
+  void Look(GroupId group);
+  // One step towards what the image wants.
+  Status Reconcile(GroupId group);
+  // What the image wants here, and what is here; kNoReplica: nothing.
+  ReplicaId WantedHere(GroupId group) const;
+  ReplicaId Here(GroupId group) const;
+  Status Create(const metadata::CreateReplica& create);
+  Status Open(const metadata::OpenReplica& open, ReplicaId self);
+  Status Destroy(GroupId group);
+  bool HandsOver(GroupId group);
+  void Configure(const metadata::ConfigureReplica& configure);
+  Replica& Make(GroupId group, ReplicaId self, const metadata::PartitionKey& key);
   void Opened(GroupId group);
   // The partition stops serving; its object dies a little later, when nobody is inside of it any more.
   void Drop(GroupId group);
@@ -104,8 +118,9 @@ class Replicas final : private raft::GroupSink, private partition::LeadershipLis
   const partition::PartitionOptions options_;
   std::vector<ReplicaListener*> listeners_;
   metadata::Shared<metadata::Image> image_;
+  bool confirmed_ = false;
   std::unordered_map<GroupId, Replica> replicas_;
-  std::unordered_map<GroupId, metadata::CreateReplica> creating_;
+  std::set<GroupId> going_;  // being deleted
   std::map<GroupId, Retry> retries_;
 };
 

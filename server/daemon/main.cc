@@ -19,6 +19,7 @@
 #include "server/daemon/reload.h"
 #include "server/daemon/service_manager.h"
 #include "server/daemon/version.h"
+#include "server/errors/refusal.h"
 
 namespace flotilla {
 namespace {
@@ -105,7 +106,8 @@ class Watch {
       if (const Status halted = daemon_.halted(); !halted.ok()) {
         LOG(ERROR) << "stopping reason=\"" << halted << '"';
         manager_.Status("stopping: " + std::string(halted.message()));
-        return kExitFailed;
+        // A start changes nothing about it: as a configuration that is wrong.
+        return RefusalOf(halted) == Refusal::kNodeRemoved ? config::kExitBadConfig : kExitFailed;
       }
     }
   }

@@ -58,14 +58,6 @@ void PlanPartition(const PartitionChanged& change, const Image& after, NodeId se
   if (now.valid()) plan->create.push_back(PlanReplica(after, *change.topic, *change.after, self));
 }
 
-// Whether a stored replica will never be wanted again: incarnations are given once, groups too.
-bool IsGone(const Image& image, GroupId group, ReplicaId stored) {
-  if (group >= image.next_group) return false;
-  const Partition* partition = image.FindPartition(group);
-  if (partition == nullptr) return true;
-  return stored.incarnation < partition->next_incarnation && partition->ReplicaOn(stored.node) != stored;
-}
-
 // Replicas of partitions that were there before and whose settings are others now.
 void PlanSettings(const Topic& before, const Topic& after, NodeId self, Plan* plan) {
   for (size_t i = 0; i < std::min(before.partitions.size(), after.partitions.size()); ++i) {
@@ -76,6 +68,13 @@ void PlanSettings(const Topic& before, const Topic& after, NodeId self, Plan* pl
 }
 
 }  // namespace
+
+bool IsGone(const Image& image, GroupId group, ReplicaId stored) {
+  if (group >= image.next_group) return false;
+  const Partition* partition = image.FindPartition(group);
+  if (partition == nullptr) return true;
+  return stored.incarnation < partition->next_incarnation && partition->ReplicaOn(stored.node) != stored;
+}
 
 CreateReplica PlanReplica(const Image& image, const Topic& topic, const Partition& partition, NodeId self) {
   const ReplicaId replica = partition.ReplicaOn(self);

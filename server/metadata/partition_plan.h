@@ -56,6 +56,10 @@ struct StoredReplica {
   ReplicaId self;
 };
 
+// Whether a stored replica will never be wanted again: incarnations are given once, groups too. False for one that the
+// image has not heard of yet.
+bool IsGone(const Image& image, GroupId group, ReplicaId stored);
+
 // When the node starts, or its image was replaced by a snapshot: by group. A stored replica that the image has
 // not heard of yet is left alone: metadata is still being replayed. One that the image knows to be gone, or that
 // is an earlier life, is destroyed.

@@ -147,6 +147,9 @@ class LogReader {
   virtual std::vector<GroupId> Groups() const = 0;
   virtual Result<GroupState> Load(GroupId group) const = 0;
   virtual Result<LogBounds> Bounds(GroupId group) const = 0;
+  // What the entries of the group's log take, about, by Entry::bytes(): for people and for planning. May lag behind what is written
+  // and what is trimmed. Costs no read of the entries, but more than Bounds: not for every call.
+  virtual Result<uint64_t> ApproximateBytes(GroupId group) const = 0;
 
   // Entries in [first, last), in order, at least one unless first == last. TRIMMED: `first` is at or before the start.
   // OFFSET_OUT_OF_RANGE: `last` is past the end + 1.

@@ -224,6 +224,14 @@ Result<LogBounds> MemoryStore::Bounds(GroupId group) const {
   return (*image)->state.bounds;
 }
 
+Result<uint64_t> MemoryStore::ApproximateBytes(GroupId group) const {
+  auto image = Find(group);
+  if (!image.ok()) return image.status();
+  uint64_t bytes = 0;
+  for (const Entry& entry : (*image)->entries) bytes += entry.bytes();
+  return bytes;
+}
+
 Result<std::vector<Entry>> MemoryStore::Read(GroupId group, LogIndex first, LogIndex last, ReadLimits limits) const {
   auto found = Find(group);
   if (!found.ok()) return found.status();

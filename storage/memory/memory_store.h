@@ -51,6 +51,7 @@ class MemoryStore final : public LogStore {
   std::vector<GroupId> Groups() const override;
   Result<GroupState> Load(GroupId group) const override;
   Result<LogBounds> Bounds(GroupId group) const override;
+  Result<uint64_t> ApproximateBytes(GroupId group) const override;
   Result<std::vector<Entry>> Read(GroupId group, LogIndex first, LogIndex last, ReadLimits limits) const override;
   std::optional<std::vector<Entry>> ReadCached(GroupId group, LogIndex first, LogIndex last,
                                                ReadLimits limits) const override;

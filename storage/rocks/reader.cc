@@ -138,6 +138,24 @@ Result<LogBounds> Reader::Bounds(GroupId id) const {
   return view.bounds;
 }
 
+// Of its files a tenth more or less: the margin spares RocksDB a look into their indexes.
+Result<uint64_t> Reader::ApproximateBytes(GroupId id) const {
+  const std::shared_ptr<Group> group = table_.Find(id);
+  if (group == nullptr) return NoSuchGroup(id);
+  const Group::View view = group->GetView();
+  if (!view.exists) return NoSuchGroup(id);
+  const std::string first = LogKey(id, view.bounds.first_index());
+  const std::string end = LogKey(id, view.bounds.last_index() + 1);
+  const rocksdb::Range range(first, end);
+  rocksdb::SizeApproximationOptions options;
+  options.include_memtables = true;
+  options.files_size_error_margin = 0.1;
+  uint64_t bytes = 0;
+  const rocksdb::Status status = engine_.db().GetApproximateSizes(options, engine_.log(group->family()), &range, 1, &bytes);
+  if (!status.ok()) return Status(Reason::kStorageFailed, "the size of group " + std::to_string(id.value()) + " is not known: " + status.ToString());
+  return bytes;
+}
+
 Result<std::vector<Entry>> Reader::Read(GroupId id, LogIndex first, LogIndex last, ReadLimits limits) const {
   return Consistently(id, [&](const Scene& scene) -> Result<std::vector<Entry>> {
     FLOTILLA_RETURN_IF_ERROR(CheckRange(id, scene.bounds, first, last));

@@ -32,6 +32,7 @@ class Reader {
 
   Result<GroupState> Load(GroupId group) const;
   Result<LogBounds> Bounds(GroupId group) const;
+  Result<uint64_t> ApproximateBytes(GroupId group) const;
   Result<std::vector<Entry>> Read(GroupId group, LogIndex first, LogIndex last, ReadLimits limits) const;
   std::optional<std::vector<Entry>> ReadCached(GroupId group, LogIndex first, LogIndex last,
                                                ReadLimits limits) const;

@@ -177,6 +177,10 @@ std::string FieldOf(const Replica& replica, const std::string& name) {
   throw Failure{Text(replica.id, " has no field '", name, "'; it has", Names(fields))};
 }
 
+std::string ReasonOf(const Status& status) {
+  return std::string(status.ok() ? "OK" : ReasonName(status.reason()));
+}
+
 MessageFilter::MessageFilter(const std::vector<std::string>& words) {
   for (size_t i = 0; i < words.size(); ++i) {
     const std::string& word = words[i];

@@ -21,6 +21,9 @@ std::string FieldOf(const Message& message, const std::string& name);
 // unknown names, and for a crashed replica unless the name is about its disk.
 std::string FieldOf(const Replica& replica, const std::string& name);
 
+// "OK", or the name of the reason.
+std::string ReasonOf(const Status& status);
+
 // Which messages a command is about:   1->2 Append prev=4@2 first 1
 class MessageFilter {
  public:

@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "tests/raft/fields.h"
+#include "tests/raft/forge.h"
 
 namespace flotilla::raft::scenario {
 namespace {
@@ -15,17 +16,6 @@ namespace {
 const std::set<std::string>& Preparing() {
   static const std::set<std::string> names = {"options", "nodes", "blank", "log"};
   return names;
-}
-
-std::string ReasonOf(const Status& status) {
-  return std::string(status.ok() ? "OK" : ReasonName(status.reason()));
-}
-
-template <typename T>
-std::string Joined(const std::vector<T>& items) {
-  std::string text;
-  for (const T& item : items) text += Text(text.empty() ? "" : " ", item);
-  return text.empty() ? "nothing" : text;
 }
 
 // "a", "a:3" with three records, "@4096" of so many bytes.
@@ -437,87 +427,7 @@ void Runner::Heal(Words& words) {
   }
 }
 
-// A message that no core sent: late, damaged, or of a replica that misbehaves. Its entries are data entries,
-// the first one at offset `base`.
-void Runner::Forge(Words& words) {
-  const std::string link = words.Next("a link such as 1->2");
-  const size_t arrow = link.find("->");
-  if (arrow == std::string::npos) throw Failure{Text("'", link, "' is not a link; write 1->2")};
-  const std::string kind = words.Next("a kind of message");
-  std::map<std::string, std::string> fields;
-  for (const std::string& word : words.Rest()) {
-    const auto field = ParseComparison(word);
-    if (!field || field->op != "=") throw Failure{Text("'", word, "' is not a field; write name=value")};
-    fields[field->key] = field->value;
-  }
-  const auto text = [&](const char* name) {
-    auto found = fields.extract(name);
-    return found.empty() ? std::string() : found.mapped();
-  };
-  const auto number = [&](const char* name) {
-    const std::string value = text(name);
-    return value.empty() ? uint64_t{0} : Words::NumberOf(value);
-  };
-  const auto id = [&](const char* name) {
-    const std::string value = text(name);
-    return value.empty() ? storage::EntryId{} : Words::EntryIdOf(value);
-  };
-  Message message{.group = kGroup,
-                  .from = Words::IdOf(link.substr(0, arrow)),
-                  .to = Words::IdOf(link.substr(arrow + 2)),
-                  .term = Term{number("term")},
-                  .body = TimeoutNow{}};
-  if (const std::string group = text("group"); !group.empty())
-    message.group = GroupId{Words::NumberOf(group)};
-  if (kind == "Append") {
-    AppendRequest append{.prev = id("prev"),
-                         .entries = {},
-                         .commit = LogIndex{number("commit")},
-                         .acknowledged = LogIndex{number("acknowledged")}};
-    Offset base{number("base")};
-    std::istringstream list(text("entries"));
-    for (std::string word; std::getline(list, word, ',');) {
-      Entry entry;
-      const storage::EntryId entry_id = Words::EntryIdOf(word);
-      entry.header.group = kGroup;
-      entry.header.index = entry_id.index;
-      entry.header.term = entry_id.term;
-      entry.header.kind = EntryKind::kData;
-      entry.header.base_offset = base;
-      entry.header.record_count = 1;
-      entry.payload = Bytes(word);
-      storage::SealEntry(&entry);
-      base += 1;
-      append.entries.push_back(std::move(entry));
-    }
-    message.body = std::move(append);
-  } else if (kind == "AppendReply") {
-    message.body = AppendReply{
-        .accepted = text("accepted") == "yes", .index = LogIndex{number("index")}, .hint = id("hint")};
-  } else if (kind == "PreVote" || kind == "Vote") {
-    const uint64_t campaign = number("for");
-    message.body = VoteRequest{.pre_vote = kind == "PreVote",
-                               .transfer = text("transfer") == "yes",
-                               .campaign_term = campaign == 0 ? message.term : Term{campaign},
-                               .last = id("last")};
-  } else if (kind == "VoteReply" || kind == "PreVoteReply") {
-    const uint64_t campaign = number("for");
-    message.body = VoteReply{.pre_vote = kind == "PreVoteReply",
-                             .granted = text("granted") == "yes",
-                             .campaign_term = campaign == 0 ? message.term : Term{campaign}};
-  } else if (kind == "Heartbeat") {
-    message.body = raft::Heartbeat{.commit = LogIndex{number("commit")}, .read_round = number("round")};
-  } else if (kind == "HeartbeatReply") {
-    message.body = HeartbeatReply{.read_round = number("round"), .last = LogIndex{number("last")}};
-  } else if (kind == "ReadIndexReply") {
-    message.body = ReadIndexReply{
-        .sequence = number("sequence"), .ok = text("ok") == "yes", .index = LogIndex{number("index")}};
-  } else if (kind != "TimeoutNow") {
-    throw Failure{Text("'", kind, "' cannot be forged")};
-  }
-  if (!fields.empty()) throw Failure{Text("a forged ", kind, " has no field '", fields.begin()->first, "'")};
-  cluster_.PutInPool(std::move(message));
-}
+void Runner::Forge(Words& words) { cluster_.PutInPool(Forged(words)); }
 
 // --- time
 
@@ -658,122 +568,6 @@ void Runner::Alive(Words& words) {
   } else {
     const ReplicaId other = words.Id();
     cluster_.Do(replica, [&](RaftCore& core) { core.ReplicaAlive(other, replica.now); });
-  }
-}
-
-// --- properties
-
-void Runner::Expect(Words& words) {
-  if (words.Take("leader")) return ExpectLeader(words);
-  if (words.Take("log")) return ExpectLog(words);
-  if (words.Take("machine")) return ExpectMachine(words);
-  if (words.Take("read")) return ExpectRead(words);
-  if (words.Take("message")) return ExpectMessages(words, std::nullopt);
-  if (words.Take("no")) return ExpectMessages(words, 0);
-  if (words.Take("messages")) {
-    const uint64_t count = words.Number("how many messages");
-    return ExpectMessages(words, count);
-  }
-  if (words.Take("converged")) return ExpectConverged();
-  ExpectFields(words);
-}
-
-// Who leads is the leader of the newest term; a deposed one may not know yet.
-void Runner::ExpectLeader(Words& words) {
-  ReplicaId leader;
-  Term term;
-  for (const Replica* replica : AllRunning()) {
-    if (replica->core->role() != Role::kLeader || replica->core->term() < term) continue;
-    leader = replica->id;
-    term = replica->core->term();
-  }
-  const std::string wanted = words.Next("a replica, none or any");
-  if (wanted == "any" ? !leader.valid() : Text(leader) != (wanted == "none" ? "-" : wanted)) {
-    throw Failure{Text("the leader is ", leader, ", not ", wanted)};
-  }
-}
-
-void Runner::ExpectLog(Words& words) {
-  const Replica& replica = Running(words.Id());
-  std::vector<storage::EntryId> wanted, actual;
-  for (const std::string& word : words.Rest()) {
-    if (word != "empty") wanted.push_back(Words::EntryIdOf(word));
-  }
-  const RaftLog& log = replica.core->log();
-  for (LogIndex index = log.first(); index <= log.last(); ++index)
-    actual.push_back({*log.TermAt(index), index});
-  if (actual != wanted) throw Failure{Text("the log of ", replica.id, " is ", Joined(actual))};
-}
-
-void Runner::ExpectMachine(Words& words) {
-  const Replica& replica = Running(words.Id());
-  std::vector<std::string> wanted = words.Rest();
-  if (wanted == std::vector<std::string>{"nothing"}) wanted.clear();
-  if (replica.machine != wanted) throw Failure{Text(replica.id, " has applied ", Joined(replica.machine))};
-}
-
-void Runner::ExpectRead(Words& words) {
-  const std::string name = words.Next("the name of a read");
-  auto found = cluster_.reads().find(name);
-  if (found == cluster_.reads().end()) throw Failure{Text("there is no read '", name, "'")};
-  const std::optional<ReadReady>& ready = found->second.ready;
-  const std::string actual = !ready               ? "waiting"
-                             : ready->status.ok() ? Text("released ", ready->index)
-                                                  : ReasonOf(ready->status);
-  std::string wanted = words.Next("waiting, released INDEX, or a reason");
-  if (wanted == "released") wanted += " " + words.Next("the index at which it is released");
-  if (actual != wanted) throw Failure{Text("read '", name, "' is: ", actual)};
-}
-
-void Runner::ExpectMessages(Words& words, std::optional<uint64_t> count) {
-  const size_t found = MessageFilter(words.Rest()).Select(cluster_.pool()).size();
-  if (count ? found == *count : found > 0) return;
-  throw Failure{Text(found, " such messages are on their way")};
-}
-
-// Among the members as the replica that knows most is aware of them: who was removed may never be told.
-void Runner::ExpectConverged() {
-  const Replica* best = nullptr;
-  for (const Replica* replica : AllRunning()) {
-    if (!replica->core->fault().ok()) continue;
-    if (best == nullptr || replica->core->commit() > best->core->commit()) best = replica;
-  }
-  if (best == nullptr) throw Failure{"no replica is running"};
-  const RaftCore& most = *best->core;
-  for (const Replica* replica : AllRunning()) {
-    const RaftCore& core = *replica->core;
-    if (!core.fault().ok() || !most.configuration().Contains(replica->id)) continue;
-    if (core.commit() != core.log().last())
-      throw Failure{Text(replica->id, " has committed only up to ", core.commit())};
-    if (replica->machine_at != core.commit())
-      throw Failure{Text(replica->id, " has applied only up to ", replica->machine_at)};
-    if (core.log().last_id() != most.log().last_id() || replica->machine != best->machine) {
-      throw Failure{Text(replica->id, " and ", best->id, " differ")};
-    }
-  }
-}
-
-void Runner::ExpectFields(Words& words) {
-  const std::string who =
-      words.Next("a replica, all, leader, log, machine, read, message, no, messages or converged");
-  std::vector<ReplicaId> ids;
-  if (who == "all") {
-    for (const Replica* replica : AllRunning()) ids.push_back(replica->id);
-  } else {
-    ids = Words::IdsOf(who);
-  }
-  const std::vector<std::string> fields = words.Rest();
-  if (fields.empty()) throw Failure{"what is expected of it? Write field=value"};
-  for (const ReplicaId& id : ids) {
-    const Replica& replica = cluster_.At(id);
-    for (const std::string& word : fields) {
-      const auto field = ParseComparison(word);
-      if (!field) throw Failure{Text("'", word, "' is no property; write field=value")};
-      const std::string actual = FieldOf(replica, field->key);
-      if (field->key == "fault" && actual != "none") expected_faults_.insert(id);
-      if (!field->Holds(actual))
-        throw Failure{Text(field->key, " of ", id, " is ", actual, ", not ", field->op, field->value)};
-    }
   }
 }
 

@@ -13,14 +13,15 @@
 #include <sstream>
 #include <vector>
 
+#include "tests/sim/run_apart.h"
+#include "tests/sim/shrink.h"
+
 namespace flotilla::sim {
 namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
 constexpr double kProgressSeconds = 15;
-
-const Subject* g_dying = nullptr;  // for the handler of a signal in a child process
 
 // A child process that runs the seeds it is told, one after the other. Lines it writes: "begin SEED", then
 // "end SEED HASH EVENTS MICROSECONDS COUNTS... | FAILURE".
@@ -35,7 +36,7 @@ struct Worker {
 [[noreturn]] void Work(const Subject& subject, int orders, int reports) {
   uint64_t seed = 0;
   while (read(orders, &seed, sizeof(seed)) == static_cast<ssize_t>(sizeof(seed))) {
-    const SeedReport result = subject.run(seed, Trace::Mode::kHashOnly, nullptr);
+    const SeedReport result = subject.run(seed, {}, Trace::Mode::kHashOnly, nullptr);
     std::ostringstream line;
     line << seed << ' ' << result.trace_hash << ' ' << result.events << ' ' << result.virtual_time << ' '
          << result.tally.Encode() << "| " << result.failure << '\n';
@@ -171,28 +172,16 @@ class Campaign {
     if (!failure.empty()) Fail(seed, failure);
   }
 
-  // Says what broke, then runs the seed once more to show the end of its trace.
+  // Says what broke; the first time also what led to it, the next times the end of the trace.
   void Fail(uint64_t seed, const std::string& failure) {
     ++failures_;
     failed_seeds_.push_back(seed);
     out_ << "\nseed " << seed << " FAILED: " << failure << "\n  repeat with: " << RepeatCommand(subject_, seed)
          << std::endl;
+    if (failures_ == 1 && options_.shrink_seconds != 0) return TellFailure(subject_, seed, options_.shrink_seconds, out_);
     if (failures_ > 3) return;
-    const pid_t process = fork();
-    PCHECK(process >= 0);
-    if (process == 0) {
-      g_dying = &subject_;
-      std::signal(SIGABRT, [](int) {
-        g_dying->print_under_way(std::cout);
-        std::cout.flush();
-        _exit(1);
-      });
-      const SeedReport again = subject_.run(seed, Trace::Mode::kKeepLast, &std::cout);
-      if (again.failure.empty()) std::cout << "  THE SECOND RUN DID NOT FAIL: the run depends on more than its seed\n";
-      std::cout.flush();
-      _exit(0);
-    }
-    waitpid(process, nullptr, 0);
+    const SeedReport again = RunApart(subject_, seed, {}, Trace::Mode::kKeepLast);
+    if (again.failure.empty()) out_ << "  THE SECOND RUN DID NOT FAIL: the run depends on more than its seed" << std::endl;
   }
 
   void Progress() {
@@ -233,7 +222,29 @@ class Campaign {
 
 }  // namespace
 
-std::string RepeatCommand(const Subject& subject, uint64_t seed) { return subject.program + " --seed " + std::to_string(seed); }
+std::string RepeatCommand(const Subject& subject, uint64_t seed, const Excerpt& excerpt) {
+  std::string command = subject.program + " --seed " + std::to_string(seed);
+  if (!excerpt.all()) command += " --only '" + excerpt.ToString() + "'";
+  return command;
+}
+
+void TellFailure(const Subject& subject, uint64_t seed, uint64_t seconds, std::ostream& out) {
+  const auto end = SteadyClock::now() + std::chrono::seconds(seconds);
+  const auto attempt = [&](const Excerpt& excerpt) {
+    SeedReport report = RunApart(subject, seed, excerpt, Trace::Mode::kHashOnly);
+    return Attempt{.failure = std::move(report.failure), .parts = std::move(report.parts), .hurt_for = report.hurt_for};
+  };
+  const std::optional<Shrunk> small = Shrink(attempt, {.may_go_on = [end] { return SteadyClock::now() < end; }});
+  if (!small) {
+    out << "  THE SECOND RUN DID NOT FAIL: the run depends on more than its seed" << std::endl;
+    return;
+  }
+  const auto seconds_of = [](Time time) { return static_cast<double>(time) / static_cast<double>(kSecond); };
+  out << "  made smaller in " << small->runs << " runs: " << small->parts_before << " parts to " << small->attempt.parts.size() << ", hurt for "
+      << seconds_of(small->hurt_before) << " s to " << seconds_of(small->attempt.hurt_for) << " s; what it fails with now:\n  "
+      << small->attempt.failure << "\n  repeat with: " << RepeatCommand(subject, seed, small->excerpt) << "\n  what happened:" << std::endl;
+  RunApart(subject, seed, small->excerpt, Trace::Mode::kStory);
+}
 
 bool RunCampaign(const Subject& subject, const CampaignOptions& options, std::ostream& out) { return Campaign(subject, options, out).Run(); }
 

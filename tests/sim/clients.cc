@@ -15,13 +15,13 @@ constexpr uint64_t kProposalsMax = 2000;
 }  // namespace
 
 Clients::Clients(World& world, Random random)
-    : world_(world), recurring_(world.events(), random), random_(recurring_.random()) {}
+    : world_(world), recurring_(world.events(), world.parts(), random, random_) {}
 
 void Clients::Start() {
   const OperationRates& rates = world_.swarm().operations;
-  recurring_.Every(rates.propose, [this] { Propose(); });
-  recurring_.Every(rates.read, [this] { Read(); });
-  recurring_.Every(rates.trim, [this] { Trim(); });
+  recurring_.Every("propose", rates.propose, [this] { Propose(); });
+  recurring_.Every("read", rates.read, [this] { Read(); });
+  recurring_.Every("trim", rates.trim, [this] { Trim(); });
 }
 
 Command Clients::NewCommand(GroupId group) {

@@ -14,11 +14,13 @@
 namespace flotilla::sim {
 namespace {
 
-constexpr std::string_view kUsage = R"( --seed S [--trace]
-       ... [--seeds A..B | --from A] [--minutes M] [--jobs N] [--coverage]
+constexpr std::string_view kUsage = R"( --seed S [--trace] [--only PARTS] [--shrink SECONDS]
+       ... [--seeds A..B | --from A] [--minutes M] [--jobs N] [--coverage] [--shrink SECONDS]
 
   --seed S      one run; prints the end of its trace when it fails
   --trace       prints all of its trace
+  --only PARTS  only these parts of it, as a run that was made smaller names them; prints what happened
+  --shrink T    makes a run that fails smaller for T seconds and tells what happened (60 for many seeds, 0 for one)
   --seeds A..B  all of these, in child processes
   --minutes M   no new ones after M minutes
   --from A      from seed A on
@@ -38,18 +40,21 @@ void OnFatal(int signal) {
   std::raise(signal);
 }
 
-int RunOne(uint64_t seed, bool trace) {
+int RunOne(uint64_t seed, const Excerpt& excerpt, bool trace) {
   for (int signal : {SIGABRT, SIGSEGV, SIGFPE, SIGBUS}) std::signal(signal, OnFatal);
-  const SeedReport result = g_subject->run(seed, trace ? Trace::Mode::kPrintAll : Trace::Mode::kKeepLast, &std::cout);
+  const Trace::Mode mode = trace ? Trace::Mode::kPrintAll : excerpt.all() ? Trace::Mode::kKeepLast : Trace::Mode::kStory;
+  const SeedReport result = g_subject->run(seed, excerpt, mode, &std::cout);
   std::cout << "seed " << seed << ": " << (result.failure.empty() ? "ok" : "FAILED: " + result.failure) << '\n'
             << "  trace " << std::hex << result.trace_hash << std::dec << ", " << result.events << " events, "
             << result.virtual_time / kSecond << " virtual seconds\n";
-  if (!result.failure.empty()) std::cout << "  repeat with: " << RepeatCommand(*g_subject, seed) << '\n';
+  if (!result.failure.empty()) std::cout << "  repeat with: " << RepeatCommand(*g_subject, seed, excerpt) << '\n';
   return result.failure.empty() ? 0 : 1;
 }
 
 struct Arguments {
   std::optional<uint64_t> seed;
+  Excerpt excerpt;
+  std::optional<uint64_t> shrink_seconds;
   bool trace = false;
   CampaignOptions campaign;
   bool many = false;
@@ -84,13 +89,20 @@ std::optional<Arguments> Parse(int argc, char** argv) {
       arguments.campaign.first = std::strtoull(value, nullptr, 10);
     } else if (option == "--failures") {
       arguments.campaign.failures_max = static_cast<int>(std::strtoull(value, nullptr, 10));
+    } else if (option == "--shrink") {
+      arguments.shrink_seconds = std::strtoull(value, nullptr, 10);
+    } else if (option == "--only") {
+      const std::optional<Excerpt> excerpt = Excerpt::Parse(value);
+      if (!excerpt) return std::nullopt;
+      arguments.excerpt = *excerpt;
     } else if (option == "--jobs") {
       arguments.campaign.jobs = static_cast<int>(std::strtoull(value, nullptr, 10));
     } else {
       return std::nullopt;
     }
   }
-  if (arguments.many == arguments.seed.has_value()) return std::nullopt;
+  if (arguments.many == arguments.seed.has_value() || (arguments.many && !arguments.excerpt.all())) return std::nullopt;
+  arguments.campaign.shrink_seconds = arguments.shrink_seconds.value_or(arguments.campaign.shrink_seconds);
   return arguments;
 }
 
@@ -106,7 +118,11 @@ int RunCommand(const Subject& subject, int argc, char** argv) {
     std::cerr << "usage: " << subject.program << kUsage;
     return 2;
   }
-  if (arguments->seed) return RunOne(*arguments->seed, arguments->trace);
+  if (arguments->seed && arguments->shrink_seconds.value_or(0) != 0) {
+    TellFailure(subject, *arguments->seed, *arguments->shrink_seconds, std::cout);
+    return 1;
+  }
+  if (arguments->seed) return RunOne(*arguments->seed, arguments->excerpt, arguments->trace);
   return RunCampaign(subject, arguments->campaign, std::cout) ? 0 : 1;
 }
 

@@ -12,13 +12,15 @@ namespace {
 Subject RaftSubject() {
   Subject subject{.program = "flotilla-sim", .expected = {}, .run = {}, .print_under_way = PrintRunUnderWay};
   for (size_t i = 0; i < kMetCount; ++i) subject.expected.emplace_back(MetName(static_cast<Met>(i)));
-  subject.run = [](uint64_t seed, Trace::Mode mode, std::ostream* out) {
-    RunResult result = RunSeed(seed, {.mode = mode, .out = out});
+  subject.run = [](uint64_t seed, const Excerpt& excerpt, Trace::Mode mode, std::ostream* out) {
+    RunResult result = RunSeed(seed, {.mode = mode, .out = out, .excerpt = excerpt});
     SeedReport report{.failure = std::move(result.failure),
                       .trace_hash = result.trace_hash,
                       .events = result.events,
                       .virtual_time = result.virtual_time,
-                      .tally = {}};
+                      .tally = {},
+                      .parts = std::move(result.parts),
+                      .hurt_for = result.hurt_for};
     for (size_t i = 0; i < kMetCount; ++i) report.tally.Add(MetName(static_cast<Met>(i)), result.coverage.Of(static_cast<Met>(i)));
     return report;
   };

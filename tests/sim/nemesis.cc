@@ -14,28 +14,28 @@ constexpr uint64_t kEffectsMax = 60;
 }  // namespace
 
 Nemesis::Nemesis(World& world, Random random)
-    : world_(world), recurring_(world.events(), random), random_(recurring_.random()) {}
+    : world_(world), random_(0), recurring_(world.events(), world.parts(), random, random_) {}
 
 void Nemesis::Start() {
   const FaultRates& faults = world_.swarm().faults;
-  recurring_.Every(faults.cut, [this] { Cut(); });
-  recurring_.Every(faults.partition, [this] { Partition(); });
-  recurring_.Every(faults.burst, [this] { Burst(); });
-  recurring_.Every(faults.kill, [this] { Crash(AnyNode(), false, "killed"); });
-  recurring_.Every(faults.power_cut, [this] { Crash(AnyNode(), true, "power cut"); });
-  recurring_.Every(faults.crash_at_boundary, [this] { CrashAtBoundary(); });
-  recurring_.Every(faults.whole_cluster, [this] { WholeCluster(); });
-  recurring_.Every(faults.pause, [this] { Pause(); });
-  recurring_.Every(faults.clock, [this] { ChangeClock(); });
-  recurring_.Every(faults.disk_slow, [this] { SlowDisk(); });
-  recurring_.Every(faults.disk_full, [this] { FillDisk(); });
-  recurring_.Every(faults.sync_failure, [this] { FailDisk(true); });
-  recurring_.Every(faults.write_failure, [this] { FailDisk(false); });
-  recurring_.Every(faults.bit_flip, [this] { FlipBit(); });
-  recurring_.Every(faults.wipe, [this] { Wipe(); });
+  recurring_.Every("cut", faults.cut, [this] { Cut(); });
+  recurring_.Every("partition", faults.partition, [this] { Partition(); });
+  recurring_.Every("burst", faults.burst, [this] { Burst(); });
+  recurring_.Every("kill", faults.kill, [this] { Crash(AnyNode(), false, "killed"); });
+  recurring_.Every("power-cut", faults.power_cut, [this] { Crash(AnyNode(), true, "power cut"); });
+  recurring_.Every("crash", faults.crash_at_boundary, [this] { CrashAtBoundary(); });
+  recurring_.Every("blackout", faults.whole_cluster, [this] { WholeCluster(); });
+  recurring_.Every("pause", faults.pause, [this] { Pause(); });
+  recurring_.Every("clock", faults.clock, [this] { ChangeClock(); });
+  recurring_.Every("slow-disk", faults.disk_slow, [this] { SlowDisk(); });
+  recurring_.Every("full-disk", faults.disk_full, [this] { FillDisk(); });
+  recurring_.Every("sync-failure", faults.sync_failure, [this] { FailDisk(true); });
+  recurring_.Every("write-failure", faults.write_failure, [this] { FailDisk(false); });
+  recurring_.Every("bit-flip", faults.bit_flip, [this] { FlipBit(); });
+  recurring_.Every("wipe", faults.wipe, [this] { Wipe(); });
   // A process that ended by itself (a failed disk, a crash at an effect) is started again by its service
   // manager.
-  recurring_.Every(world_.swarm().down_max / 2, [this] {
+  recurring_.Always("restart", world_.swarm().down_max / 2, [this] {
     for (const auto& node : world_.nodes()) {
       if (!node->up() && random_.OneIn(2)) BootLater(*node);
     }
@@ -66,7 +66,7 @@ void Nemesis::BootAll() {
 Node& Nemesis::AnyNode() { return *world_.nodes()[random_.Below(world_.nodes().size())]; }
 
 // Around the time in which an election happens: shorter is not noticed, longer teaches nothing new.
-Time Nemesis::Lasting() const {
+Time Nemesis::Lasting() {
   return static_cast<Time>(random_.Below(static_cast<uint64_t>(4 * world_.swarm().ElectionTime())));
 }
 
@@ -75,7 +75,7 @@ void Nemesis::Cut() {
   Node& to = AnyNode();
   if (&from == &to) return;
   world_.coverage().Add(Met::kOneWayCut);
-  world_.trace().Line(NodeId{}, "nothing passes from n", from.id(), " to n", to.id());
+  world_.trace().Story(NodeId{}, "nothing passes from n", from.id(), " to n", to.id());
   world_.network().CutOneWay(from.id(), to.id());
   world_.events().After(Lasting(), [this, a = from.id(), b = to.id()] { world_.network().Mend(a, b); });
 }
@@ -97,7 +97,7 @@ void Nemesis::Partition() {
       if (a_inside != b_inside) cuts.emplace_back(a->id(), b->id());
     }
   }
-  world_.trace().Line(NodeId{}, "the network splits, ", cuts.size(), " directions are cut");
+  world_.trace().Story(NodeId{}, "the network splits, ", cuts.size(), " directions are cut");
   for (const auto& [a, b] : cuts) world_.network().CutOneWay(a, b);
   world_.events().After(Lasting(), [this, cuts] {
     for (const auto& [a, b] : cuts) world_.network().Mend(a, b);
@@ -131,14 +131,16 @@ void Nemesis::Crash(Node& node, bool power, const char* why) {
 
 void Nemesis::BootLater(Node& node) {
   const Time wait = static_cast<Time>(random_.Below(static_cast<uint64_t>(world_.swarm().down_max)));
-  world_.events().After(wait, [&node, boot = node.boot()] {
-    if (!node.up() && node.boot() == boot) node.Boot();
+  world_.events().After(wait, [&node, boot = node.life()] {
+    if (!node.up() && node.life() == boot) node.Boot();
   });
 }
 
 void Nemesis::CrashAtBoundary() {
-  AnyNode().DieAfter(1 + random_.Below(kEffectsMax), random_.OneIn(2),
-                     static_cast<uint32_t>(random_.Below(5) * 25));
+  Node& node = AnyNode();
+  const uint64_t effects = 1 + random_.Below(kEffectsMax);
+  const bool power = random_.OneIn(2);
+  node.DieAfter({.effects = effects, .power = power, .survive_percent = static_cast<uint32_t>(random_.Below(5) * 25)});
 }
 
 void Nemesis::WholeCluster() {
@@ -150,7 +152,7 @@ void Nemesis::Pause() {
   Node& node = AnyNode();
   const Time until = world_.now() + Lasting();
   world_.coverage().Add(Met::kPause);
-  world_.trace().Line(node.id(), "stands still until ", until / kMillisecond, " ms");
+  world_.trace().Story(node.id(), "stands still until ", until / kMillisecond, " ms");
   node.Pause(until);
 }
 
@@ -169,7 +171,7 @@ void Nemesis::SlowDisk() {
 void Nemesis::FillDisk() {
   Node& node = AnyNode();
   world_.coverage().Add(Met::kDiskFull);
-  world_.trace().Line(node.id(), "its disk is full");
+  world_.trace().Story(node.id(), "its disk is full");
   node.disk().SetFreeBytes(0);
   world_.events().After(Lasting(), [&node] { node.disk().SetFreeBytes(kPlentyFree); });
 }

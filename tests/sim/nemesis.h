@@ -22,7 +22,7 @@ class Nemesis {
 
  private:
   Node& AnyNode();
-  Time Lasting() const;
+  Time Lasting();
   void Cut();
   void Partition();
   void Burst();
@@ -39,8 +39,8 @@ class Nemesis {
   void BootLater(Node& node);
 
   World& world_;
+  Random random_;
   Recurring recurring_;
-  Random& random_;
 };
 
 }  // namespace flotilla::sim

@@ -1,26 +1,18 @@
-// One simulated machine: a disk that outlives everything, and on it, while it is up, a process with the real
-// store and the real RaftHost. The process can die between any two of its effects: from then on nothing that
-// the code still does has an effect.
+// One simulated machine (computer.h) whose program is the real RaftHost.
 //
-//   Node node(id, environment, owner);
+//   Node node(id, environment, owner, random);
 //   node.Boot();
 //   node.Post([&] { node.host().Propose(...); });
-//   node.DieAfter(3);                  // at its third effect from now
-//   node.PowerCut(survived_bytes);
 #pragma once
 
 #include <cstdint>
-#include <deque>
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
-#include <utility>
 #include <vector>
 
 #include "raft/node/raft_host.h"
-#include "storage/memory/memory_disk.h"
-#include "storage/memory/memory_store.h"
+#include "tests/sim/computer.h"
 #include "tests/sim/coverage.h"
 #include "tests/sim/event_queue.h"
 #include "tests/sim/machine.h"
@@ -61,27 +53,8 @@ struct Environment {
   const Swarm& swarm;
 };
 
-// Work in the order posted, each piece an event of its own.
-class SimExecutor final : public raft::Executor {
- public:
-  // `delay`: how long a piece waits at most before it runs.
-  SimExecutor(Node& node, Time delay, Random random) : node_(node), delay_(delay), random_(random) {}
-  void Post(std::function<void()> work) override;
-  // Runs what waits, unless the node is paused.
-  void Wake();
-  void SetDelay(Time delay) { delay_ = delay; }
-  size_t size() const { return work_.size(); }
-
- private:
-  void RunOne();
-  Node& node_;
-  Time delay_;
-  Random random_;
-  std::deque<std::function<void()>> work_;
-  bool scheduled_ = false;
-};
-
-class Node final : public Receiver,
+class Node final : public Computer,
+                   public Receiver,
                    public raft::ProposalSink,
                    public raft::ReadSink,
                    public raft::GroupSink,
@@ -94,19 +67,11 @@ class Node final : public Receiver,
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
 
-  NodeId id() const { return id_; }
-  storage::MemoryDisk& disk() { return disk_; }
-  const storage::MemoryDisk& disk() const { return disk_; }
-  // The process runs and has not just died.
-  bool up() const { return process_ != nullptr && !process_->dead; }
-  bool paused() const { return environment_.events.now() < paused_until_; }
-  uint64_t boot() const { return boot_; }
+  NodeId id() const { return place(); }
   // Only while up().
-  raft::RaftHost& host() { return *process_->host; }
-  const raft::RaftHost& host() const { return *process_->host; }
-  const storage::MemoryStore& store() const { return *process_->store; }
+  raft::RaftHost& host() { return *program_->host; }
+  const raft::RaftHost& host() const { return *program_->host; }
   const SimMachine* machine(GroupId group) const;
-  size_t queued_work() const;
 
   // --- groups, on the executor only
   Status OpenGroup(GroupId group, const MachineOptions& machine);
@@ -115,50 +80,30 @@ class Node final : public Receiver,
 
   // --- life and death
   void Boot();
-  // The process dies; what it wrote is in the system's cache.
-  void Kill(const char* why);
-  // The machine loses power: of the unsynced write `survive_percent` are found again.
-  void PowerCut(uint32_t survive_percent, const char* why);
-  // Dies at its n-th effect from now (1: the next). `power`: and so does the machine.
-  void DieAfter(uint64_t effects, bool power, uint32_t survive_percent);
-  void Pause(Time until);
   // Its ticks last `factor` times as long as they should.
   void SetClock(double factor) { clock_factor_ = factor; }
-  // Syncs take `factor` times as long.
-  void SetDiskSlowness(uint64_t factor) { disk_slowness_ = factor; }
   void Calm();
-
-  // On the executor, after what is there already. Dropped when the process dies first.
-  void Post(std::function<void()> work);
 
   // --- Receiver
   bool Deliver(raft::PeerMessage message) override;
   void ConnectionBroken(NodeId peer) override;
 
  private:
-  friend class SimExecutor;
-  class HookedStore;
-
-  struct Process {
-    std::unique_ptr<storage::MemoryStore> store;
-    std::unique_ptr<HookedStore> hooked;
-    std::unique_ptr<SimExecutor> executor;
-    std::unique_ptr<SimExecutor> readers;
+  struct Program {
     std::map<GroupId, std::unique_ptr<SimMachine>> machines;
     std::vector<std::unique_ptr<SimMachine>> retired;  // closed, maybe still referred to
     std::unique_ptr<raft::RaftHost> host;              // the first to go
-    bool dead = false;
     bool submit_dropped = false;
   };
 
-  // An effect is about to happen. True: the process is dead, and it does not.
   bool DiesHere(Met where);
-  // Runs a piece of work as an event: afterwards a process that died in it is buried.
-  void RunEvent(const std::function<void()>& work);
-  void Bury(const char* why);
-  void Tick(uint64_t boot);
-  void PaceDisk();
-  void Submitted();
+  void Tick(uint64_t life);
+
+  void OnEventOver() override { owner_.OnEventOver(*this, program_->submit_dropped); }
+  void OnDown(bool by_power) override;
+  bool OnSubmit(const storage::WriteTask& task) override;
+  void OnSynced() override { environment_.trace.Line(id(), "synced"); }
+  void OnStorageFailed() override;
 
   void Send(raft::Channel channel, raft::PeerMessage message) override;
   void OnProposal(uint64_t token, const Status& status, const storage::EntryHeader& header) override;
@@ -169,20 +114,10 @@ class Node final : public Receiver,
   void OnApplied(const storage::Entry& entry, std::optional<uint64_t> state_hash) override;
   void OnFault(GroupId group, const Status& reason) override;
 
-  const NodeId id_;
   const Environment environment_;
   NodeOwner& owner_;
-  Random random_;
-  storage::MemoryDisk disk_;
-  std::unique_ptr<Process> process_;
-  uint64_t boot_ = 0;
-  Time paused_until_ = 0;
+  std::unique_ptr<Program> program_;
   double clock_factor_ = 1;
-  uint64_t disk_slowness_ = 1;
-  bool sync_scheduled_ = false;
-  uint64_t dies_in_effects_ = 0;  // 0: does not
-  bool dies_by_power_ = false;
-  uint32_t survive_percent_ = 0;
 };
 
 }  // namespace flotilla::sim

@@ -29,8 +29,8 @@ class Clients {
   void Trim();
 
   World& world_;
+  Random random_{0};
   Recurring recurring_;
-  Random& random_;
   std::map<std::pair<GroupId, uint64_t>, uint64_t> sequences_;  // of each producer
   uint64_t proposed_ = 0;
 };
@@ -65,8 +65,8 @@ class Operators {
   std::optional<GroupId> AnyGroup();
 
   World& world_;
+  Random random_{0};
   Recurring recurring_;
-  Random& random_;
   bool only_repair_ = false;
   std::map<GroupId, size_t> voters_wanted_;
 };

@@ -17,19 +17,19 @@ bool Contains(const std::vector<T>& all, const T& one) {
 }  // namespace
 
 Operators::Operators(World& world, Random random)
-    : world_(world), recurring_(world.events(), random), random_(recurring_.random()) {}
+    : world_(world), random_(random.Fork()), recurring_(world.events(), world.parts(), random, random_) {}
 
 void Operators::Start() {
   const OperationRates& rates = world_.swarm().operations;
   for (uint32_t i = 0; i < world_.swarm().groups; ++i) CreateGroup();
-  recurring_.Every(rates.transfer, [this] { Transfer(); });
-  recurring_.Every(rates.membership, [this] { ChangeMembers(); });
-  recurring_.Every(rates.snapshot, [this] { Snapshot(); });
-  recurring_.Every(rates.priority, [this] { Priority(); });
-  recurring_.Every(rates.campaign, [this] { Campaign(); });
-  recurring_.Every(rates.create_group, [this] { CreateGroup(); });
-  recurring_.Every(rates.destroy_group, [this] { DestroyGroup(); });
-  recurring_.Every(kRepairInterval, [this] {
+  recurring_.Every("transfer", rates.transfer, [this] { Transfer(); });
+  recurring_.Every("membership", rates.membership, [this] { ChangeMembers(); });
+  recurring_.Every("snapshot", rates.snapshot, [this] { Snapshot(); });
+  recurring_.Every("priority", rates.priority, [this] { Priority(); });
+  recurring_.Every("campaign", rates.campaign, [this] { Campaign(); });
+  recurring_.Every("create-group", rates.create_group, [this] { CreateGroup(); });
+  recurring_.Every("destroy-group", rates.destroy_group, [this] { DestroyGroup(); });
+  recurring_.Always("repair", kRepairInterval, [this] {
     for (GroupId group : world_.LiveGroups()) Repair(group);
   });
 }

@@ -30,7 +30,7 @@ LogIndex HeardBy(const raft::CoreStatus& leader, ReplicaId member) {
 class Simulation {
  public:
   Simulation(const Swarm& swarm, const RunOptions& options)
-      : world_(swarm, options.mode, options.out),
+      : world_(swarm, options.excerpt, options.mode, options.out),
         random_(swarm.seed ^ 0xF1EE7ULL),
         nemesis_(world_, random_.Fork()),
         clients_(world_, random_.Fork()),
@@ -93,7 +93,7 @@ class Simulation {
 
   void Phase(const char* what) {
     world_.trace().Mark(Event::kPhase, NodeId{});
-    world_.trace().Line(NodeId{}, "---- ", what);
+    world_.trace().Story(NodeId{}, "---- ", what);
   }
 
   // What keeps the cluster from being healthy; empty when nothing does. A group that looks settled is asked
@@ -237,7 +237,7 @@ RunResult RunSeed(uint64_t seed, const RunOptions& options) {
   Simulation simulation(swarm, options);
   World& world = simulation.world();
   g_under_way = &world;
-  world.trace().Line(NodeId{}, "seed ", seed, ": ", swarm.Describe());
+  world.trace().Story(NodeId{}, "seed ", seed, ": ", swarm.Describe());
   simulation.Run();
   g_under_way = nullptr;
   RunResult result{.seed = seed,
@@ -245,7 +245,9 @@ RunResult RunSeed(uint64_t seed, const RunOptions& options) {
                    .trace_hash = world.trace().hash(),
                    .events = world.events().executed(),
                    .virtual_time = world.now(),
-                   .coverage = world.coverage()};
+                   .coverage = world.coverage(),
+                   .parts = world.parts().taken(),
+                   .hurt_for = world.swarm().hurt_for};
   if (!result.ok() && options.out != nullptr && options.mode == Trace::Mode::kKeepLast)
     world.trace().PrintLast(*options.out);
   return result;

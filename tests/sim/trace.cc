@@ -20,7 +20,7 @@ void Trace::Begin(NodeId node, std::ostream* line) const {
 }
 
 void Trace::Keep(std::string line) {
-  if (mode_ == Mode::kPrintAll && out_ != nullptr) *out_ << line << '\n';
+  if (mode_ != Mode::kKeepLast && out_ != nullptr) *out_ << line << '\n';
   last_.push_back(std::move(line));
   if (last_.size() > keep_) last_.pop_front();
 }

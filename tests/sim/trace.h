@@ -4,6 +4,7 @@
 //
 //   trace.Mark(Event::kDeliver, node, message.from.value());
 //   if (trace.text()) trace.Line(node, "deliver ", message);
+//   trace.Story(node, "loses power");          // what a person wants to know first
 #pragma once
 
 #include <cstdint>
@@ -48,12 +49,13 @@ constexpr uint64_t Mix(uint64_t hash, uint64_t value) {
 
 class Trace {
  public:
-  enum class Mode { kHashOnly, kKeepLast, kPrintAll };
+  // kStory prints what Story is told, and nothing else.
+  enum class Mode { kHashOnly, kKeepLast, kPrintAll, kStory };
 
   Trace(const EventQueue& clock, Mode mode, size_t keep = 200, std::ostream* out = nullptr)
       : clock_(clock), mode_(mode), keep_(keep), out_(out) {}
 
-  bool text() const { return mode_ != Mode::kHashOnly; }
+  bool text() const { return mode_ == Mode::kKeepLast || mode_ == Mode::kPrintAll; }
   uint64_t hash() const { return hash_; }
 
   template <typename... Words>
@@ -62,19 +64,26 @@ class Trace {
     hash_ = Mix(hash_, static_cast<uint64_t>(event) << 32 | node.value());
     ((hash_ = Mix(hash_, static_cast<uint64_t>(words))), ...);
   }
-  template <typename... Parts>
-  void Line(NodeId node, const Parts&... parts) {
-    if (!text()) return;
-    std::ostringstream line;
-    Begin(node, &line);
-    (line << ... << parts);
-    Keep(std::move(line).str());
+  template <typename... Words>
+  void Line(NodeId node, const Words&... words) {
+    if (text()) Write(node, words...);
+  }
+  template <typename... Words>
+  void Story(NodeId node, const Words&... words) {
+    if (mode_ != Mode::kHashOnly) Write(node, words...);
   }
   // The last lines, oldest first.
   void PrintLast(std::ostream& out) const;
   const std::deque<std::string>& last() const { return last_; }
 
  private:
+  template <typename... Words>
+  void Write(NodeId node, const Words&... words) {
+    std::ostringstream line;
+    Begin(node, &line);
+    (line << ... << words);
+    Keep(std::move(line).str());
+  }
   void Begin(NodeId node, std::ostream* line) const;
   void Keep(std::string line);
 

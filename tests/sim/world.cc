@@ -9,8 +9,25 @@
 
 namespace flotilla::sim {
 
-World::World(const Swarm& swarm, Trace::Mode mode, std::ostream* trace_out)
-    : swarm_(swarm),
+namespace {
+
+// What of the swarm is a part of its own, and may be left out.
+Swarm LeaveOut(Swarm swarm, Parts& parts) {
+  NetworkConditions& network = swarm.network;
+  if (network.loss > 0 && !parts.Take("loss", 1)) network.loss = 0;
+  if (network.repeat > 0 && !parts.Take("repeat", 1)) network.repeat = 0;
+  if (network.split > 0 && !parts.Take("split", 1)) network.split = 0;
+  if (network.straggler > 0 && !parts.Take("straggler", 1)) network.straggler = 0;
+  if (!network.ordered && !parts.Take("disorder", 1)) network.ordered = true;
+  swarm.hurt_for = parts.HurtFor(swarm.hurt_for);
+  return swarm;
+}
+
+}  // namespace
+
+World::World(const Swarm& swarm, const Excerpt& excerpt, Trace::Mode mode, std::ostream* trace_out)
+    : parts_(excerpt),
+      swarm_(LeaveOut(swarm, parts_)),
       trace_(events_, mode, 300, trace_out),
       random_(swarm.seed),
       network_(events_, random_.Fork(), trace_, coverage_),
@@ -44,7 +61,7 @@ bool World::FlipBit(Node& node, GroupId group, LogIndex index, uint64_t bit) {
   ReplicaBook* replica = ReplicaOn(group, node.id());
   if (replica == nullptr || !node.disk().FlipBit(group, index, bit)) return false;
   replica->lost = true;
-  trace_.Line(node.id(), "a bit of entry ", index, " of group ", group, " flips on its disk");
+  trace_.Story(node.id(), "a bit of entry ", index, " of group ", group, " flips on its disk");
   return true;
 }
 
@@ -58,7 +75,7 @@ bool World::FlipChunkBit(Node& node, GroupId group, uint64_t bit) {
   if (!node.disk().FlipChunkBit(group, snapshot, number, bit)) return false;
   replica->lost = true;
   coverage_.Add(Met::kChunkFlipped);
-  trace_.Line(node.id(), "a bit of chunk ", number, " of snapshot ", snapshot, " of group ", group,
+  trace_.Story(node.id(), "a bit of chunk ", number, " of snapshot ", snapshot, " of group ", group,
               " flips on its disk");
   return true;
 }
@@ -104,7 +121,7 @@ GroupId World::CreateGroup(const std::vector<NodeId>& members, const MachineOpti
     book.starts_alone = campaign && replica == first.voters.front();
   }
   trace_.Mark(Event::kGroup, NodeId{}, id.value());
-  trace_.Line(NodeId{}, "group ", id, " is created with ", first);
+  trace_.Story(NodeId{}, "group ", id, " is created with ", first);
   coverage_.Add(Met::kGroupCreated);
   for (NodeId node : members) Reconcile(node, id);
   return id;
@@ -113,7 +130,7 @@ GroupId World::CreateGroup(const std::vector<NodeId>& members, const MachineOpti
 void World::DestroyGroup(GroupId group) {
   groups_.at(group).destroyed = true;
   coverage_.Add(Met::kGroupDestroyed);
-  trace_.Line(NodeId{}, "group ", group, " is destroyed");
+  trace_.Story(NodeId{}, "group ", group, " is destroyed");
   for (const auto& node : nodes_) Reconcile(node->id(), group);
 }
 
@@ -122,14 +139,14 @@ ReplicaId World::AddReplica(GroupId id, NodeId node) {
   CHECK(ReplicaOn(id, node) == nullptr);
   const ReplicaId replica{node, ++group.incarnations[node]};
   group.replicas[replica].id = replica;
-  trace_.Line(node, "shall have replica ", replica, " of group ", id);
+  trace_.Story(node, "shall have replica ", replica, " of group ", id);
   Reconcile(node, id);
   return replica;
 }
 
 void World::RetireReplica(GroupId group, ReplicaId replica) {
   groups_.at(group).replicas.at(replica).retired = true;
-  trace_.Line(replica.node, "shall delete replica ", replica, " of group ", group);
+  trace_.Story(replica.node, "shall delete replica ", replica, " of group ", group);
   Reconcile(replica.node, group);
 }
 
@@ -152,7 +169,7 @@ void World::Reconcile(NodeId id, GroupId group) {
 
 void World::ReconcileNow(Node& node, GroupBook& group) {
   auto busy = busy_.find({node.id(), group.id});
-  if (busy != busy_.end() && busy->second == node.boot()) return;
+  if (busy != busy_.end() && busy->second == node.life()) return;
   ReplicaBook* wanted = ReplicaOn(group.id, node.id());
   const storage::GroupImage* image = node.disk().Find(group.id);
   if (image != nullptr) {
@@ -160,7 +177,7 @@ void World::ReconcileNow(Node& node, GroupBook& group) {
     owner.made = true;
     if (&owner != wanted) {
       owner.departed = image->state;
-      busy_[{node.id(), group.id}] = node.boot();
+      busy_[{node.id(), group.id}] = node.life();
       const Status status = node.DestroyGroup(group.id);
       if (!status.ok() && node.store().health().ok())
         verdict_.Violated("groups can be deleted", "node ", node.id(), " group ", group.id, ": ", status);
@@ -174,7 +191,7 @@ void World::ReconcileNow(Node& node, GroupBook& group) {
                       .identity = {.self = wanted->id, .label = "simulated"},
                       .configuration = wanted->first,
                       .campaign = wanted->starts_alone};
-  busy_[{node.id(), group.id}] = node.boot();
+  busy_[{node.id(), group.id}] = node.life();
   running_[{node.id(), group.id}] = wanted->id;
   const Status status = node.CreateGroup(made, group.machine);
   if (!status.ok() && node.store().health().ok())
@@ -191,7 +208,7 @@ void World::OpenNow(Node& node, GroupBook& group, ReplicaBook& replica) {
 
 void World::NoteFault(GroupBook& group, ReplicaBook& replica, const Status& reason) {
   trace_.Mark(Event::kFault, replica.id.node, group.id.value());
-  trace_.Line(replica.id.node, "replica ", replica.id, " of group ", group.id, " faults: ", reason);
+  trace_.Story(replica.id.node, "replica ", replica.id, " of group ", group.id, " faults: ", reason);
   // A node whose storage failed says so for each of its groups, and goes.
   const bool storage_failed = node(replica.id.node).up() && !node(replica.id.node).store().health().ok();
   if (!storage_failed) {

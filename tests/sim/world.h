@@ -21,6 +21,7 @@
 #include "tests/sim/event_queue.h"
 #include "tests/sim/network.h"
 #include "tests/sim/node.h"
+#include "tests/sim/parts.h"
 #include "tests/sim/swarm.h"
 #include "tests/sim/trace.h"
 #include "tests/sim/verdict.h"
@@ -51,13 +52,14 @@ struct GroupBook {
 
 class World final : private NodeOwner, private DurableView {
  public:
-  // `trace_out` outlives it; used in mode kPrintAll.
-  World(const Swarm& swarm, Trace::Mode mode, std::ostream* trace_out);
+  // `excerpt`: what of the run is run. `trace_out` gets what the mode prints, and outlives it.
+  World(const Swarm& swarm, const Excerpt& excerpt, Trace::Mode mode, std::ostream* trace_out);
   ~World() override;
 
   const Swarm& swarm() const { return swarm_; }
   EventQueue& events() { return events_; }
   Time now() const { return events_.now(); }
+  Parts& parts() { return parts_; }
   Trace& trace() { return trace_; }
   Coverage& coverage() { return coverage_; }
   Network& network() { return network_; }
@@ -161,6 +163,7 @@ class World final : private NodeOwner, private DurableView {
   void NoteChange(const Call& call);
   void End(uint64_t token, const Status& status);
 
+  Parts parts_;
   const Swarm swarm_;
   EventQueue events_;
   Trace trace_;

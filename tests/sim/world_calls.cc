@@ -56,7 +56,7 @@ uint64_t World::Propose(GroupId group, NodeId id, std::vector<Command> commands,
       chronicle_.Amount({group, core->self(), "uncommitted bytes after a proposal",
                          UncommittedBytes(at, group), swarm_.host.core.uncommitted_bytes_max});
     }
-    trace_.Line(at.id(), "client proposes ", commands.size(), " to group ", group, ", command ",
+    trace_.Story(at.id(), "client proposes ", commands.size(), " to group ", group, ", command ",
                 commands.back().id, ": ", first.ok() ? Status() : first.status());
     if (first.ok() || !at.up()) return;
     coverage_.Add(first.status().reason() == Reason::kOverloaded ? Met::kProposalOverloaded
@@ -92,7 +92,7 @@ uint64_t World::ProposeChange(GroupId group, NodeId id, raft::MembershipChange c
       for (const ReplicaId& replica : change.promote) what << " promote " << replica;
       for (const ReplicaId& replica : change.demote) what << " demote " << replica;
       for (const ReplicaId& replica : change.remove) what << " remove " << replica;
-      trace_.Line(at.id(), "operator asks group ", group, " for", what.str(), ": ",
+      trace_.Story(at.id(), "operator asks group ", group, " for", what.str(), ": ",
                   index.ok() ? Status() : index.status());
     }
     if (index.ok() || !at.up()) return;
@@ -118,7 +118,7 @@ uint64_t World::Read(GroupId group, NodeId id) {
     call.on_leader = core != nullptr && core->role() == raft::Role::kLeader;
     trace_.Mark(Event::kRead, at.id(), group.value(), token);
     const Status status = at.host().ReadIndex(group, token, at);
-    trace_.Line(at.id(), "client reads group ", group, ", call ", token, ", committed is ", call.floor, ": ",
+    trace_.Story(at.id(), "client reads group ", group, ", call ", token, ", committed is ", call.floor, ": ",
                 status);
     if (status.ok() || !at.up()) return;
     coverage_.Add(Met::kReadFailed);
@@ -131,7 +131,7 @@ void World::Transfer(GroupId group, NodeId id, ReplicaId target) {
   Node& at = node(id);
   at.Post([this, &at, group, target] {
     const Status status = at.host().TransferLeadership(group, target);
-    trace_.Line(at.id(), "operator hands group ", group, " to ", target, ": ", status);
+    trace_.Story(at.id(), "operator hands group ", group, " to ", target, ": ", status);
     if (status.ok()) coverage_.Add(Met::kTransferBegun);
   });
 }
@@ -140,7 +140,7 @@ void World::TakeSnapshot(GroupId group, NodeId id) {
   Node& at = node(id);
   at.Post([this, &at, group] {
     const Status status = at.host().TakeSnapshot(group);
-    trace_.Line(at.id(), "takes a snapshot of group ", group, ": ", status);
+    trace_.Story(at.id(), "takes a snapshot of group ", group, ": ", status);
     if (status.ok()) coverage_.Add(Met::kSnapshotTaken);
   });
 }
@@ -149,7 +149,7 @@ void World::SetPriority(GroupId group, NodeId id, uint32_t priority) {
   Node& at = node(id);
   at.Post([this, &at, group, priority] {
     at.host().SetPriority(group, priority);
-    trace_.Line(at.id(), "priority in group ", group, " is ", priority);
+    trace_.Story(at.id(), "priority in group ", group, " is ", priority);
     coverage_.Add(Met::kPriorityChanged);
   });
 }
@@ -180,7 +180,7 @@ void World::OnProposal(Node& node, uint64_t token, const Status& status, const s
   }
   const Call call = found->second;
   trace_.Mark(Event::kOutcome, node.id(), token, static_cast<uint64_t>(status.reason()));
-  trace_.Line(node.id(), "answers call ", token, (call.ids.empty() ? "" : ", command "),
+  trace_.Story(node.id(), "answers call ", token, (call.ids.empty() ? "" : ", command "),
               (call.ids.empty() ? "" : std::to_string(call.ids.back())), ": ", status,
               status.ok() ? " at " : "", status.ok() ? std::to_string(header.index.value()) : "");
   chronicle_.Outcome({call.group, node.id(), call.ids, status, false, header.id()});
@@ -215,7 +215,7 @@ void World::OnRead(Node& node, uint64_t token, const Status& status, LogIndex in
   }
   const Call call = found->second;
   trace_.Mark(Event::kReadDone, node.id(), token, index.value());
-  trace_.Line(node.id(), "answers read ", token, " of group ", call.group, ": ", status, " at ", index);
+  trace_.Story(node.id(), "answers read ", token, " of group ", call.group, ": ", status, " at ", index);
   if (status.ok()) {
     coverage_.Add(call.on_leader ? Met::kReadOnLeader : Met::kReadOnFollower);
     const SimMachine* machine = node.machine(call.group);
@@ -319,7 +319,7 @@ void World::OnStarted(Node& node, GroupId group, LogIndex applied, bool from_sna
   if (replica == nullptr) return;
   trace_.Line(node.id(), "group ", group, " starts after ", applied,
               from_snapshot ? ", from a snapshot" : "");
-  chronicle_.Started({group, replica->id, node.boot(), applied});
+  chronicle_.Started({group, replica->id, node.life(), applied});
 }
 
 void World::OnApplied(Node& node, const storage::Entry& entry, std::optional<uint64_t> state_hash) {
@@ -328,7 +328,7 @@ void World::OnApplied(Node& node, const storage::Entry& entry, std::optional<uin
   trace_.Mark(Event::kApply, node.id(), entry.header.group.value(), entry.index().value());
   trace_.Line(node.id(), "group ", entry.header.group, " applies ", entry.id(), ' ',
               EntryKindName(entry.header.kind));
-  chronicle_.Applied({replica->id, node.boot(), entry, state_hash});
+  chronicle_.Applied({replica->id, node.life(), entry, state_hash});
 }
 
 void World::OnFault(Node& node, GroupId group, const Status& reason) {
@@ -362,7 +362,7 @@ ReplicaSeen World::Look(Node& node, const raft::RaftCore& core) {
   const raft::RaftLog& log = core.log();
   return {.group = core.group(),
           .self = core.self(),
-          .boot = node.boot(),
+          .boot = node.life(),
           .role = core.role(),
           .term = core.term(),
           .commit = core.commit(),
@@ -380,7 +380,7 @@ void World::NoteRole(const ReplicaSeen& seen) {
   if (before == seen.role) return;
   trace_.Mark(Event::kRole, seen.self.node, seen.group.value(), seen.term.value(),
               static_cast<uint64_t>(seen.role));
-  trace_.Line(seen.self.node, "group ", seen.group, ": replica ", seen.self, ' ', raft::RoleName(before),
+  trace_.Story(seen.self.node, "group ", seen.group, ": replica ", seen.self, ' ', raft::RoleName(before),
               " -> ", raft::RoleName(seen.role), " in term ", seen.term);
   // One event may take several steps: count those that were passed through.
   Role at = before;

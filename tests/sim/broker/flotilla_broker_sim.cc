@@ -14,13 +14,15 @@ Subject BrokerSubject() {
   return {.program = "flotilla-broker-sim",
           .expected = ExpectedMet(),
           .run =
-              [](uint64_t seed, Trace::Mode mode, std::ostream* out) {
-                RunResult result = RunSeed(seed, {.mode = mode, .out = out});
+              [](uint64_t seed, const Excerpt& excerpt, Trace::Mode mode, std::ostream* out) {
+                RunResult result = RunSeed(seed, {.mode = mode, .out = out, .excerpt = excerpt});
                 return SeedReport{.failure = std::move(result.failure),
                                   .trace_hash = result.trace_hash,
                                   .events = result.events,
                                   .virtual_time = result.virtual_time,
-                                  .tally = std::move(result.tally)};
+                                  .tally = std::move(result.tally),
+                                  .parts = std::move(result.parts),
+                                  .hurt_for = result.hurt_for};
               },
           .print_under_way = PrintRunUnderWay};
 }

@@ -12,52 +12,52 @@ constexpr uint64_t kEffectsMax = 80;
 void Nemesis::Start() {
   const FaultRates& faults = world_.swarm().faults;
   Tally& tally = world_.tally();
-  recurring_.Every(faults.cut, [this] { Cut(); });
-  recurring_.Every(faults.partition, [this] { Partition(); });
-  recurring_.Every(faults.slow_link, [this] { SlowLink(); });
-  recurring_.Every(faults.client_cut, [this] { CutClient(); });
-  recurring_.Every(faults.kill, [this] { Crash(Any(), false, "killed"); });
-  recurring_.Every(faults.power_cut, [this] { Crash(Any(), true, "power cut"); });
-  recurring_.Every(faults.crash_at_boundary, [this] {
+  recurring_.Every("cut", faults.cut, [this] { Cut(); });
+  recurring_.Every("partition", faults.partition, [this] { Partition(); });
+  recurring_.Every("slow-link", faults.slow_link, [this] { SlowLink(); });
+  recurring_.Every("client-cut", faults.client_cut, [this] { CutClient(); });
+  recurring_.Every("kill", faults.kill, [this] { Crash(Any(), false, "killed"); });
+  recurring_.Every("power-cut", faults.power_cut, [this] { Crash(Any(), true, "power cut"); });
+  recurring_.Every("crash", faults.crash_at_boundary, [this] {
     Any().DieAfter({.effects = 1 + random_.Below(kEffectsMax), .power = random_.OneIn(2), .survive_percent = static_cast<uint32_t>(random_.Below(5) * 25)});
   });
-  recurring_.Every(faults.whole_cluster, [this, &tally] {
+  recurring_.Every("blackout", faults.whole_cluster, [this, &tally] {
     tally.Add("whole cluster down");
     for (const auto& machine : world_.machines()) Crash(*machine, true, "the power of all is cut");
   });
-  recurring_.Every(faults.orderly_stop, [this] { Any().StopOrderly(); });
-  recurring_.Every(faults.pause, [this, &tally] {
+  recurring_.Every("stop", faults.orderly_stop, [this] { Any().StopOrderly(); });
+  recurring_.Every("pause", faults.pause, [this, &tally] {
     Machine& machine = Any();
     tally.Add("pause");
     const Time until = world_.now() + Lasting();
-    world_.trace().Line(machine.place(), "stands still until ", until / kMillisecond, " ms");
+    world_.trace().Story(machine.place(), "stands still until ", until / kMillisecond, " ms");
     machine.Pause(until);
   });
-  recurring_.Every(faults.clock_rate, [this, &tally] {
+  recurring_.Every("clock-rate", faults.clock_rate, [this, &tally] {
     tally.Add("clock changed its rate");
     Any().clock().SetRate(0.8 + static_cast<double>(random_.Below(50)) / 100);
   });
-  recurring_.Every(faults.clock_jump, [this, &tally] {
+  recurring_.Every("clock-jump", faults.clock_jump, [this, &tally] {
     tally.Add("clock jumped");
     Any().clock().Jump(static_cast<int64_t>(random_.Below(1'200'000)) - 600'000);
   });
-  recurring_.Every(faults.disk_slow, [this, &tally] {
+  recurring_.Every("slow-disk", faults.disk_slow, [this, &tally] {
     Machine& machine = Any();
     tally.Add("disk slow");
     machine.SetDiskSlowness(1 + random_.Below(200));
     world_.events().After(Lasting(), [&machine] { machine.SetDiskSlowness(1); });
   });
-  recurring_.Every(faults.disk_full, [this, &tally] {
+  recurring_.Every("full-disk", faults.disk_full, [this, &tally] {
     Machine& machine = Any();
     tally.Add("disk filled up");
-    world_.trace().Line(machine.place(), "its disk is full");
+    world_.trace().Story(machine.place(), "its disk is full");
     machine.disk().SetFreeBytes(0);
     world_.events().After(Lasting(), [&machine] { machine.disk().SetFreeBytes(kPlentyFree); });
   });
-  recurring_.Every(faults.sync_failure, [this] { Any().disk().FailSync(random_.Below(4)); });
-  recurring_.Every(faults.wipe, [this] { Wipe(); });
+  recurring_.Every("sync-failure", faults.sync_failure, [this] { Any().disk().FailSync(random_.Below(4)); });
+  recurring_.Every("wipe", faults.wipe, [this] { Wipe(); });
   // A process that ended by itself is started again by its service manager.
-  recurring_.Every(world_.swarm().down_max / 2, [this] {
+  recurring_.Always("restart", world_.swarm().down_max / 2, [this] {
     for (const auto& machine : world_.machines()) {
       if (machine->down() && random_.OneIn(2)) BootLater(*machine);
     }
@@ -93,7 +93,7 @@ void Nemesis::Cut() {
   Machine& to = Any();
   if (&from == &to) return;
   world_.tally().Add("one-way cut");
-  world_.trace().Line(NodeId{}, "nothing passes from machine ", from.place(), " to machine ", to.place());
+  world_.trace().Story(NodeId{}, "nothing passes from machine ", from.place(), " to machine ", to.place());
   world_.wires().CutOneWay(from.place(), to.place());
   world_.events().After(Lasting(), [this, a = from.place(), b = to.place()] { world_.wires().Mend(a, b); });
 }
@@ -110,7 +110,7 @@ void Nemesis::Partition() {
     }
   }
   world_.tally().Add("partition");
-  world_.trace().Line(NodeId{}, "the network splits, ", cuts.size(), " directions are cut");
+  world_.trace().Story(NodeId{}, "the network splits, ", cuts.size(), " directions are cut");
   for (const auto& [a, b] : cuts) world_.wires().CutOneWay(a, b);
   world_.events().After(Lasting(), [this, cuts] {
     for (const auto& [a, b] : cuts) world_.wires().Mend(a, b);

@@ -10,7 +10,7 @@ namespace flotilla::sim::broker {
 class Nemesis {
  public:
   // `world` outlives it.
-  Nemesis(World& world, Random random) : world_(world), recurring_(world.events(), random), random_(recurring_.random()) {}
+  Nemesis(World& world, Random random) : world_(world), recurring_(world.events(), world.parts(), random, random_) {}
   void Start();
   // Stops all faults and undoes those that last.
   void Heal();
@@ -29,8 +29,8 @@ class Nemesis {
   void BootLater(Machine& machine);
 
   World& world_;
+  Random random_{0};
   Recurring recurring_;
-  Random& random_;
 };
 
 }  // namespace flotilla::sim::broker

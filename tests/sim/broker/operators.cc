@@ -61,15 +61,15 @@ void Operators::Found() {
       const Swarm& swarm = world_.swarm();
       for (uint32_t i = 0; i < swarm.topics_first; ++i) CreateTopic(swarm.single_replicas && i == 1 ? 1 : 3);
       const OperationRates& rates = swarm.operations;
-      recurring_.Every(rates.create_topic, [this, &swarm] {
+      recurring_.Every("create-topic", rates.create_topic, [this, &swarm] {
         if (world_.ledger().topics().size() < swarm.topics_max) CreateTopic(swarm.single_replicas && random_.OneIn(3) ? 1 : 3);
       });
-      recurring_.Every(rates.delete_topic, [this] { DeleteTopic(); });
-      recurring_.Every(rates.add_partitions, [this] { AddPartitions(); });
-      recurring_.Every(rates.update_config, [this] { UpdateConfig(); });
-      recurring_.Every(rates.trim, [this] { Trim(); });
-      recurring_.Every(rates.transfer, [this] { Transfer(); });
-      recurring_.Every(rates.look, [this] { Look(); });
+      recurring_.Every("delete-topic", rates.delete_topic, [this] { DeleteTopic(); });
+      recurring_.Every("add-partitions", rates.add_partitions, [this] { AddPartitions(); });
+      recurring_.Every("update-config", rates.update_config, [this] { UpdateConfig(); });
+      recurring_.Every("trim", rates.trim, [this] { Trim(); });
+      recurring_.Every("transfer", rates.transfer, [this] { Transfer(); });
+      recurring_.Every("look", rates.look, [this] { Look(); });
     });
   };
   ask(ask);

@@ -11,7 +11,7 @@ namespace flotilla::sim::broker {
 
 class Operators final : public Client {
  public:
-  explicit Operators(World& world) : Client(world), recurring_(world.events(), world.Fork()) {}
+  explicit Operators(World& world) : Client(world), recurring_(world.events(), world.parts(), world.Fork(), random_) {}
   void Start() override;
   void Stop() override;
   std::string Waiting() const override;

@@ -29,10 +29,14 @@ uint64_t NumberIn(const v1::Record& record) {
 
 // --- Idempotent
 
-void IdempotentProducer::Start() { ChooseTopic(); }
+void IdempotentProducer::Start() {
+  recurring_.Every("write-" + std::to_string(number()), world_.swarm().operations.produce, [this] { Work(); });
+  ChooseTopic();
+}
 
 void IdempotentProducer::Stop() {
   stopped_ = true;
+  recurring_.Stop();
   if (topic_ == nullptr) left_ = true;
 }
 
@@ -78,7 +82,7 @@ void IdempotentProducer::InitProducer() {
                                   lanes_.clear();
                                   const int32_t lanes = by_topic_ ? 1 : std::min<int32_t>(partition_count_, 3);
                                   for (int32_t i = 0; i < lanes; ++i) lanes_.push_back({.partition = by_topic_ ? -1 : i});
-                                  return Work();
+                                  return;
                                 }
                                 if (outcome.error && outcome.error->reason() == v1::ERROR_REASON_TOPIC_NOT_FOUND) {
                                   asking_ = false;
@@ -155,7 +159,7 @@ void IdempotentProducer::GiveUpOpen() {
 }
 
 void IdempotentProducer::Work() {
-  if (topic_ == nullptr || stopped_) return;
+  if (topic_ == nullptr || lanes_.empty()) return;
   if (stream_ == 0) Reopen();
   if (random_.OneIn(60)) {
     bool idle = !raising_;
@@ -164,9 +168,6 @@ void IdempotentProducer::Work() {
   }
   Lane& lane = lanes_[random_.Below(lanes_.size())];
   if (lane.batches.size() < kUnansweredMax && !lane.stalled && !raising_) Add(lane);
-  world_.events().After(About(world_.swarm().operations.produce), [this, producer = producer_id_] {
-    if (producer == producer_id_) Work();
-  });
 }
 
 void IdempotentProducer::Add(Lane& lane) {
@@ -359,10 +360,16 @@ void IdempotentProducer::OnAnswer(uint64_t stream, v1::ProduceStreamResponse ans
 
 // --- Plain
 
-void PlainProducer::Stop() { stopped_ = true; }
+void PlainProducer::Start() {
+  recurring_.Every("write-" + std::to_string(number()), world_.swarm().operations.produce, [this] { Work(); });
+}
+
+void PlainProducer::Stop() {
+  stopped_ = true;
+  recurring_.Stop();
+}
 
 void PlainProducer::Work() {
-  if (stopped_) return;
   if (stream_ == 0) stream_ = world_.connections().OpenProduce(place_, AnyMachine(), *this);
   Send();
   if (random_.OneIn(50)) {
@@ -370,7 +377,6 @@ void PlainProducer::Work() {
     world_.connections().Close(stream);
     OnBroken(stream);
   }
-  world_.events().After(About(world_.swarm().operations.produce), [this] { Work(); });
 }
 
 void PlainProducer::Send() {

@@ -9,12 +9,14 @@
 #include <vector>
 
 #include "tests/sim/broker/world.h"
+#include "tests/sim/recurring.h"
 
 namespace flotilla::sim::broker {
 
 class Client {
  public:
   explicit Client(World& world) : world_(world), place_(world.NewClient()), random_(world.Fork()) {}
+  uint64_t number() const { return place_.value() - 1000; }
   virtual ~Client() = default;
   virtual void Start() = 0;
   // Nothing new.
@@ -34,7 +36,8 @@ class Client {
 
 class IdempotentProducer final : public Client, private ProduceListener {
  public:
-  IdempotentProducer(World& world, bool by_topic) : Client(world), by_topic_(by_topic) {}
+  IdempotentProducer(World& world, bool by_topic)
+      : Client(world), by_topic_(by_topic), recurring_(world.events(), world.parts(), world.Fork(), random_) {}
   void Start() override;
   void Stop() override;
   std::string Waiting() const override;
@@ -77,6 +80,7 @@ class IdempotentProducer final : public Client, private ProduceListener {
   void OnBroken(uint64_t stream) override;
 
   const bool by_topic_;
+  Recurring recurring_;
   TopicFacts* topic_ = nullptr;
   int64_t producer_id_ = 0;
   int32_t epoch_ = 0;
@@ -93,8 +97,8 @@ class IdempotentProducer final : public Client, private ProduceListener {
 
 class PlainProducer final : public Client, private ProduceListener {
  public:
-  explicit PlainProducer(World& world) : Client(world) {}
-  void Start() override { Work(); }
+  explicit PlainProducer(World& world) : Client(world), recurring_(world.events(), world.parts(), world.Fork(), random_) {}
+  void Start() override;
   void Stop() override;
   std::string Waiting() const override { return open_.empty() ? "" : "a plain producer waits for " + std::to_string(open_.size()) + " answers"; }
 
@@ -112,6 +116,7 @@ class PlainProducer final : public Client, private ProduceListener {
   void OnAnswer(uint64_t stream, v1::ProduceStreamResponse answer) override;
   void OnBroken(uint64_t stream) override;
 
+  Recurring recurring_;
   uint64_t stream_ = 0;
   int64_t next_correlation_ = 1;
   std::map<int64_t, Open> open_;

@@ -23,7 +23,7 @@ constexpr Time kQuietAfter = 5 * kSecond;
 
 class Simulation {
  public:
-  Simulation(const Swarm& swarm, const RunOptions& options) : world_(swarm, options.mode, options.out), nemesis_(world_, world_.Fork()) {
+  Simulation(const Swarm& swarm, const RunOptions& options) : world_(swarm, options.excerpt, options.mode, options.out), nemesis_(world_, world_.Fork()) {
     const auto add = [this](uint32_t count, const auto& make) {
       for (uint32_t i = 0; i < count; ++i) clients_.push_back(make());
     };
@@ -55,7 +55,7 @@ class Simulation {
  private:
   void Phase(const char* what) {
     world_.trace().Mark(Event::kPhase, NodeId{});
-    world_.trace().Line(NodeId{}, "---- ", what);
+    world_.trace().Story(NodeId{}, "---- ", what);
   }
 
   template <typename Condition>
@@ -77,7 +77,10 @@ class Simulation {
   void Birth() {
     Phase("a cluster is born");
     for (const auto& machine : world_.machines()) machine->Boot();
-    for (const auto& client : clients_) client->Start();
+    for (const auto& client : clients_) {
+      // Without operators there is no cluster.
+      if (client->number() == 1 || world_.parts().Take("client", client->number())) client->Start();
+    }
     if (!world_.swarm().calm_birth) return;
     world_.wires().SetConditions({});
     if (!RunUntil(world_.now() + kBirthMax, [this] { return world_.cluster_made; }) && world_.verdict().ok()) {
@@ -158,14 +161,16 @@ RunResult RunSeed(uint64_t seed, const RunOptions& options) {
   auto simulation = std::make_unique<Simulation>(swarm, options);
   World& world = simulation->world();
   g_under_way = &world;
-  world.trace().Line(NodeId{}, "seed ", seed, ": ", swarm.Describe());
+  world.trace().Story(NodeId{}, "seed ", seed, ": ", swarm.Describe());
   simulation->Run();
   RunResult result{.seed = seed,
                    .failure = world.verdict().first(),
                    .trace_hash = world.trace().hash(),
                    .events = world.events().executed(),
                    .virtual_time = world.now(),
-                   .tally = world.tally()};
+                   .tally = world.tally(),
+                   .parts = world.parts().taken(),
+                   .hurt_for = world.swarm().hurt_for};
   if (!result.ok() && options.out != nullptr && options.mode == Trace::Mode::kKeepLast) world.trace().PrintLast(*options.out);
   g_under_way = nullptr;
   return result;

@@ -7,8 +7,10 @@
 #include <cstdint>
 #include <ostream>
 #include <string>
+#include <vector>
 
 #include "tests/sim/event_queue.h"
+#include "tests/sim/parts.h"
 #include "tests/sim/tally.h"
 #include "tests/sim/trace.h"
 
@@ -16,7 +18,8 @@ namespace flotilla::sim::broker {
 
 struct RunOptions {
   Trace::Mode mode = Trace::Mode::kHashOnly;
-  std::ostream* out = nullptr;  // of the trace; the last lines go there too when the run fails
+  std::ostream* out = nullptr;  // of the trace; its last lines go there too when the run fails
+  Excerpt excerpt = {};         // what of the run is run
 };
 
 struct RunResult {
@@ -26,6 +29,8 @@ struct RunResult {
   uint64_t events = 0;
   Time virtual_time = 0;
   Tally tally;
+  std::vector<std::string> parts;  // that it had
+  Time hurt_for = 0;
   bool ok() const { return failure.empty(); }
 };
 

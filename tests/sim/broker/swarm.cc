@@ -1,22 +1,11 @@
 #include "tests/sim/broker/swarm.h"
 
-#include <initializer_list>
 #include <sstream>
+
+#include "tests/sim/draws.h"
 
 namespace flotilla::sim::broker {
 namespace {
-
-template <typename T>
-T OneOf(Random& random, std::initializer_list<T> values) {
-  return *(values.begin() + random.Below(values.size()));
-}
-
-// On in one run of `in`, then on average once in a time drawn from [low, high].
-Time Sometimes(Random& random, uint64_t in, Time low, Time high) {
-  const bool on = random.OneIn(in);
-  const Time rate = low + static_cast<Time>(random.Below(static_cast<uint64_t>(high - low) + 1));
-  return on ? rate : 0;
-}
 
 raft::CoreOptions MakeCore(Random& random) {
   raft::CoreOptions core;

@@ -4,8 +4,25 @@
 
 namespace flotilla::sim::broker {
 
-World::World(const Swarm& swarm, Trace::Mode mode, std::ostream* trace_out)
-    : swarm_(swarm),
+namespace {
+
+// What of the swarm is a part of its own, and may be left out.
+Swarm LeaveOut(Swarm swarm, Parts& parts) {
+  WireConditions& wires = swarm.wires;
+  if (wires.loss > 0 && !parts.Take("loss", 1)) wires.loss = 0;
+  if (wires.reset > 0 && !parts.Take("reset", 1)) wires.reset = 0;
+  if (wires.straggler > 0 && !parts.Take("straggler", 1)) wires.straggler = 0;
+  if (swarm.two_inits && !parts.Take("second-founder", 1)) swarm.two_inits = false;
+  if (!swarm.calm_birth && !parts.Take("rough-birth", 1)) swarm.calm_birth = true;
+  swarm.hurt_for = parts.HurtFor(swarm.hurt_for);
+  return swarm;
+}
+
+}  // namespace
+
+World::World(const Swarm& swarm, const Excerpt& excerpt, Trace::Mode mode, std::ostream* trace_out)
+    : parts_(excerpt),
+      swarm_(LeaveOut(swarm, parts_)),
       trace_(events_, mode, 400, trace_out),
       random_(swarm.seed),
       wires_(events_, random_.Fork(), tally_),

@@ -9,18 +9,20 @@
 #include "tests/sim/broker/connections.h"
 #include "tests/sim/broker/ledger.h"
 #include "tests/sim/broker/machine.h"
+#include "tests/sim/parts.h"
 
 namespace flotilla::sim::broker {
 
 class World final : private MachineOwner, private PeerDirectory {
  public:
-  // `trace_out` outlives it; used in mode kPrintAll.
-  World(const Swarm& swarm, Trace::Mode mode, std::ostream* trace_out);
+  // `excerpt`: what of the run is run. `trace_out` gets what the mode prints, and outlives it.
+  World(const Swarm& swarm, const Excerpt& excerpt, Trace::Mode mode, std::ostream* trace_out);
   ~World() override;
 
   const Swarm& swarm() const { return swarm_; }
   EventQueue& events() { return events_; }
   Time now() const { return events_.now(); }
+  Parts& parts() { return parts_; }
   Trace& trace() { return trace_; }
   Tally& tally() { return tally_; }
   Verdict& verdict() { return verdict_; }
@@ -33,7 +35,7 @@ class World final : private MachineOwner, private PeerDirectory {
   // A client says what it does.
   template <typename... Parts>
   void Tell(Place client, const Parts&... parts) {
-    if (trace_.text()) trace_.Line(NodeId{}, "client ", client.value() - 1000, ' ', parts...);
+    trace_.Story(NodeId{}, "client ", client.value() - 1000, ' ', parts...);
   }
 
   // Faults are over: everything has to succeed soon.
@@ -49,6 +51,7 @@ class World final : private MachineOwner, private PeerDirectory {
   // Rule: the metadata at one version is the same everywhere.
   void CheckImage(Machine& machine);
 
+  Parts parts_;
   const Swarm swarm_;
   EventQueue events_;
   Trace trace_;

@@ -197,5 +197,22 @@ TEST_P(ReadTest, WhatIsNotYetDurableIsNotRead) {
   EXPECT_THAT(All(), ElementsAre("a", "b"));
 }
 
+TEST_P(ReadTest, TheSizeOfALogIsAboutWhatItsEntriesTake) {
+  const std::string payload(10'000, 'x');
+  EntryMaker make = AtEnd();
+  for (int task = 0; task < 20; ++task) {
+    std::vector<Entry> entries;
+    for (int i = 0; i < 20; ++i) entries.push_back(make.Data(payload));
+    ASSERT_THAT(Append(std::move(entries)), IsOk());
+  }
+  const auto size = [this](GroupId group) { return *store().ApproximateBytes(group); };
+  ASSERT_THAT(Create(kOther), IsOk());
+  FLOTILLA_NOW_AND_AFTER_RESTARTS(EXPECT_GT(size(kGroup), 2'000'000u); EXPECT_LT(size(kGroup), 8'000'000u);
+                                  EXPECT_LT(size(kOther), 10'000u));
+  ASSERT_THAT(TrimTo(LogIndex{300}), IsOk());
+  FLOTILLA_NOW_AND_AFTER_RESTARTS(EXPECT_GT(size(kGroup), 500'000u); EXPECT_LT(size(kGroup), 2'000'000u));
+  EXPECT_THAT(store().ApproximateBytes(GroupId{99}).status(), FailsWith(Reason::kGroupNotFound));
+}
+
 }  // namespace
 }  // namespace flotilla::storage

@@ -427,6 +427,26 @@ TEST_F(FetchTest, ATrimOutlivesARestart) {
   EXPECT_EQ(cluster.Produced(1, cluster.ProduceSequence(1, 0, 2)), "duplicate at 6");
 }
 
+// As of a batch that is refused (ProduceTest): a released read does not say who leads.
+TEST(FetchTrimTest, ALeaderThatWasDeposedMeanwhileDoesNotSayWhereTheLogEnds) {
+  PartitionCluster cluster(3, NothingInMemory());
+  ASSERT_EQ(cluster.WaitForLeader(), 1u);
+  cluster.node(1).hold_readers = true;  // what is committed will be applied later
+  cluster.Produce(1, SetOf(1));
+  cluster.Settle();
+  const uint64_t beyond = cluster.Trim(1, 4);
+  cluster.Settle();
+  ASSERT_FALSE(cluster.node(1).sinks.trimmed.contains(beyond));
+  cluster.Isolate(1);
+  cluster.Ticks(60);
+  const uint64_t leader = cluster.WaitForLeader();
+  ASSERT_NE(leader, 1u);
+  cluster.Append(leader, SetOf(5));  // the log ends at 6 now
+  cluster.node(1).hold_readers = false;
+  cluster.Settle();
+  EXPECT_EQ(cluster.node(1).sinks.trimmed.at(beyond).reason(), Reason::kNoLeader);
+}
+
 TEST(FetchTrimTest, AReplicaThatWasAwayBeginsWithTheSnapshot) {
   PartitionCluster cluster(3, {.keep_entries_for_followers = 0});
   ASSERT_EQ(cluster.WaitForLeader(), 1u);

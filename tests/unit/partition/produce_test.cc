@@ -378,6 +378,29 @@ TEST(ProduceTest, AClosedPartitionLeavesNobodyWaiting) {
   EXPECT_EQ(cluster.Produced(1, duplicate), "OUTCOME_UNKNOWN");
 }
 
+// The refusal rests on what the log lacks, and waits until that is sure. A read that began on a leader is released when another one leads
+// by then, too: it proves what is applied here, and not who leads.
+TEST(ProduceTest, ALeaderThatWasDeposedMeanwhileDoesNotRefuseFromItsPast) {
+  PartitionCluster cluster(3, {.store = {.tail_bytes = 1}, .raft_tail_bytes = 1});
+  ASSERT_EQ(cluster.WaitForLeader(), 1u);
+  cluster.node(1).hold_readers = true;  // what is committed will be applied later
+  cluster.Produce(1, SetOf(1));
+  cluster.Settle();
+  const uint64_t gap = cluster.ProduceSequence(1, 1);  // 0 is not there
+  cluster.Settle();
+  EXPECT_EQ(cluster.Produced(1, gap), "waiting");
+  cluster.Isolate(1);
+  cluster.Ticks(60);
+  const uint64_t leader = cluster.WaitForLeader();
+  ASSERT_NE(leader, 1u);
+  const uint64_t first = cluster.ProduceSequence(leader, 0);
+  cluster.Settle();
+  ASSERT_EQ(cluster.Produced(leader, first), "OK at 1");
+  cluster.node(1).hold_readers = false;
+  cluster.Settle();
+  EXPECT_EQ(cluster.Produced(1, gap), "NO_LEADER");
+}
+
 // A producer with several batches on their way, nodes that die in the middle: every batch is appended once,
 // in order, and every answer names its place.
 class FailoverTest : public testing::TestWithParam<uint64_t> {};
