@@ -245,6 +245,16 @@ class Cluster:
         for node in self.nodes:
             node.wait_until_it_answers()
 
+    def join(self, count=1):
+        """So many of those that are not used yet start with the same seeds, and are members when this returns."""
+        for node in self.all_nodes[len(self.nodes) : len(self.nodes) + count]:
+            node.start()
+            node.wait_until_it_answers()
+            request = cluster_pb2.GetServerInfoRequest()
+            wait_until(f"node {node.number} has joined", lambda: node.client.cluster.GetServerInfo(request, timeout=2).node_id)
+            self.nodes = self.all_nodes[: len(self.nodes) + 1]
+        self.wait_until_healthy()
+
     def init(self):
         return self.nodes[0].client.cluster.InitCluster(cluster_pb2.InitClusterRequest(), timeout=PATIENCE_S)
 

@@ -371,6 +371,47 @@ struct FakeBroker::Impl final : v1::ProduceService::Service,
     return status;
   }
 
+  // --- scripted
+  template <typename Request, typename Response>
+  grpc::Status Play(grpc::ServerContext* context, const std::string& method, const Request& request, Response* response) {
+    Remember(request);
+    const std::lock_guard lock(mutex);
+    std::deque<Scripted>& script = scripts[method];
+    if (script.empty()) return {grpc::StatusCode::UNIMPLEMENTED, method + " is not scripted"};
+    if (script.front().error != nullptr) {
+      const grpc::Status refused = Refuse(context, *script.front().error);
+      if (script.size() > 1) script.pop_front();
+      return refused;
+    }
+    response->ParseFromString(script.front().response);
+    if (script.size() > 1) script.pop_front();
+    return {};
+  }
+#define FLOTILLA_SCRIPTED(method)                                                                                               \
+  grpc::Status method(grpc::ServerContext* context, const v1::method##Request* request, v1::method##Response* response) override { \
+    return Play(context, #method, *request, response);                                                                          \
+  }
+  FLOTILLA_SCRIPTED(ListPartitions)
+  FLOTILLA_SCRIPTED(MovePartition)
+  FLOTILLA_SCRIPTED(RebuildReplica)
+  FLOTILLA_SCRIPTED(CancelMove)
+  FLOTILLA_SCRIPTED(ListMoves)
+  FLOTILLA_SCRIPTED(GetConfig)
+  FLOTILLA_SCRIPTED(UpdateConfig)
+  FLOTILLA_SCRIPTED(ListNodes)
+  FLOTILLA_SCRIPTED(GetNode)
+  FLOTILLA_SCRIPTED(DrainNode)
+  FLOTILLA_SCRIPTED(UndrainNode)
+  FLOTILLA_SCRIPTED(CheckSafeToStop)
+  FLOTILLA_SCRIPTED(DecommissionNode)
+  FLOTILLA_SCRIPTED(RecommissionNode)
+  FLOTILLA_SCRIPTED(RemoveNode)
+  FLOTILLA_SCRIPTED(StartBalance)
+  FLOTILLA_SCRIPTED(GetBalance)
+  FLOTILLA_SCRIPTED(CancelBalance)
+  FLOTILLA_SCRIPTED(GetQuorum)
+#undef FLOTILLA_SCRIPTED
+
   const std::shared_ptr<FakeLog> log;
   const Options options;
   std::atomic<int> produce_streams{0};
@@ -382,6 +423,7 @@ struct FakeBroker::Impl final : v1::ProduceService::Service,
   std::atomic<bool> stopping{false};
   mutable std::mutex mutex;
   std::string last_request;               // guarded by mutex
+  std::map<std::string, std::deque<Scripted>> scripts;  // guarded by mutex
   std::map<int32_t, std::string> nodes;   // guarded by mutex
   int32_t leader = 0;                     // guarded by mutex
   int64_t leader_epoch = 1;               // guarded by mutex
@@ -420,6 +462,13 @@ void FakeBroker::SetCluster(std::map<int32_t, std::string> nodes, int32_t leader
   impl_->nodes = std::move(nodes);
   impl_->leader = leader;
   ++impl_->leader_epoch;
+}
+
+void FakeBroker::SetScript(const std::string& method, std::vector<Scripted> script) {
+  const std::lock_guard lock(impl_->mutex);
+  std::deque<Scripted>& kept = impl_->scripts[method];
+  kept.clear();
+  for (Scripted& answer : script) kept.push_back(std::move(answer));
 }
 
 void FakeBroker::Stop() {

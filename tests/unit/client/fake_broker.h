@@ -92,10 +92,26 @@ class FakeBroker {
   int subscriptions() const;
   // Calls of GetServerInfo.
   int server_info_calls() const;
+  // What a method that this broker does not know by itself answers, one after the other; the last one for ever. Methods as
+  // "GetNode"; those that can be scripted stand in fake_broker.cc.
+  struct Scripted {
+    std::string response;  // serialized
+    std::unique_ptr<v1::Error> error = nullptr;
+  };
+  template <typename... Answers>
+  void Script(const std::string& method, Answers&&... answers) {
+    std::vector<Scripted> script;
+    (script.push_back(MakeScripted(std::forward<Answers>(answers))), ...);
+    SetScript(method, std::move(script));
+  }
   // The last request of AdminService and ClusterService as text, for looking at what a client sent.
   std::string last_request() const;
 
  private:
+  static Scripted MakeScripted(const v1::Error& error) { return {.response = {}, .error = std::make_unique<v1::Error>(error)}; }
+  static Scripted MakeScripted(const google::protobuf::MessageLite& response) { return {.response = response.SerializeAsString()}; }
+  void SetScript(const std::string& method, std::vector<Scripted> script);
+
   struct Impl;
   std::unique_ptr<Impl> impl_;
   std::string address_;
