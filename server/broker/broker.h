@@ -44,6 +44,9 @@ class Broker final : public ClientApi, public PeerApi, public PeerSink {
   void BeginShutdown();
   bool ReadyToStop() const;
 
+  // This node's replica of a group, as Raft sees it; null: none is open. For those who look from outside.
+  const raft::RaftCore* Replica(GroupId group) const { return member_ == nullptr ? nullptr : member_->Replica(group); }
+
   // --- any thread
   BrokerState state() const;
   // As of the last tick; nothing before the node is in a cluster.

@@ -8,12 +8,18 @@
 #include "server/broker/health.h"
 #include "server/broker/limits.h"
 #include "server/broker/paging.h"
+#include "server/metadata/move_plan.h"
 
 namespace flotilla::broker {
 namespace {
 
 constexpr std::string_view kGetHealth = "/flotilla.v1.ClusterService/GetHealth";
 constexpr std::string_view kForwardCall = "/flotilla.internal.v1.ForwardService/ForwardCall";
+
+// What keeps replicas on nodes that are being decommissioned. Sizes do not matter for that.
+std::vector<std::string> Obstacles(const metadata::Image& image) {
+  return image.NodesInUse() == image.nodes.size() ? std::vector<std::string>() : metadata::PlanMoves(image, {}, {}).obstacles;
+}
 
 }  // namespace
 
@@ -64,6 +70,7 @@ void ClusterCalls::HealthHere(uint64_t id, bool controller_answers) {
                     .reports = member_.controller.reports(),
                     .groups = found};
     if (!controller_answers) view.reports[member_.self].warnings = warnings_();
+    if (controller_answers) view.obstacles = Obstacles(member_.image());
     member_.board.Answer(id, JudgeHealth(view));
   });
 }

@@ -7,13 +7,18 @@
 
 #include "server/broker/describe.h"
 #include "server/broker/limits.h"
+#include "server/metadata/config_schema.h"
 #include "server/metadata/replay.h"
 
 namespace flotilla::broker {
 namespace {
 
-// Leaders that should be elsewhere are looked for once a second.
-constexpr raft::Tick kBalanceTicks = 20;
+// Leaders that should be elsewhere are looked for four times a second.
+constexpr raft::Tick kBalanceTicks = 5;
+// A leadership of the metadata that could not be handed over is tried again after 5 s: meanwhile nothing is decided.
+constexpr raft::Tick kLeaveMetadataTicks = 100;
+// What is still led a second after it was handed over, by a node that stops, is handed over once more.
+constexpr raft::Tick kHandOverAgainTicks = 20;
 // Streams look at their clocks twice a second.
 constexpr raft::Tick kStreamTicks = 10;
 // A metadata replica that could not be made is tried again once a second.
@@ -231,6 +236,8 @@ void Member::FollowImage() {
   const metadata::Shared<metadata::Image> before = std::exchange(followed_, machine_.image());
   if (!followed_->cluster) return;
   SetPeers();
+  const auto rate = static_cast<uint64_t>(metadata::IntegerOf(metadata::EffectiveSetting(*followed_, "move_rate_bytes")));
+  host_.SetRecoveryRate(std::max<uint64_t>(1, rate * static_cast<uint64_t>(time_.tick().count()) / 1'000'000'000));
   if (!replicas_.begun()) {
     replicas_.Begin(followed_);
   } else {
@@ -337,30 +344,56 @@ void Member::Tick() {
     for (const auto& [number, watch] : watches_) watch->Tick();
   }
   if (host_.now() % kBalanceTicks == 0 && !stopping_) Balance();
+  if (host_.now() % kHandOverAgainTicks == 0 && stopping_) HandOver();
 }
 
 // Hands over what others should lead, and are ready to.
 void Member::Balance() {
   const metadata::Node* node = image().FindNode(self_);
-  const bool stays = node == nullptr || node->mode == metadata::NodeMode::kActive;
+  const bool unfit = options_.unfit_to_lead();
+  const bool stays = !unfit && (node == nullptr || node->mode == metadata::NodeMode::kActive);
   std::vector<metadata::LedGroup> led;
   replicas_.ForEachOpen([&](GroupId group, const partition::Partition&) {
     const raft::RaftCore* core = host_.Find(group);
     if (core == nullptr || core->role() != raft::Role::kLeader) return;
     const metadata::Partition* partition = image().FindPartition(group);
     if (partition == nullptr || (stays && partition->preferred_leader == self_)) return;
-    metadata::LedGroup row{.group = group, .caught_up = {}};
-    for (const raft::ReplicaStatus& replica : core->status().replicas) {
-      const bool near = replica.state == raft::ProgressState::kReplicate && replica.lag <= flotilla::limits::kPromotionLagEntriesMax;
-      if (replica.voter && near) row.caught_up.push_back(replica.id);
-    }
-    led.push_back(std::move(row));
+    led.push_back({.group = group, .caught_up = VotersNear(*core)});
   });
   std::sort(led.begin(), led.end(), [](const auto& a, const auto& b) { return a.group < b.group; });
-  for (const metadata::LeaderTransfer& transfer : balancer_.Next(image(), led, {.now = host_.now()})) {
+  for (const metadata::LeaderTransfer& transfer : balancer_.Next(image(), led, {.now = host_.now(), .unfit = unfit})) {
     const Status begun = host_.TransferLeadership(transfer.group, transfer.to);
     LOG(INFO) << "leader_goes group=" << transfer.group << " to=" << transfer.to << " status=" << begun;
   }
+  if (!stays) LeaveMetadata();
+}
+
+// Others that vote, answer, and have, or are about to have, everything.
+std::vector<ReplicaId> Member::VotersNear(const raft::RaftCore& core) const {
+  std::vector<ReplicaId> near;
+  for (const raft::ReplicaStatus& replica : core.status().replicas) {
+    const bool answers = replica.last_active + options_.core.election_ticks > host_.now();
+    const bool has_it = replica.state == raft::ProgressState::kReplicate && replica.lag <= flotilla::limits::kPromotionLagEntriesMax;
+    if (replica.voter && answers && has_it) near.push_back(replica.id);
+  }
+  return near;
+}
+
+// A node that leads nothing else does not lead the metadata either, if another one can.
+void Member::LeaveMetadata() {
+  const raft::RaftCore* core = host_.Find(metadata::kMetadataGroup);
+  if (core == nullptr || !core->leads_surely() || leave_metadata_at_ > host_.now()) return;
+  std::vector<ReplicaId> heirs = VotersNear(*core);
+  std::erase_if(heirs, [this](const ReplicaId& heir) {
+    const metadata::Node* node = image().FindNode(heir.node);
+    return node == nullptr || !node->takes_leaders();
+  });
+  if (heirs.empty()) return;
+  leave_metadata_at_ = host_.now() + kLeaveMetadataTicks;
+  // Another one each time: who does not take it may not be able to.
+  const ReplicaId heir = heirs[leave_metadata_at_ / kLeaveMetadataTicks % heirs.size()];
+  const Status begun = host_.TransferLeadership(metadata::kMetadataGroup, heir);
+  LOG(INFO) << "metadata_leader_goes to=" << heir << " status=" << begun;
 }
 
 // --- The end
@@ -371,6 +404,10 @@ void Member::BeginShutdown() {
   const Status stopping(Reason::kShuttingDown, "this node is about to stop; ask another one");
   for (const auto& [id, subscription] : subscriptions_) subscription->End(stopping);
   for (const auto& [number, watch] : watches_) watch->End(stopping);
+  HandOver();
+}
+
+void Member::HandOver() {
   const auto hand_over = [this](GroupId group) {
     const raft::RaftCore* core = host_.Find(group);
     if (core == nullptr || core->role() != raft::Role::kLeader) return;

@@ -69,6 +69,7 @@ class Member final : private metadata::MetadataListener, private LeaderListener,
   CallBoard& board() { return board_; }
   Decisions& decisions() { return decisions_; }
   bool leads_metadata() const { return controller_.leading(); }
+  const raft::RaftCore* Replica(GroupId group) const { return host_.Find(group); }
 
   // --- calls
   uint64_t Fetch(uint64_t ticket, const v1::FetchRequest& request, const Caller& caller, FetchDone done);
@@ -99,6 +100,9 @@ class Member final : private metadata::MetadataListener, private LeaderListener,
   void LookForSelf();
   void SetPeers();
   void Balance();
+  void LeaveMetadata();
+  std::vector<ReplicaId> VotersNear(const raft::RaftCore& core) const;
+  void HandOver();
 
   // metadata::MetadataListener: inside of group 0.
   void OnImage(const metadata::Shared<metadata::Image>& before, const metadata::Shared<metadata::Image>& after) override;
@@ -146,6 +150,7 @@ class Member final : private metadata::MetadataListener, private LeaderListener,
 
   metadata::Shared<metadata::Image> followed_;
   bool follow_posted_ = false;
+  raft::Tick leave_metadata_at_ = 0;
   bool confirming_ = false;
   raft::Tick confirm_at_ = 0;
   std::vector<Peer> peers_;

@@ -106,6 +106,7 @@ void MembershipCalls::Report(uint64_t id, const internal::v1::ReportRequest& req
   report.disk_free_bytes = request.disk_free_bytes();
   report.replicas = request.replica_count();
   report.leaders = request.leader_count();
+  for (const internal::v1::GroupSize& size : request.sizes()) report.sizes[GroupId{size.group()}] = size.log_bytes();
   report.warnings.assign(request.warnings().begin(), request.warnings().end());
   if (Status status = member_.controller.Report(report); !status.ok()) return member_.board.Fail(id, status);
   TakeLeaders(request.leaders());

@@ -31,6 +31,8 @@ struct BrokerOptions {
   StreamOptions streams;
   // What people should know of this node: "INSECURE: ...".
   std::vector<std::string> warnings;
+  // It had better lead nothing, for a reason of its own, until this says otherwise: its disk is sick.
+  std::function<bool()> unfit_to_lead = [] { return false; };
   std::function<DiskSpace()> disk_space = [] { return DiskSpace{}; };
 };
 

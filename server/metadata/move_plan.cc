@@ -118,11 +118,17 @@ class Planner {
     return row.LeavesFrom(node) || nodes()[node].replicas < limits::kReplicasPerNodeMax;
   }
 
-  // Where the replica on `from` had better be. A node where it was before costs nothing. The place may be busy: one that
-  // is worse is not taken for it.
+  // 0: the replica is there still, so that going back costs nothing. 2: somebody asked to have it off that node.
+  static int WayBack(const PartitionRow& row, size_t node) {
+    if (!row.LeavesFrom(node)) return 1;
+    const std::optional<Movement>& movement = row.partition->movement;
+    return movement && movement->cause == MoveCause::kRequested ? 2 : 0;
+  }
+
+  // Where the replica on `from` had better be. The place may be busy: one that is worse is not taken for it.
   std::optional<size_t> BestPlace(const PartitionRow& row, size_t from) const {
     const auto rank = [&](size_t node) {
-      return std::tuple(model_.Crowd(row, node, from), !row.LeavesFrom(node), Busy(node),
+      return std::tuple(model_.Crowd(row, node, from), WayBack(row, node), Busy(node),
                         model_.TopicReplicas(row, node), nodes()[node].weight, node);
     };
     std::optional<size_t> best;

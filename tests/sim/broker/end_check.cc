@@ -1,5 +1,7 @@
 #include "tests/sim/broker/end_check.h"
 
+#include <algorithm>
+
 #include "flotilla/v1/admin.pb.h"
 #include "flotilla/v1/cluster.pb.h"
 #include "tests/sim/broker/readers.h"
@@ -45,7 +47,7 @@ void EndCheck::Again(std::string missing, std::function<void()> what) {
 void EndCheck::OneDone() {
   if (--open_ > 0) return;
   if (step_ == Step::kHealth) {
-    if (healthy_ < world_.machines().size()) return Again(missing_, [this] { AskHealth(); });
+    if (healthy_ < asked_) return Again(missing_, [this] { AskHealth(); });
     step_ = Step::kWrite;
     return WriteEverywhere();
   }
@@ -59,9 +61,11 @@ void EndCheck::OneDone() {
 }
 
 void EndCheck::AskHealth() {
-  open_ = world_.machines().size();
+  const std::vector<std::unique_ptr<Machine>>& machines = world_.machines();
+  open_ = asked_ = static_cast<size_t>(std::count_if(machines.begin(), machines.end(), [](const auto& machine) { return !machine->removed(); }));
   healthy_ = 0;
-  for (size_t i = 0; i < world_.machines().size(); ++i) {
+  for (size_t i = 0; i < machines.size(); ++i) {
+    if (machines[i]->removed()) continue;
     world_.connections().Call(place_, *world_.machines()[i], "/flotilla.v1.ClusterService/GetHealth", "", kTimeout,
                               [this, i](const CallOutcome& outcome) { HealthAnswered(i, outcome); });
   }
@@ -73,10 +77,12 @@ void EndCheck::HealthAnswered(size_t machine, const CallOutcome& outcome) {
   std::string problems;
   for (const v1::HealthProblem& problem : health.problems()) {
     // A lost disk leaves a dead node and replicas that nobody replaces yet.
-    const bool left_over = world_.wiped && (problem.kind() == "NODE_DEAD" || problem.kind() == "UNDER_REPLICATED");
+    const bool left_over = (world_.wiped && (problem.kind() == "NODE_DEAD" || problem.kind() == "UNDER_REPLICATED")) ||
+                           problem.severity() == v1::HEALTH_STATUS_OK;
     if (!left_over) problems += " " + problem.kind() + " (" + problem.message() + ")";
   }
-  const auto nodes = static_cast<int32_t>(world_.machines().size()) + (world_.wiped ? 1 : 0);
+  auto nodes = static_cast<int32_t>(asked_);
+  for (const NodeId ghost : world_.ghosts) nodes += world_.moves().newest()->FindNode(ghost) != nullptr ? 1 : 0;
   if (well && problems.empty() && health.nodes() != nodes) problems = " the cluster has " + std::to_string(health.nodes()) + " nodes of " + std::to_string(nodes);
   well = well && problems.empty();
   if (well) {
@@ -94,6 +100,7 @@ void EndCheck::WriteEverywhere() {
   for (TopicFacts* topic : world_.ledger().LiveTopics()) {
     for (int32_t i = 0; i < topic->partitions; ++i) {
       for (const auto& machine : world_.machines()) {
+        if (machine->removed()) continue;
         ++open_;
         WriteOne(topic, i, *machine);
       }
@@ -222,7 +229,7 @@ void EndCheck::ReadOne(const std::shared_ptr<Reading>& reading) {
 
 // Topics are there, or not, as people were told.
 void EndCheck::CheckTopics() {
-  const auto image = world_.machines()[0]->broker().metadata();
+  const auto image = world_.OneInService().broker().metadata();
   for (const auto& [name, topic] : world_.ledger().topics()) {
     const metadata::Topic* found = image->FindTopic(metadata::kDefaultNamespace, name);
     if (topic.refused && found != nullptr) {

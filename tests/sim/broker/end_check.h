@@ -47,6 +47,7 @@ class EndCheck final : public Client {
   size_t open_ = 0;
   Step step_ = Step::kHealth;
   size_t healthy_ = 0;
+  size_t asked_ = 0;
   bool done_ = false;
 };
 

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "server/errors/refusal.h"
+
 namespace flotilla::sim::broker {
 namespace {
 
@@ -62,7 +64,7 @@ flotilla::broker::BrokerOptions Machine::Options() {
   options.description.software_version = "simulated";
   options.description.features = metadata::kSupportedFeatures;
   options.cluster_name = "simulated";
-  for (uint32_t i = 1; i <= swarm.machines; ++i) options.seeds.push_back("machine-" + std::to_string(i) + ":9651");
+  for (uint32_t i = 1; i <= swarm.founders; ++i) options.seeds.push_back("machine-" + std::to_string(i) + ":9651");
   options.tick = std::chrono::microseconds(swarm.tick);
   options.core = swarm.core;
   options.partition = swarm.partition;
@@ -122,6 +124,7 @@ void Machine::Wipe() {
   disk().Wipe();
   file_.state.Clear();
   uuid_ = Uuid::Random(random());
+  removed_ = false;
   environment_.trace.Mark(Event::kFault, place(), 77);
   environment_.trace.Story(place(), "its disk is lost; it comes back as another node");
 }
@@ -129,6 +132,12 @@ void Machine::Wipe() {
 void Machine::Calm() {
   Computer::Calm();
   clock_.SetRate(1);
+}
+
+bool Machine::OnSubmit(const storage::WriteTask& task) {
+  if (DiesHere("crash before a write is queued")) return false;
+  owner_.OnWrite(*this, task);
+  return true;
 }
 
 bool Machine::DiesHere(const char* where) {
@@ -169,6 +178,14 @@ void Machine::LookAfter() {
   program_->leaving = true;
   environment_.tally.Add("process ends by itself");
   environment_.trace.Story(place(), "has to stop: ", halted);
+  if (RefusalOf(halted) == Refusal::kNodeRemoved) {
+    removed_ = true;
+    owner_.OnRemoved(*this);
+    environment_.events.After(0, [this, life = life()] {
+      if (IsLife(life)) Kill("its node was removed");
+    });
+    return;
+  }
   if (store().health().ok()) {
     environment_.verdict.Violated("a node with a sound disk goes on", "machine ", place(), " stops: ", halted);
   }

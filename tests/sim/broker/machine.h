@@ -36,6 +36,10 @@ class MachineOwner {
   virtual void OnDown(Machine& machine) = 0;
   // One event of the process is over, and it lives.
   virtual void OnEventOver(Machine& machine) = 0;
+  // It hands a task to its disk.
+  virtual void OnWrite(Machine& machine, const storage::WriteTask& task) = 0;
+  // Its broker says that the node was removed from the cluster, and ends.
+  virtual void OnRemoved(Machine& machine) = 0;
 };
 
 struct Environment {
@@ -65,6 +69,8 @@ class Machine final : public Computer {
   // It runs, and has read what it remembers.
   bool serving() const { return up() && program_->started; }
   bool stopping() const { return up() && program_->stopping; }
+  // Its node was removed from the cluster: nobody starts it again before it has an empty disk.
+  bool removed() const { return removed_; }
   SimClock& clock() { return clock_; }
   const internal::v1::NodeState& remembered() const { return file_.state; }
   const Uuid& uuid() const { return uuid_; }
@@ -124,7 +130,7 @@ class Machine final : public Computer {
 
   void OnEventOver() override;
   void OnDown(bool by_power) override;
-  bool OnSubmit(const storage::WriteTask& /*task*/) override { return !DiesHere("crash before a write is queued"); }
+  bool OnSubmit(const storage::WriteTask& task) override;
 
   const Environment environment_;
   MachineOwner& owner_;
@@ -134,6 +140,7 @@ class Machine final : public Computer {
   Uuid uuid_;
   std::unique_ptr<Program> program_;
   uint64_t next_session_ = 1;
+  bool removed_ = false;
 };
 
 }  // namespace flotilla::sim::broker

@@ -59,7 +59,9 @@ void Nemesis::Start() {
   // A process that ended by itself is started again by its service manager.
   recurring_.Always("restart", world_.swarm().down_max / 2, [this] {
     for (const auto& machine : world_.machines()) {
-      if (machine->down() && random_.OneIn(2)) BootLater(*machine);
+      // A removed one stays down, but for somebody who tries.
+      const bool starts = machine->removed() ? random_.OneIn(10) : random_.OneIn(2);
+      if (machine->down() && machine->life() != 0 && starts) BootLater(*machine);
     }
   });
 }
@@ -79,7 +81,7 @@ void Nemesis::Heal() {
 
 void Nemesis::BootAll() {
   for (const auto& machine : world_.machines()) {
-    if (machine->down()) machine->Boot();
+    if (machine->down() && !machine->removed()) machine->Boot();
   }
 }
 
@@ -159,6 +161,8 @@ void Nemesis::BootLater(Machine& machine) {
 void Nemesis::Wipe() {
   if (world_.wiped || !world_.cluster_made) return;
   Machine& machine = Any();
+  if (machine.remembered().node_id() == 0 || machine.removed()) return;
+  world_.ghosts.insert(NodeId{machine.remembered().node_id()});
   world_.wiped = true;
   world_.tally().Add("disk wiped");
   if (!machine.down()) machine.PowerCut(0, "its disk is lost");

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "tests/sim/broker/end_check.h"
+#include "tests/sim/broker/movers.h"
 #include "tests/sim/broker/nemesis.h"
 #include "tests/sim/broker/operators.h"
 #include "tests/sim/broker/readers.h"
@@ -35,6 +36,7 @@ class Simulation {
     add(swarm.subscribers, [this] { return std::make_unique<Subscriber>(world_); });
     add(swarm.watchers, [this] { return std::make_unique<Watcher>(world_); });
     add(swarm.operations.list_offsets == 0 ? 0 : 1, [this] { return std::make_unique<Surveyor>(world_); });
+    add(swarm.moves ? 1 : 0, [this] { return std::make_unique<Movers>(world_); });
   }
 
   void Run() {
@@ -76,7 +78,7 @@ class Simulation {
 
   void Birth() {
     Phase("a cluster is born");
-    for (const auto& machine : world_.machines()) machine->Boot();
+    for (uint32_t i = 0; i < world_.swarm().founders; ++i) world_.machines()[i]->Boot();
     for (const auto& client : clients_) {
       // Without operators there is no cluster.
       if (client->number() == 1 || world_.parts().Take("client", client->number())) client->Start();
@@ -134,6 +136,7 @@ class Simulation {
     Phase("it is quiet");
     RunUntil(world_.now() + kQuietAfter);
     for (const auto& machine : world_.machines()) {
+      if (machine->removed()) continue;
       const auto counters = machine->broker().counters();
       if (!counters) continue;
       if (counters->subscriptions != 0 || counters->calls != 0 || machine->network().waiting() != 0) {
@@ -142,11 +145,13 @@ class Simulation {
       }
     }
     for (const auto& machine : world_.machines()) {
+      if (machine->removed()) continue;
       const auto image = machine->broker().metadata();
-      if (image == nullptr || image->version != world_.machines()[0]->broker().metadata()->version) {
-        world_.verdict().Violated("metadata is the same everywhere", "machine ", machine->place(), " is at another version than machine 1 when all is quiet");
+      if (image == nullptr || image->version != world_.moves().newest()->version) {
+        world_.verdict().Violated("metadata is the same everywhere", "machine ", machine->place(), " is at another version than others when all is quiet");
       }
     }
+    world_.moves().CheckEnd(world_.machines());
   }
 
   World world_;

@@ -66,6 +66,25 @@ OperationRates MakeOperations(Random& random) {
   return operations;
 }
 
+void MakeMoves(Random& random, Swarm* swarm) {
+  swarm->moves = true;
+  // Somewhere to go.
+  if (swarm->machines == 3) swarm->machines += static_cast<uint32_t>(random.Between(1, 2));
+  swarm->founders = random.OneIn(2) ? 3 : swarm->machines;
+  OperationRates& operations = swarm->operations;
+  operations.move = Sometimes(random, 1, kSecond, 6 * kSecond);
+  operations.rebuild = Sometimes(random, 2, 3 * kSecond, 15 * kSecond);
+  operations.cancel_move = Sometimes(random, 2, 2 * kSecond, 10 * kSecond);
+  operations.drain = Sometimes(random, 2, 2 * kSecond, 10 * kSecond);
+  operations.decommission = Sometimes(random, 2, 3 * kSecond, 15 * kSecond);
+  operations.recommission = Sometimes(random, 3, 3 * kSecond, 15 * kSecond);
+  operations.remove = Sometimes(random, 3, 2 * kSecond, 10 * kSecond);
+  operations.balance = Sometimes(random, 2, 3 * kSecond, 15 * kSecond);
+  operations.look_at_nodes = Sometimes(random, 3, 500 * kMillisecond, 3 * kSecond);
+  operations.join = kSecond + static_cast<Time>(random.Below(8 * kSecond));
+  operations.replace = Sometimes(random, 2, 2 * kSecond, 10 * kSecond);
+}
+
 }  // namespace
 
 Swarm MakeSwarm(uint64_t seed) {
@@ -97,12 +116,14 @@ Swarm MakeSwarm(uint64_t seed) {
   swarm.sync_spread = OneOf<Time>(random, {100, 2 * kMillisecond, 30 * kMillisecond});
   swarm.down_max = OneOf<Time>(random, {500 * kMillisecond, 5 * kSecond, 12 * kSecond});
   swarm.value_bytes_max = OneOf<size_t>(random, {0, 100, 2000});
+  swarm.founders = swarm.machines;
+  if (random.OneIn(2)) MakeMoves(random, &swarm);
   return swarm;
 }
 
 std::string Swarm::Describe() const {
   std::ostringstream out;
-  out << machines << " machines, election " << core.election_ticks << " ticks, heartbeat " << core.heartbeat_ticks << ", loss " << wires.loss
+  out << machines << " machines (" << founders << " founders" << (moves ? ", moves" : "") << "), election " << core.election_ticks << " ticks, heartbeat " << core.heartbeat_ticks << ", loss " << wires.loss
       << ", reset " << wires.reset << ", producers " << partition_producers << " by partition, " << topic_producers << " by topic, "
       << plain_producers << " plain; " << fetchers << " fetchers, " << subscribers << " subscribers, " << watchers << " watchers; hurt for "
       << hurt_for / kSecond << " s";

@@ -46,11 +46,25 @@ struct OperationRates {
   Time transfer = 0;
   Time look = 0;  // GetTopic, ListTopics, GetMetadata, GetHealth
   Time fetch = 0;
+  // Nodes and replicas that come and go.
+  Time move = 0;
+  Time rebuild = 0;
+  Time cancel_move = 0;
+  Time drain = 0;
+  Time decommission = 0;
+  Time recommission = 0;
+  Time remove = 0;
+  Time balance = 0;
+  Time look_at_nodes = 0;
+  Time join = 0;     // of machines that are not founders
+  Time replace = 0;  // of machines that were removed
 };
 
 struct Swarm {
   uint64_t seed = 0;
   uint32_t machines = 3;
+  uint32_t founders = 3;  // the first of them
+  bool moves = false;     // somebody administers nodes and replicas
   Time hurt_for = 40 * kSecond;
   Time tick = 50 * kMillisecond;
   raft::CoreOptions core;

@@ -1,5 +1,7 @@
 #include "tests/sim/broker/world.h"
 
+#include <glog/logging.h>
+
 #include "server/metadata/image_codec.h"
 
 namespace flotilla::sim::broker {
@@ -26,7 +28,8 @@ World::World(const Swarm& swarm, const Excerpt& excerpt, Trace::Mode mode, std::
       trace_(events_, mode, 400, trace_out),
       random_(swarm.seed),
       wires_(events_, random_.Fork(), tally_),
-      ledger_(verdict_, tally_) {
+      ledger_(verdict_, tally_),
+      moves_(verdict_, tally_) {
   wires_.SetConditions(swarm_.wires);
   const Environment environment{.events = events_, .wires = wires_, .trace = trace_, .tally = tally_, .verdict = verdict_, .swarm = swarm_};
   connections_ = std::make_unique<Connections>(environment, random_.Fork());
@@ -56,7 +59,26 @@ void World::OnDown(Machine& machine) {
   looked_at_.erase(machine.place().value());
 }
 
-void World::OnEventOver(Machine& machine) { CheckImage(machine); }
+void World::OnEventOver(Machine& machine) {
+  CheckImage(machine);
+  moves_.OnEventOver(machine);
+}
+
+void World::OnRemoved(Machine& machine) {
+  const NodeId node{machine.remembered().node_id()};
+  tally_.Add("removed node stopped");
+  if (moves_.newest() == nullptr || !moves_.newest()->WasRemoved(node)) {
+    verdict_.Violated("only removed nodes say that they are", "machine ", machine.place(), " is node ", node, ", which is in the cluster");
+  }
+}
+
+Machine& World::OneInService() {
+  for (const auto& machine : machines_) {
+    if (machine->serving() && !machine->removed()) return *machine;
+  }
+  LOG(FATAL) << "no machine serves";
+  return *machines_.front();
+}
 
 void World::CheckImage(Machine& machine) {
   const metadata::Shared<metadata::Image> image = machine.broker().metadata();
@@ -65,6 +87,7 @@ void World::CheckImage(Machine& machine) {
   if (seen == image.get()) return;
   seen = image.get();
   kept_[machine.place().value()] = image;
+  moves_.OnImage(image);
   const std::string cluster = image->cluster->id.ToString();
   if (cluster_.empty()) cluster_ = cluster;
   if (cluster_ != cluster) {
@@ -92,7 +115,14 @@ std::vector<std::string> ExpectedMet() {
           "metadata watched", "unsynced write lost", "unsynced write torn", "unsynced write kept",
           "answered ERROR_REASON_NO_LEADER", "answered ERROR_REASON_OUTCOME_UNKNOWN", "answered ERROR_REASON_OUT_OF_ORDER",
           "answered ERROR_REASON_OFFSET_MISMATCH", "answered ERROR_REASON_NOT_INITIALIZED", "answered ERROR_REASON_SHUTTING_DOWN",
-          "answered ERROR_REASON_TOPIC_NOT_FOUND", "answered ERROR_REASON_DISK_FULL"};
+          "answered ERROR_REASON_TOPIC_NOT_FOUND", "answered ERROR_REASON_DISK_FULL",
+          "move asked for", "rebuild asked for", "move called off", "node drained", "node undrained", "node decommissioned", "node recommissioned",
+          "node removed", "balancing asked for", "balancing called off", "machine added", "machine replaced", "removed node stopped",
+          "moved replica destroyed", "damaged replica destroyed", "joint configuration committed",
+          "answered ERROR_REASON_MOVE_UNDER_WAY", "answered ERROR_REASON_MOVE_NOT_FOUND", "answered ERROR_REASON_REPLICA_EXISTS",
+          "answered ERROR_REASON_REPLICA_NOT_FOUND", "answered ERROR_REASON_NODE_NOT_FOUND", "answered ERROR_REASON_NODE_ALIVE",
+          "answered ERROR_REASON_NOT_ENOUGH_NODES", "answered ERROR_REASON_QUORUM_AT_RISK", "answered ERROR_REASON_NODE_DECOMMISSIONING",
+          "answered ERROR_REASON_BALANCE_UNDER_WAY"};
 }
 
 }  // namespace flotilla::sim::broker

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include "tests/sim/broker/connections.h"
 #include "tests/sim/broker/ledger.h"
 #include "tests/sim/broker/machine.h"
+#include "tests/sim/broker/moves_watch.h"
 #include "tests/sim/parts.h"
 
 namespace flotilla::sim::broker {
@@ -29,6 +31,7 @@ class World final : private MachineOwner, private PeerDirectory {
   Wires& wires() { return wires_; }
   Ledger& ledger() { return ledger_; }
   Connections& connections() { return *connections_; }
+  MovesWatch& moves() { return moves_; }
   std::vector<std::unique_ptr<Machine>>& machines() { return machines_; }
   Random Fork() { return random_.Fork(); }
   Place NewClient() { return Place{1000 + ++clients_}; }
@@ -43,10 +46,17 @@ class World final : private MachineOwner, private PeerDirectory {
   // A machine that lost its disk, and so is another node.
   bool wiped = false;
   bool cluster_made = false;
+  // Nodes that lost their disks: they never come back.
+  std::set<NodeId> ghosts;
+  bool IsGhost(NodeId node) const { return ghosts.contains(node); }
+  // Some machine that serves and is not removed; once all is healed there is one.
+  Machine& OneInService();
 
  private:
   void OnDown(Machine& machine) override;
   void OnEventOver(Machine& machine) override;
+  void OnWrite(Machine& machine, const storage::WriteTask& task) override { moves_.OnWrite(machine, task); }
+  void OnRemoved(Machine& machine) override;
   Machine* AtAddress(const std::string& peer_address) override;
   // Rule: the metadata at one version is the same everywhere.
   void CheckImage(Machine& machine);
@@ -60,6 +70,7 @@ class World final : private MachineOwner, private PeerDirectory {
   Wires wires_;
   Verdict verdict_;
   Ledger ledger_;
+  MovesWatch moves_;
   std::unique_ptr<Connections> connections_;
   std::vector<std::unique_ptr<Machine>> machines_;
   std::map<std::pair<std::string, uint64_t>, uint32_t> checksums_;  // by cluster and version

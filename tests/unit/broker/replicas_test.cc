@@ -98,7 +98,7 @@ class ReplicasTest : public testing::Test {
     auto& topic = *records[0].mutable_topic_created();
     const Uuid id = metadata::UuidOf(77);
     topic.set_topic_id(std::string(id.bytes()));
-    topic.set_topic_namespace("default");
+    topic.set_namespace_("default");
     topic.set_name("orders");
     topic.set_partition_count(1);
     topic.set_replication_factor(static_cast<uint32_t>(replication_factor));

@@ -1,0 +1,124 @@
+#include "tests/sim/broker/moves_watch.h"
+
+#include <algorithm>
+
+namespace flotilla::sim::broker {
+
+void MovesWatch::OnImage(const metadata::Shared<metadata::Image>& image) {
+  if (newest_ != nullptr && newest_->version >= image->version) return;
+  newest_ = image;
+  newest_->moving.ForEach([this](GroupId group, metadata::MoveCause cause) {
+    if (cause == metadata::MoveCause::kRebuild) rebuilt_.insert(group);
+  });
+}
+
+void MovesWatch::OnWrite(Machine& machine, const storage::WriteTask& task) {
+  const GroupId group = task.group;
+  if (group == metadata::kMetadataGroup) return;
+  if (task.create) {
+    unseen_[machine.place()].insert(group);
+    if (destroyed_.contains({group, task.create->self})) {
+      verdict_.Violated("nobody comes back", "machine ", machine.place(), " makes replica ", task.create->self, " of group ", group,
+                        ", which was destroyed before");
+    }
+  }
+  const bool configures = task.snapshot || std::any_of(task.entries.begin(), task.entries.end(), [](const storage::Entry& entry) {
+                            return entry.header.kind == storage::EntryKind::kConfiguration;
+                          });
+  if (configures) unseen_[machine.place()].insert(group);
+  if (!task.destroy) return;
+  const storage::GroupImage* stored = machine.disk().Find(group);
+  if (stored != nullptr) CheckDestroyed(machine, group, stored->state.identity.self);
+}
+
+void MovesWatch::CheckDestroyed(Machine& machine, GroupId group, ReplicaId replica) {
+  destroyed_.emplace(group, replica);
+  const metadata::Partition* partition = newest_ == nullptr ? nullptr : newest_->FindPartition(group);
+  if (partition == nullptr) return;  // its topic is gone
+  const ReplicaId wanted = partition->WantedOn(replica.node);
+  if (wanted.valid() && wanted != replica) {
+    tally_.Add("damaged replica destroyed");
+    return;
+  }
+  tally_.Add("moved replica destroyed");
+  const auto known = committed_.find(group);
+  if (known != committed_.end() && known->second.configuration.Contains(replica)) {
+    verdict_.Violated("nobody is destroyed too early", "machine ", machine.place(), " destroys replica ", replica, " of group ", group,
+                      ", a member of the committed configuration at ", known->second.index, ": ", known->second.configuration);
+  }
+}
+
+void MovesWatch::OnEventOver(Machine& machine) {
+  const auto found = unseen_.find(machine.place());
+  if (found == unseen_.end()) return;
+  for (auto at = found->second.begin(); at != found->second.end();) {
+    const raft::RaftCore* core = machine.broker().Replica(*at);
+    if (core == nullptr || core->log().configuration_index() > core->commit()) {
+      ++at;
+      continue;
+    }
+    Note(machine, *core);
+    at = found->second.erase(at);
+  }
+}
+
+void MovesWatch::Note(Machine& machine, const raft::RaftCore& core) {
+  const LogIndex index = core.log().configuration_index();
+  const raft::Configuration& configuration = core.configuration();
+  // A newcomer knows of nobody until it is told.
+  if (configuration.empty()) return;
+  const auto [at, added] = history_.emplace(std::pair{core.group(), index}, configuration);
+  if (!added && !(at->second == configuration)) {
+    verdict_.Violated("one history of configurations", "group ", core.group(), " has two configurations at ", index, ": ", at->second, " and ",
+                      configuration, " (machine ", machine.place(), ')');
+  }
+  Committed& newest = committed_[core.group()];
+  if (!newest.configuration.empty() && index <= newest.index) return;
+  newest = {.index = index, .configuration = configuration};
+  if (configuration.joint()) tally_.Add("joint configuration committed");
+  CheckVoters(machine, core, configuration.voters);
+  if (configuration.joint()) CheckVoters(machine, core, configuration.outgoing);
+}
+
+void MovesWatch::CheckVoters(Machine& machine, const raft::RaftCore& core, const std::vector<ReplicaId>& voters) {
+  const metadata::PartitionKey* key = newest_ == nullptr ? nullptr : newest_->groups.Find(core.group());
+  if (key == nullptr) return;
+  const size_t replicas = newest_->FindTopic(key->topic)->replication_factor;
+  const size_t at_least = rebuilt_.contains(core.group()) && replicas > 1 ? replicas - 1 : replicas;
+  if (voters.size() >= at_least) return;
+  verdict_.Violated("nothing below its replication", "machine ", machine.place(), " has in group ", core.group(), " committed ", core.configuration(),
+                    "; its topic has ", replicas, " replicas");
+}
+
+void MovesWatch::CheckEnd(const std::vector<std::unique_ptr<Machine>>& machines) {
+  for (const auto& machine : machines) {
+    const NodeId node{machine->remembered().node_id()};
+    std::map<GroupId, ReplicaId> wanted;
+    newest_->ForEachReplicaOn(node, [&](GroupId group, const ReplicaId& replica) { wanted.emplace(group, replica); });
+    for (const auto& [group, stored] : machine->disk().Image()) {
+      if (group == metadata::kMetadataGroup) continue;
+      const auto at = wanted.find(group);
+      if (at == wanted.end() || at->second != stored.state.identity.self) {
+        // One that never hears of its removal keeps what it has: it stops when it asks.
+        if (machine->removed() || machine->down()) continue;
+        verdict_.Violated("everybody has what the metadata wants", "machine ", machine->place(), " has replica ", stored.state.identity.self, " of group ",
+                          group, ", which is not wanted");
+      }
+      if (at != wanted.end()) wanted.erase(at);
+    }
+    for (const auto& [group, replica] : wanted) {
+      verdict_.Violated("everybody has what the metadata wants", "machine ", machine->place(), " lacks replica ", replica, " of group ", group);
+    }
+    if (!machine->up()) continue;
+    newest_->groups.ForEach([&](GroupId group, const metadata::PartitionKey&) {
+      const raft::RaftCore* core = machine->broker().Replica(group);
+      if (core == nullptr || core->role() != raft::Role::kLeader) return;
+      std::vector<ReplicaId> replicas = newest_->FindPartition(group)->replicas;
+      std::sort(replicas.begin(), replicas.end());
+      if (core->configuration() == raft::Configuration{.voters = replicas}) return;
+      verdict_.Violated("groups are as the metadata wants", "group ", group, " has ", core->configuration(), " (machine ", machine->place(), ')');
+    });
+  }
+}
+
+}  // namespace flotilla::sim::broker
