@@ -51,7 +51,8 @@ ClusterModel::ClusterModel(const Image& image, const GroupSizes& sizes, const Cl
 }
 
 bool ClusterModel::Before(size_t a, size_t b) const {
-  return partitions_[a].weight != partitions_[b].weight ? partitions_[a].weight > partitions_[b].weight : a < b;
+  return partitions_[a].weight != partitions_[b].weight ? partitions_[a].weight > partitions_[b].weight
+                                                        : a < b;
 }
 
 void ClusterModel::AddNodes(const Image& image) {
@@ -107,9 +108,9 @@ void ClusterModel::CountReceiving(const PartitionRow& row) {
 }
 
 size_t ClusterModel::PartitionOf(GroupId group) const {
-  const auto at = std::lower_bound(
-      partitions_.begin(), partitions_.end(), group,
-      [](const PartitionRow& row, GroupId wanted) { return row.partition->group < wanted; });
+  const auto at =
+      std::lower_bound(partitions_.begin(), partitions_.end(), group,
+                       [](const PartitionRow& row, GroupId wanted) { return row.partition->group < wanted; });
   CHECK(at != partitions_.end() && at->partition->group == group) << group;
   return static_cast<size_t>(at - partitions_.begin());
 }
@@ -129,7 +130,8 @@ void ClusterModel::Move(const ReplicaMove& move) {
   NodeRow& from = nodes_[move.from];
   NodeRow& to = nodes_[move.to];
   ++moves_;
-  // In other racks there may be room now for what had none; in the same one there is none but for what goes back.
+  // In other racks there may be room now for what had none; in the same one there is none but for what goes
+  // back.
   if (from.rack != to.rack) {
     for (const size_t node : row.wanted) nodes_[node].touched = moves_;
   }

@@ -4,8 +4,8 @@
 //   model.Move({.partition = 7, .from = 0, .to = 3});
 //   model.nodes()[3].weight
 //
-// Nodes and partitions are counted from 0, by id and by group. A replica that is leaving weighs nothing and takes its
-// place. Refers to the image.
+// Nodes and partitions are counted from 0, by id and by group. A replica that is leaving weighs nothing and
+// takes its place. Refers to the image.
 #pragma once
 
 #include <cstdint>
@@ -50,8 +50,8 @@ class ClusterModel {
     std::vector<size_t> wanted;  // nodes, in the order of the replicas
     std::vector<size_t> leaving;
     size_t preferred = 0;
-    bool settled = true;    // its replicas are not being changed
-    bool decides = true;    // HasLivingMajority (moves.h)
+    bool settled = true;  // its replicas are not being changed
+    bool decides = true;  // HasLivingMajority (moves.h)
 
     bool WantedOn(size_t node) const;
     bool LeavesFrom(size_t node) const;
@@ -70,7 +70,8 @@ class ClusterModel {
   // Moves so far.
   uint64_t moves() const { return moves_; }
 
-  // How many replicas of the partition stand in the rack of `node`, but for those on `node` itself and on `from`.
+  // How many replicas of the partition stand in the rack of `node`, but for those on `node` itself and on
+  // `from`.
   size_t Crowd(const PartitionRow& row, size_t node, size_t from) const;
   // Replicas of the topic on the node.
   uint32_t TopicReplicas(const PartitionRow& row, size_t node) const {

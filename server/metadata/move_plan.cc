@@ -66,9 +66,8 @@ class Planner {
     for (size_t node = 0; node < nodes().size(); ++node) {
       if (IsGoing(node)) going.push_back(node);
     }
-    std::stable_sort(going.begin(), going.end(), [&](size_t a, size_t b) {
-      return !nodes()[a].node->alive && nodes()[b].node->alive;
-    });
+    std::stable_sort(going.begin(), going.end(),
+                     [&](size_t a, size_t b) { return !nodes()[a].node->alive && nodes()[b].node->alive; });
     for (const size_t node : going) Evacuate(node);
   }
 
@@ -121,7 +120,8 @@ class Planner {
     return row.LeavesFrom(node) || nodes()[node].replicas < limits::kReplicasPerNodeMax;
   }
 
-  // 0: the replica is there still, so that going back costs nothing. 2: somebody asked to have it off that node.
+  // 0: the replica is there still, so that going back costs nothing. 2: somebody asked to have it off that
+  // node.
   static int WayBack(const PartitionRow& row, size_t node) {
     if (!row.LeavesFrom(node)) return 1;
     const std::optional<Movement>& movement = row.partition->movement;
@@ -202,8 +202,8 @@ class Planner {
            !(now && Busy(node));
   }
 
-  // A replica that shares its rack with another one, to a rack with fewer of them. Partitions are looked at once, in
-  // their order: no other move makes a crowd.
+  // A replica that shares its rack with another one, to a rack with fewer of them. Partitions are looked at
+  // once, in their order: no other move makes a crowd.
   std::optional<ReplicaMove> NextOutOfCrowd(bool now) {
     if (!model_.has_racks()) return std::nullopt;
     size_t& number = now ? crowds_now_ : crowds_ever_;
@@ -219,8 +219,8 @@ class Planner {
       if (crowd == 0 || !Gives(row, from)) continue;
       std::optional<size_t> best;
       const auto rank = [&](size_t node) {
-        return std::tuple(model_.Crowd(row, node, from), model_.TopicReplicas(row, node), nodes()[node].weight,
-                          node);
+        return std::tuple(model_.Crowd(row, node, from), model_.TopicReplicas(row, node),
+                          nodes()[node].weight, node);
       };
       for (size_t to = 0; to < nodes().size(); ++to) {
         if (!Takes(row, to, now) || model_.Crowd(row, to, from) >= crowd) continue;
@@ -231,8 +231,8 @@ class Planner {
     return std::nullopt;
   }
 
-  // From a heavy node to a light one. Each such move lowers the sum of the squares of the weights, so that there is an
-  // end to them.
+  // From a heavy node to a light one. Each such move lowers the sum of the squares of the weights, so that
+  // there is an end to them.
   std::optional<ReplicaMove> NextToLighter(bool now) {
     std::vector<size_t> by_weight;
     for (size_t node = 0; node < nodes().size(); ++node) {
@@ -245,15 +245,14 @@ class Planner {
         const uint64_t gap = nodes()[*from].weight - std::min(nodes()[*from].weight, nodes()[to].weight);
         if (!Narrows(options_.replica_cost_bytes, gap)) break;
         if (now && Busy(to)) continue;
-        if (const std::optional<size_t> best = BestOf(*from, to, gap))
-          return ReplicaMove{*best, *from, to};
+        if (const std::optional<size_t> best = BestOf(*from, to, gap)) return ReplicaMove{*best, *from, to};
       }
     }
     return std::nullopt;
   }
 
-  // Two thirds of a gap at most: what is moved makes it smaller by a half of that at least, and nothing is moved to and
-  // fro because it grew a little.
+  // Two thirds of a gap at most: what is moved makes it smaller by a half of that at least, and nothing is
+  // moved to and fro because it grew a little.
   static bool Narrows(uint64_t weight, uint64_t gap) { return weight <= gap / 3 * 2 + gap % 3 * 2 / 3; }
 
   // Large ones first: fewer moves. Of some that are about as large one of a topic that has many on `from`.
