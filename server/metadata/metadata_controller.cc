@@ -304,9 +304,13 @@ void MetadataController::ChangeMembers() {
       PlanVoters(*machine_.image(), configuration_, log_.CaughtUpLearners());
   if (change.empty()) return;
   const Status begun = log_.ChangeMembers(change, kNobody, *this);
+  if (!begun.ok()) {
+    LOG_EVERY_N(WARNING, 60) << "members of the metadata wait to change: reason=\"" << begun << '"';
+    return;
+  }
   LOG(INFO) << "members of the metadata change: learn=" << change.add_learners.size()
             << " promote=" << change.promote.size() << " demote=" << change.demote.size()
-            << " remove=" << change.remove.size() << " status=" << begun;
+            << " remove=" << change.remove.size();
 }
 
 void MetadataController::MoveReplicas() {
