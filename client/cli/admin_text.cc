@@ -1,6 +1,7 @@
 #include "client/cli/admin_text.h"
 
 #include <cctype>
+#include <charconv>
 
 namespace flotilla::cli {
 
@@ -16,6 +17,7 @@ std::string ReplicasText(const v1::Partition& partition) {
     if (!text.empty()) text += ",";
     text += std::to_string(replica.node_id());
     if (replica.role() == v1::REPLICA_ROLE_LEARNER) text += "l";
+    if (replica.leaving()) text += "-";
     const bool lags = replica.state() != v1::REPLICA_STATE_UNSPECIFIED && replica.state() != v1::REPLICA_STATE_IN_SYNC;
     if (lags) text += "*";
   }
@@ -25,6 +27,23 @@ std::string ReplicasText(const v1::Partition& partition) {
 std::string TopicText(const v1::TopicRef& topic) {
   const bool plain = topic.topic_namespace().empty() || topic.topic_namespace() == "default";
   return plain ? topic.name() : topic.topic_namespace() + "/" + topic.name();
+}
+
+std::string PartitionText(const v1::PartitionRef& partition) {
+  return TopicText(partition.topic()) + "/" + std::to_string(partition.partition());
+}
+
+std::optional<v1::PartitionRef> ParsePartition(std::string_view text) {
+  const size_t slash = text.rfind('/');
+  if (slash == std::string_view::npos || slash == 0 || slash + 1 == text.size()) return std::nullopt;
+  const std::string_view number = text.substr(slash + 1);
+  int32_t partition = 0;
+  const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), partition);
+  if (error != std::errc() || end != number.data() + number.size() || partition < 0) return std::nullopt;
+  v1::PartitionRef ref;
+  ref.mutable_topic()->set_name(std::string(text.substr(0, slash)));
+  ref.set_partition(partition);
+  return ref;
 }
 
 }  // namespace flotilla::cli

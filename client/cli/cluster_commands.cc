@@ -1,14 +1,13 @@
 #include <CLI/CLI.hpp>
 
-#include <thread>
-
 #include "client/cli/admin_text.h"
 #include "client/cli/commands.h"
 #include "client/cli/exit_codes.h"
-#include "client/cli/pages.h"
+#include "client/cli/node_text.h"
 #include "client/cli/session.h"
 #include "client/cli/table.h"
 #include "client/cli/text.h"
+#include "client/cli/watch.h"
 #include "flotilla/v1/cluster.pb.h"
 
 namespace flotilla::cli {
@@ -17,30 +16,7 @@ namespace {
 constexpr char kInit[] = "/flotilla.v1.ClusterService/InitCluster";
 constexpr char kInfo[] = "/flotilla.v1.ClusterService/GetServerInfo";
 constexpr char kHealth[] = "/flotilla.v1.ClusterService/GetHealth";
-constexpr char kListNodes[] = "/flotilla.v1.ClusterService/ListNodes";
-constexpr char kGetNode[] = "/flotilla.v1.ClusterService/GetNode";
 constexpr Duration kWatchEvery = std::chrono::seconds(1);
-constexpr Duration kWatchPiece = std::chrono::milliseconds(50);  // so that an interrupt is noticed
-
-void PrintNodes(Session& session, const google::protobuf::RepeatedPtrField<v1::Node>& nodes) {
-  std::vector<std::string> header = {"NODE", "NAME", "STATE", "CLIENTS", "RACK", "REPLICAS", "LEADERS", "DISK-FREE"};
-  if (session.wide()) header.insert(header.end(), {"PEERS", "VERSION", "METADATA", "LAST-SEEN", "UUID", "WARNINGS"});
-  Table table(header);
-  for (const v1::Node& node : nodes) {
-    std::vector<std::string> row = {std::to_string(node.node_id()), node.name(),
-                                    ShortName(v1::NodeState_Name(node.state()), "NODE_STATE_"), node.client_address(),
-                                    node.rack(), std::to_string(node.replica_count()), std::to_string(node.leader_count()),
-                                    node.disk_total_bytes() == 0 ? "" : ByteText(node.disk_free_bytes())};
-    if (session.wide()) {
-      std::string warnings;
-      for (const std::string& warning : node.warnings()) warnings += (warnings.empty() ? "" : "; ") + warning;
-      row.insert(row.end(), {node.peer_address(), node.software_version(), std::to_string(node.metadata_version()),
-                             TimeText(node.last_seen_ms()), node.node_uuid(), warnings});
-    }
-    table.Add(std::move(row));
-  }
-  table.Print(session.out());
-}
 
 int Init(Session& session, const v1::InitClusterRequest& request) {
   v1::InitClusterResponse response;
@@ -103,11 +79,6 @@ struct HealthOptions {
   bool exit_when_healthy = false;
 };
 
-// Sleeps, but not through an interrupt.
-void Pause(Session& session, Duration time) {
-  for (Duration slept{}; slept < time && !session.interrupted(); slept += kWatchPiece) std::this_thread::sleep_for(kWatchPiece);
-}
-
 int Health(Session& session, const HealthOptions& options) {
   const bool again = options.watch || options.exit_when_healthy;
   const SystemClock clock;
@@ -131,42 +102,6 @@ int Health(Session& session, const HealthOptions& options) {
   }
 }
 
-int ListNodes(Session& session) {
-  v1::ListNodesResponse response;
-  const client::Error error = CallAllPages(session, kListNodes, v1::ListNodesRequest(), &response);
-  if (!error.ok()) return session.Fail(error);
-  if (session.json()) return session.PrintJson(response), kExitOk;
-  PrintNodes(session, response.nodes());
-  return kExitOk;
-}
-
-int DescribeNode(Session& session, int32_t id) {
-  v1::GetNodeRequest request;
-  request.set_node_id(id);
-  v1::GetNodeResponse response;
-  if (const client::Error error = session.Call(kGetNode, request, &response); !error.ok()) return session.Fail(error);
-  if (session.json()) return session.PrintJson(response), kExitOk;
-  const v1::Node& node = response.node();
-  Table table({"FIELD", "VALUE"});
-  table.Add({"node", std::to_string(node.node_id())});
-  table.Add({"name", node.name()});
-  table.Add({"state", ShortName(v1::NodeState_Name(node.state()), "NODE_STATE_")});
-  table.Add({"clients", node.client_address()});
-  table.Add({"peers", node.peer_address()});
-  table.Add({"rack", node.rack()});
-  table.Add({"uuid", node.node_uuid()});
-  table.Add({"version", node.software_version()});
-  table.Add({"joined", TimeText(node.join_time_ms())});
-  table.Add({"last-seen", TimeText(node.last_seen_ms())});
-  table.Add({"metadata-version", std::to_string(node.metadata_version())});
-  table.Add({"replicas", std::to_string(node.replica_count())});
-  table.Add({"leaders", std::to_string(node.leader_count())});
-  table.Add({"disk", ByteText(node.disk_free_bytes()) + " free of " + ByteText(node.disk_total_bytes())});
-  for (const std::string& warning : node.warnings()) table.Add({"warning", warning});
-  table.Print(session.out());
-  return kExitOk;
-}
-
 }  // namespace
 
 void AddClusterCommands(CLI::App& app, Session& session) {
@@ -186,17 +121,10 @@ void AddClusterCommands(CLI::App& app, Session& session) {
   health.add_flag("--watch", options->watch, "Every second, until interrupted");
   health.add_flag("--exit-when-healthy", options->exit_when_healthy, "Wait until all is well, at most --timeout");
   health.callback([&session, options] { session.action = [&session, options] { return Health(session, *options); }; });
-}
 
-void AddNodeCommands(CLI::App& app, Session& session) {
-  CLI::App& node = *app.add_subcommand("node", "The brokers of the cluster")->require_subcommand(1);
-  node.add_subcommand("list", "All nodes, dead ones too")->callback([&session] {
-    session.action = [&session] { return ListNodes(session); };
-  });
-  CLI::App& describe = *node.add_subcommand("describe", "One node");
-  auto id = std::make_shared<int32_t>(0);
-  describe.add_option("NODE", *id, "Its id")->required();
-  describe.callback([&session, id] { session.action = [&session, id] { return DescribeNode(session, *id); }; });
+  AddQuorumCommand(cluster, session);
+  AddBalanceCommand(cluster, session);
+  AddConfigCommand(cluster, session);
 }
 
 }  // namespace flotilla::cli

@@ -1,5 +1,5 @@
-// The commands, a function for each noun. Each adds its part to the command line; the callback of a chosen command sets
-// Session::action, which is run once all of the line is parsed.
+// The commands, a function for each noun; some verbs of cluster and partition have files of their own. Each adds its part to the
+// command line; the callback of a chosen command sets Session::action, which is run once all of the line is parsed.
 #pragma once
 
 namespace CLI {
@@ -11,9 +11,13 @@ namespace flotilla::cli {
 class Session;
 
 void AddClusterCommands(CLI::App& app, Session& session);
+void AddQuorumCommand(CLI::App& cluster, Session& session);
+void AddBalanceCommand(CLI::App& cluster, Session& session);
+void AddConfigCommand(CLI::App& cluster, Session& session);
 void AddNodeCommands(CLI::App& app, Session& session);
 void AddTopicCommands(CLI::App& app, Session& session);
 void AddPartitionCommands(CLI::App& app, Session& session);
+void AddMoveCommands(CLI::App& partition, Session& session);
 void AddProduceCommand(CLI::App& app, Session& session);
 void AddConsumeCommand(CLI::App& app, Session& session);
 void AddPerfCommands(CLI::App& app, Session& session);

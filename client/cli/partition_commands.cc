@@ -89,6 +89,8 @@ void AddPartitionCommands(CLI::App& app, Session& session) {
   transfer.add_option("--to", target->to, "The node that shall lead; default: whichever is furthest");
   transfer.add_flag("--dry-run", target->dry_run, "Only check");
   transfer.callback([&session, target] { session.action = [&session, target] { return Transfer(session, *target); }; });
+
+  AddMoveCommands(partition, session);
 }
 
 }  // namespace flotilla::cli

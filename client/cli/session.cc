@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "client/cli/exit_codes.h"
 #include "client/cli/text.h"
@@ -14,6 +15,8 @@ namespace flotilla::cli {
 namespace {
 
 constexpr Duration kDefaultTimeout = std::chrono::seconds(30);
+// Where lines stay, one now and then is enough.
+constexpr Duration kProgressEvery = std::chrono::seconds(5);
 
 }  // namespace
 
@@ -47,7 +50,14 @@ std::string HintFor(const client::Error& error) {
   if (reason == client::reasons::kTopicNotFound) return "flotilla topic list";
   if (reason == "TOPIC_EXISTS") return "flotilla topic create --if-not-exists does nothing then";
   if (reason == client::reasons::kNoLeader) return "flotilla partition list --leaderless; flotilla cluster health";
-  if (reason == "NOT_ENOUGH_NODES") return "flotilla node list";
+  if (reason == "NOT_ENOUGH_NODES" || reason == "NODE_NOT_FOUND") return "flotilla node list";
+  if (reason == "QUORUM_AT_RISK") return "flotilla cluster health; start the nodes that are dead";
+  if (reason == "NODE_ALIVE") return "flotilla node decommission moves a living node's replicas first";
+  if (reason == "NODE_DECOMMISSIONING") return "flotilla node recommission";
+  if (reason == "MOVE_UNDER_WAY") return "flotilla partition moves; flotilla partition move TOPIC/PARTITION --cancel";
+  if (reason == "MOVE_NOT_FOUND") return "flotilla partition moves";
+  if (reason == "REPLICA_EXISTS" || reason == "REPLICA_NOT_FOUND") return "flotilla partition list TOPIC";
+  if (reason == "BALANCE_UNDER_WAY") return "flotilla cluster balance --status, or --cancel";
   if (reason == client::reasons::kDeadlineExceeded) return "give it longer with --timeout";
   return "";
 }
@@ -69,6 +79,23 @@ bool Session::color() const {
 
 void Session::Say(const std::string& text) {
   if (!options.quiet) around_.err << text << std::endl;
+}
+
+void Session::ShowProgress(const std::string& text) {
+  if (options.quiet) return;
+  if (around_.err_is_terminal) {
+    around_.err << "\r\033[K" << text << std::flush;
+    progress_shown_ = true;
+    return;
+  }
+  const MonotonicTime now = SystemClock().Now();
+  if (progress_said_ && now - *progress_said_ < kProgressEvery) return;
+  progress_said_ = now;
+  around_.err << text << std::endl;
+}
+
+void Session::EndProgress() {
+  if (std::exchange(progress_shown_, false)) around_.err << std::endl;
 }
 
 int Session::Fail(const client::Error& error) {

@@ -61,6 +61,9 @@ class Session {
   // --- Talking
   // A line for people, unless --quiet.
   void Say(const std::string& text);
+  // How far something is: on a terminal a line that the next one is written over, else now and then a line.
+  void ShowProgress(const std::string& text);
+  void EndProgress();
   // The error, as text or JSON. Returns the exit code that belongs to it.
   int Fail(const client::Error& error);
   // A mistake in the command line.
@@ -79,6 +82,8 @@ class Session {
  private:
   Surroundings around_;
   std::unique_ptr<client::Client> client_;
+  bool progress_shown_ = false;
+  std::optional<MonotonicTime> progress_said_;
 };
 
 int ExitCodeOf(const client::Error& error);

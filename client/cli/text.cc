@@ -1,5 +1,6 @@
 #include "client/cli/text.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstdio>
@@ -97,6 +98,22 @@ std::string TimeText(int64_t unix_ms) {
   char text[64];
   const size_t length = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
   std::snprintf(text + length, sizeof text - length, ".%03dZ", static_cast<int>(unix_ms % 1000));
+  return text;
+}
+
+std::string SpanText(int64_t ms) {
+  if (ms < 1000) return std::to_string(std::max<int64_t>(ms, 0)) + "ms";
+  const int64_t seconds = ms / 1000;
+  char text[64];
+  if (seconds < 60) {
+    std::snprintf(text, sizeof text, "%ds", static_cast<int>(seconds));
+  } else if (seconds < 3600) {
+    std::snprintf(text, sizeof text, "%dm%02ds", static_cast<int>(seconds / 60), static_cast<int>(seconds % 60));
+  } else if (seconds < 24 * 3600) {
+    std::snprintf(text, sizeof text, "%dh%02dm", static_cast<int>(seconds / 3600), static_cast<int>(seconds / 60 % 60));
+  } else {
+    std::snprintf(text, sizeof text, "%lldd%02dh", static_cast<long long>(seconds / 86400), static_cast<int>(seconds / 3600 % 24));
+  }
   return text;
 }
 

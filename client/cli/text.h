@@ -18,6 +18,8 @@ std::optional<std::string> FromBase64(std::string_view text);
 std::string ByteText(int64_t bytes);
 // "2026-11-23T04:25:00.123Z".
 std::string TimeText(int64_t unix_ms);
+// How long, in two units at most: "3m20s", "2h05m", "450ms".
+std::string SpanText(int64_t ms);
 // "10s", "500ms", "2m", "1h"; a bare number is seconds.
 std::optional<Duration> ParseDuration(std::string_view text);
 // "64KiB", "1MiB", "4096".

@@ -2,6 +2,7 @@
 
 #include "client/cli/admin_text.h"
 #include "client/cli/commands.h"
+#include "client/cli/config_text.h"
 #include "client/cli/exit_codes.h"
 #include "client/cli/pages.h"
 #include "client/cli/session.h"
@@ -29,18 +30,6 @@ struct TopicOptions {
 };
 
 std::string Method(const char* name) { return std::string(kService) + name; }
-
-client::Error PutSettings(const std::vector<std::string>& settings, google::protobuf::Map<std::string, std::string>* out) {
-  for (const std::string& setting : settings) {
-    const size_t equals = setting.find('=');
-    if (equals == std::string::npos || equals == 0) {
-      return client::Error(client::ErrorCode::kInvalidArgument, "USAGE", client::Retry::kNever,
-                           "'" + setting + "' is no setting; write NAME=VALUE");
-    }
-    (*out)[setting.substr(0, equals)] = setting.substr(equals + 1);
-  }
-  return {};
-}
 
 void PrintTopics(Session& session, const std::vector<const v1::Topic*>& topics) {
   std::vector<std::string> header = {"TOPIC", "PARTITIONS", "REPLICAS", "STATE"};
@@ -95,19 +84,6 @@ int List(Session& session, const TopicOptions& options) {
   return kExitOk;
 }
 
-void PrintConfig(Session& session, const google::protobuf::RepeatedPtrField<v1::ConfigEntry>& entries) {
-  std::vector<std::string> header = {"CONFIG", "VALUE", "SOURCE"};
-  if (session.wide()) header.insert(header.end(), {"DEFAULT", "RANGE", "MEANING"});
-  Table table(header);
-  for (const v1::ConfigEntry& entry : entries) {
-    std::vector<std::string> row = {entry.name(), entry.value(),
-                                    ShortName(v1::ConfigSource_Name(entry.source()), "CONFIG_SOURCE_")};
-    if (session.wide()) row.insert(row.end(), {entry.default_value(), entry.range(), entry.documentation()});
-    table.Add(std::move(row));
-  }
-  table.Print(session.out());
-}
-
 int Describe(Session& session, const TopicOptions& options) {
   v1::GetTopicRequest topic_request;
   topic_request.mutable_topic()->set_name(options.topic);
@@ -152,21 +128,9 @@ int Describe(Session& session, const TopicOptions& options) {
 }
 
 int Alter(Session& session, const TopicOptions& options) {
-  v1::UpdateConfigRequest request;
-  request.mutable_resource()->mutable_topic()->set_name(options.topic);
-  if (client::Error error = PutSettings(options.set, request.mutable_set_values()); !error.ok()) return session.Fail(error);
-  for (const std::string& name : options.unset) request.add_unset_names(name);
-  if (request.set_values().empty() && request.unset_names().empty()) {
-    return session.FailUsage("nothing to change; give --set NAME=VALUE or --unset NAME");
-  }
-  request.set_validate_only(options.dry_run);
-  request.set_request_id(client::NewRequestId());
-  v1::UpdateConfigResponse response;
-  if (client::Error error = session.Call(Method("UpdateConfig"), request, &response); !error.ok()) return session.Fail(error);
-  if (session.json()) return session.PrintJson(response), kExitOk;
-  session.Say(options.dry_run ? "would be changed" : "changed");
-  PrintConfig(session, response.entries());
-  return kExitOk;
+  v1::ConfigResource resource;
+  resource.mutable_topic()->set_name(options.topic);
+  return AlterConfig(session, resource, {.set = options.set, .unset = options.unset, .dry_run = options.dry_run});
 }
 
 int AddPartitions(Session& session, const TopicOptions& options) {

@@ -18,9 +18,10 @@ SIGTERM, SIGINT|hand leaderships to other nodes, end calls, close; a second one:
 SIGHUP|read the configuration again: keys marked [reload] change, a wrong file changes nothing
 """
 EXIT_DAEMON = """
-0|stopped as asked
-1|did not start, or its storage failed
+0|stopped as asked; verify: all is well
+1|did not start, or its storage failed; verify, dump-log: the directory cannot be read, or a node runs in it
 64|wrong arguments
+65|verify, dump-log: something is damaged
 78|wrong configuration
 """
 EXIT_CLI = """
@@ -29,9 +30,9 @@ EXIT_CLI = """
 2|wrong usage
 3|no broker was reached
 4|not found
-5|cannot be done as things are
+5|cannot be done as things are; node safe-to-stop: it is not safe
 6|not allowed
-7|took too long
+7|took too long; --watch: nothing changed for --timeout
 8|some of many failed
 9|cluster health: unhealthy
 130|interrupted
@@ -116,10 +117,13 @@ def cli_page(program):
 def daemon_page(program):
     help_ = Help(said_by(program, "--help"))
     out = header("flotillad", 8, "one node of a Flotilla cluster")
-    out += [".SH SYNOPSIS", ".B flotillad", roff("--config FILE")]
+    out += [".SH SYNOPSIS", ".B flotillad", roff("--config FILE"), ".br", ".B flotillad", roff("verify DIRECTORY"), ".br", ".B flotillad",
+            roff("dump-log DIRECTORY [--group G]")]
     out += [".SH DESCRIPTION", "Runs in the foreground, in the way that systemd's Type=notify expects: ready when its ports are "
             "open and what is on its disk is read. It does not wait for other nodes."]
-    out += [".SH OPTIONS", *help_.options()]
+    out += [".SH OPTIONS", *help_.options(), ".SH COMMANDS", "For a node that is stopped; nothing in its directory changes."]
+    for path, inner in commands(program):
+        out += [f'.SS "{roff(inner.usage)}"', roff(inner.about), *inner.options(but=["-h,"])]
     out += [".SH SIGNALS", *table(SIGNALS), ".SH FILES", *table(FILES), ".SH EXIT STATUS", *table(EXIT_DAEMON)]
     return out + [".SH SEE ALSO", "flotilla(1), flotilla.yaml(5)"]
 

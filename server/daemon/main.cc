@@ -18,6 +18,7 @@
 #include "server/daemon/daemon.h"
 #include "server/daemon/reload.h"
 #include "server/daemon/service_manager.h"
+#include "server/daemon/stopped_node.h"
 #include "server/daemon/version.h"
 #include "server/errors/refusal.h"
 
@@ -39,6 +40,8 @@ struct Arguments {
   bool print_default_config = false;
   bool dev = false;
   std::string dev_directory;
+  std::string verify;
+  DumpOptions dump;
 };
 
 // Signals are taken by the main thread alone; every other one is started with them blocked.
@@ -207,14 +210,34 @@ int Main(int argc, char** argv) {
   what->add_flag("--print-default-config", arguments.print_default_config, "Print every setting with its default and what it means");
   what->add_option("--print-config", arguments.print_config, "Print every setting as it is in force with this file, and where it comes from");
   what->add_flag("--dev", arguments.dev, "Run one node on loopback with a cluster and a directory of its own, for trying out");
-  what->require_option(1);
+  what->require_option(0, 1);
   app.add_option("--dev-directory", arguments.dev_directory, "With --dev: keep the data here instead of in a temporary directory");
+  CLI::App& verify = *app.add_subcommand("verify", "Check everything in the data directory of a stopped node; exit code 65 if anything is damaged");
+  verify.add_option("DIRECTORY", arguments.verify, "Its node.data_dir")->required();
+  CLI::App& dump = *app.add_subcommand("dump-log", "Print a log of a stopped node, or the list of all of them");
+  dump.add_option("DIRECTORY", arguments.dump.directory, "Its node.data_dir")->required();
+  dump.add_option("--group", arguments.dump.group, "Which one; default: the list of all");
+  dump.add_option("--from", arguments.dump.from, "The first index; default: where the log begins");
+  dump.add_option("--count", arguments.dump.count, "How many entries; default: to its end");
+  dump.add_flag("--payloads", arguments.dump.payloads, "What is in them: records with keys and sizes, members, changes of the metadata");
+  app.require_subcommand(0, 1);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == EXIT_SUCCESS ? EXIT_SUCCESS : kExitUsage;
   }
+  if (app.get_subcommands().empty() == (what->count_all() == 0)) {
+    std::cerr << "flotillad: give it one thing to do, such as --config FILE; see --help\n";
+    return kExitUsage;
+  }
 
+  const Talk talk{.out = std::cout, .err = std::cerr, .err_is_terminal = isatty(STDERR_FILENO) != 0};
+  if (verify.parsed() || dump.parsed()) {
+    google::InitGoogleLogging("flotillad");
+    FLAGS_logtostderr = true;
+    FLAGS_minloglevel = google::GLOG_ERROR;
+    return verify.parsed() ? VerifyDirectory(arguments.verify, talk) : DumpLog(arguments.dump, talk);
+  }
   const config::Environment environment = config::ProcessEnvironment();
   if (arguments.print_default_config) {
     std::cout << config::PrintDefaultConfig();

@@ -79,19 +79,23 @@ Status Compare(const std::string& path, const DirectoryIdentity& found, const Di
   return {};
 }
 
+// DIRECTORY_LOCKED: another process has it.
+Status TakeLock(const FileHandle& file, const std::string& path, const std::string& file_path) {
+  if (::flock(file.get(), LOCK_EX | LOCK_NB) == 0) return {};
+  if (errno != EWOULDBLOCK) return FileError("lock", file_path, errno);
+  const Result<std::optional<std::string>> owner = ReadWholeFile(file_path);
+  const std::string pid =
+      owner.ok() && *owner && !(*owner)->empty() ? (*owner)->substr(0, (*owner)->find('\n')) : "?";
+  return Status(Reason::kDirectoryLocked, "data directory " + path + " is in use by process " + pid +
+                                              "; stop it, or use another directory")
+      .With("pid", pid);
+}
+
 Result<FileHandle> Lock(const std::string& path) {
   const std::string file_path = path + "/LOCK";
   Result<FileHandle> file = OpenFile(file_path, O_RDWR | O_CREAT);
   if (!file.ok()) return file.status();
-  if (::flock(file->get(), LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK) return FileError("lock", file_path, errno);
-    const Result<std::optional<std::string>> owner = ReadWholeFile(file_path);
-    const std::string pid =
-        owner.ok() && *owner && !(*owner)->empty() ? (*owner)->substr(0, (*owner)->find('\n')) : "?";
-    return Status(Reason::kDirectoryLocked, "data directory " + path + " is in use by process " + pid +
-                                                "; stop it, or use another directory")
-        .With("pid", pid);
-  }
+  FLOTILLA_RETURN_IF_ERROR(TakeLock(*file, path, file_path));
   const std::string pid = std::to_string(::getpid()) + "\n";
   if (::ftruncate(file->get(), 0) != 0) return FileError("truncate", file_path, errno);
   if (::pwrite(file->get(), pid.data(), pid.size(), 0) < 0) return FileError("write", file_path, errno);
@@ -188,6 +192,27 @@ Result<std::unique_ptr<DataDirectory>> DataDirectory::Open(const std::string& pa
   if (!*text) FLOTILLA_RETURN_IF_ERROR(WriteFileAtomically(file_path, EncodeIdentity(identity)));
   if (!expected.cluster_id.empty()) FLOTILLA_RETURN_IF_ERROR(directory->SetClusterId(expected.cluster_id));
   return directory;
+}
+
+Result<std::unique_ptr<DataDirectory>> DataDirectory::OpenStopped(const std::string& path) {
+  const std::string file_path = path + "/IDENTITY";
+  const Result<std::optional<std::string>> text = ReadWholeFile(file_path);
+  if (!text.ok()) return text.status();
+  if (!*text) {
+    const bool data = PathExists(path + "/EVIDENCE") || PathExists(path + "/db");
+    return Status(data ? Reason::kDataLoss : Reason::kDirectoryMismatch,
+                  file_path + " is missing" + (data ? " although data is there" : ": this is no data directory of a node"))
+        .With("file", file_path);
+  }
+  // The lock's file says who had it last; that stays as it is.
+  const std::string lock_path = path + "/LOCK";
+  Result<FileHandle> lock = PathExists(lock_path) ? OpenFile(lock_path, O_RDONLY) : Result<FileHandle>(FileHandle());
+  if (!lock.ok()) return lock.status();
+  if (lock->valid()) FLOTILLA_RETURN_IF_ERROR(TakeLock(*lock, path, lock_path));
+  const Result<DirectoryIdentity> identity = DecodeIdentity(**text);
+  if (!identity.ok() && identity.status().reason() == Reason::kDirectoryMismatch) return identity.status();
+  if (!identity.ok()) return Status(Reason::kDataLoss, file_path + ": " + std::string(identity.status().message())).With("file", file_path);
+  return std::unique_ptr<DataDirectory>(new DataDirectory(path, std::move(*lock), *identity));
 }
 
 Status DataDirectory::SetClusterId(const std::string& cluster_id) {

@@ -29,6 +29,10 @@ class DataDirectory {
   static Result<std::unique_ptr<DataDirectory>> Open(const std::string& path,
                                                      const DirectoryIdentity& expected);
 
+  // Of a node that is stopped, to look at: nothing is made or written, and no node starts in it meanwhile.
+  // DIRECTORY_LOCKED, DIRECTORY_UNUSABLE, DIRECTORY_MISMATCH (no directory of a node), DATA_LOSS.
+  static Result<std::unique_ptr<DataDirectory>> OpenStopped(const std::string& path);
+
   const DirectoryIdentity& identity() const { return identity_; }
   // For a node that just joined. DIRECTORY_MISMATCH when it is of another cluster already.
   Status SetClusterId(const std::string& cluster_id);

@@ -100,6 +100,28 @@ Result<std::unique_ptr<Engine>> Engine::Open(const RocksStoreOptions& options, c
   return engine;
 }
 
+Result<std::unique_ptr<Engine>> Engine::OpenReadOnly(const RocksStoreOptions& options,
+                                                     const EngineFiles& files) {
+  std::unique_ptr<Engine> engine(new Engine());
+  engine->files_ = files;
+  const rocksdb::DBOptions database = DatabaseOptions(options, files);
+  std::vector<std::string> names;
+  const rocksdb::Status listed = rocksdb::DB::ListColumnFamilies(database, files.path, &names);
+  if (!listed.ok()) return FromOpen(listed, files.path);
+  const std::optional<std::vector<std::string>> arranged = Arrange(names);
+  if (!arranged) {
+    return Status(Reason::kDataLoss, "database " + files.path + " lacks column families or has unknown ones; " + kAfterDataLoss);
+  }
+  const rocksdb::ColumnFamilyOptions family = FamilyOptions(options, rocksdb::NewLRUCache(options.block_cache_bytes));
+  std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
+  for (const std::string& name : *arranged) descriptors.emplace_back(name, family);
+  rocksdb::DB* opened = nullptr;
+  const rocksdb::Status status = rocksdb::DB::OpenForReadOnly(database, files.path, descriptors, &engine->handles_, &opened);
+  if (!status.ok()) return FromOpen(status, files.path);
+  engine->db_.reset(opened);
+  return engine;
+}
+
 Status Engine::OpenDatabase(const RocksStoreOptions& options, const EngineFiles& files, bool may_create,
                             FailureLatch& latch) {
   files_ = files;

@@ -47,6 +47,9 @@ class Engine {
   // outlives the engine.
   static Result<std::unique_ptr<Engine>> Open(const RocksStoreOptions& options, const EngineFiles& files,
                                               bool may_create, FailureLatch& latch);
+  // Reads only: nothing on the disk changes, and nothing can be written.
+  static Result<std::unique_ptr<Engine>> OpenReadOnly(const RocksStoreOptions& options,
+                                                      const EngineFiles& files);
   ~Engine();
 
   rocksdb::DB& db() { return *db_; }

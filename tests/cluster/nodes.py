@@ -36,11 +36,19 @@ _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
 
-def daemon():
-    path = os.environ.get("FLOTILLAD")
+def _program(variable, name):
+    path = os.environ.get(variable)
     if not path or not os.access(path, os.X_OK):
-        raise SystemExit(f"FLOTILLAD is {path!r}; it has to be the path of a flotillad that can be executed")
+        raise SystemExit(f"{variable} is {path!r}; it has to be the path of a {name} that can be executed")
     return path
+
+
+def daemon():
+    return _program("FLOTILLAD", "flotillad")
+
+
+def cli():
+    return _program("FLOTILLA", "flotilla")
 
 
 def wait_until(what, holds, timeout_s=PATIENCE_S):
@@ -236,6 +244,16 @@ class Cluster:
             node.start()
         for node in self.nodes:
             node.wait_until_it_answers()
+
+    def join(self, count=1):
+        """So many of those that are not used yet start with the same seeds, and are members when this returns."""
+        for node in self.all_nodes[len(self.nodes) : len(self.nodes) + count]:
+            node.start()
+            node.wait_until_it_answers()
+            request = cluster_pb2.GetServerInfoRequest()
+            wait_until(f"node {node.number} has joined", lambda: node.client.cluster.GetServerInfo(request, timeout=2).node_id)
+            self.nodes = self.all_nodes[: len(self.nodes) + 1]
+        self.wait_until_healthy()
 
     def init(self):
         return self.nodes[0].client.cluster.InitCluster(cluster_pb2.InitClusterRequest(), timeout=PATIENCE_S)

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <thread>
 
 #include "flotilla/v1/admin.grpc.pb.h"
@@ -169,6 +170,11 @@ struct FakeBroker::Impl final : v1::ProduceService::Service,
     *status = Refuse(context, MakeError(v1::ERROR_REASON_NOT_INITIALIZED, 14, v1::RETRY_SAFE, "there is no cluster yet"));
     return false;
   }
+  // Waits while as much as `what` is held.
+  void PassGate(Held what) {
+    std::unique_lock lock(gate_mutex);
+    gate_moved.wait(lock, [&] { return held < what; });
+  }
   v1::Topic Describe(const std::string& name) const {
     v1::Topic topic;
     topic.mutable_topic()->set_name(name);
@@ -183,6 +189,7 @@ struct FakeBroker::Impl final : v1::ProduceService::Service,
   // --- ProduceService
   grpc::Status InitProducer(grpc::ServerContext* context, const v1::InitProducerRequest*,
                             v1::InitProducerResponse* response) override {
+    PassGate(Held::kAll);
     grpc::Status status;
     if (!Ready(context, &status)) return status;
     response->set_producer_id(log->NewProducerId());
@@ -203,6 +210,7 @@ struct FakeBroker::Impl final : v1::ProduceService::Service,
     v1::ProduceStreamRequest request;
     while (stream->Read(&request)) {
       ++produce_requests;
+      PassGate(Held::kAppends);
       v1::ProduceStreamResponse response;
       response.set_correlation_id(request.correlation_id());
       *response.mutable_response() = AppendAll(request.request());
@@ -317,6 +325,8 @@ struct FakeBroker::Impl final : v1::ProduceService::Service,
 
   // --- ClusterService
   grpc::Status GetServerInfo(grpc::ServerContext*, const v1::GetServerInfoRequest*, v1::GetServerInfoResponse* response) override {
+    ++server_info_calls;
+    PassGate(Held::kAll);
     response->set_node_id(options.node_id);
     response->set_cluster_id(kClusterId);
     response->set_software_version("0.1.0");
@@ -336,6 +346,7 @@ struct FakeBroker::Impl final : v1::ProduceService::Service,
   }
   grpc::Status GetMetadata(grpc::ServerContext* context, const v1::GetMetadataRequest* request,
                            v1::GetMetadataResponse* response) override {
+    PassGate(Held::kAll);
     grpc::Status status;
     if (!Ready(context, &status)) return status;
     const std::lock_guard lock(mutex);
@@ -360,19 +371,65 @@ struct FakeBroker::Impl final : v1::ProduceService::Service,
     return status;
   }
 
+  // --- scripted
+  template <typename Request, typename Response>
+  grpc::Status Play(grpc::ServerContext* context, const std::string& method, const Request& request, Response* response) {
+    Remember(request);
+    const std::lock_guard lock(mutex);
+    std::deque<Scripted>& script = scripts[method];
+    if (script.empty()) return {grpc::StatusCode::UNIMPLEMENTED, method + " is not scripted"};
+    if (script.front().error != nullptr) {
+      const grpc::Status refused = Refuse(context, *script.front().error);
+      if (script.size() > 1) script.pop_front();
+      return refused;
+    }
+    response->ParseFromString(script.front().response);
+    if (script.size() > 1) script.pop_front();
+    return {};
+  }
+#define FLOTILLA_SCRIPTED(method)                                                                                               \
+  grpc::Status method(grpc::ServerContext* context, const v1::method##Request* request, v1::method##Response* response) override { \
+    return Play(context, #method, *request, response);                                                                          \
+  }
+  FLOTILLA_SCRIPTED(ListPartitions)
+  FLOTILLA_SCRIPTED(MovePartition)
+  FLOTILLA_SCRIPTED(RebuildReplica)
+  FLOTILLA_SCRIPTED(CancelMove)
+  FLOTILLA_SCRIPTED(ListMoves)
+  FLOTILLA_SCRIPTED(GetConfig)
+  FLOTILLA_SCRIPTED(UpdateConfig)
+  FLOTILLA_SCRIPTED(ListNodes)
+  FLOTILLA_SCRIPTED(GetNode)
+  FLOTILLA_SCRIPTED(DrainNode)
+  FLOTILLA_SCRIPTED(UndrainNode)
+  FLOTILLA_SCRIPTED(CheckSafeToStop)
+  FLOTILLA_SCRIPTED(DecommissionNode)
+  FLOTILLA_SCRIPTED(RecommissionNode)
+  FLOTILLA_SCRIPTED(RemoveNode)
+  FLOTILLA_SCRIPTED(StartBalance)
+  FLOTILLA_SCRIPTED(GetBalance)
+  FLOTILLA_SCRIPTED(CancelBalance)
+  FLOTILLA_SCRIPTED(GetQuorum)
+#undef FLOTILLA_SCRIPTED
+
   const std::shared_ptr<FakeLog> log;
   const Options options;
   std::atomic<int> produce_streams{0};
   std::atomic<int> produce_requests{0};
   std::atomic<int> subscriptions{0};
+  std::atomic<int> server_info_calls{0};
   std::atomic<int> break_after_appends{0};
   std::atomic<int> break_subscriptions_after{0};
   std::atomic<bool> stopping{false};
   mutable std::mutex mutex;
   std::string last_request;               // guarded by mutex
+  std::map<std::string, std::deque<Scripted>> scripts;  // guarded by mutex
   std::map<int32_t, std::string> nodes;   // guarded by mutex
   int32_t leader = 0;                     // guarded by mutex
   int64_t leader_epoch = 1;               // guarded by mutex
+  std::mutex gate_mutex;
+  std::condition_variable gate_moved;
+  Held held = Held::kNothing;  // guarded by gate_mutex
   std::unique_ptr<grpc::Server> server;
 };
 
@@ -407,10 +464,26 @@ void FakeBroker::SetCluster(std::map<int32_t, std::string> nodes, int32_t leader
   ++impl_->leader_epoch;
 }
 
+void FakeBroker::SetScript(const std::string& method, std::vector<Scripted> script) {
+  const std::lock_guard lock(impl_->mutex);
+  std::deque<Scripted>& kept = impl_->scripts[method];
+  kept.clear();
+  for (Scripted& answer : script) kept.push_back(std::move(answer));
+}
+
 void FakeBroker::Stop() {
   impl_->stopping = true;
+  Hold(Held::kNothing);
   impl_->server->Shutdown(std::chrono::system_clock::now());
   impl_->server->Wait();
+}
+
+void FakeBroker::Hold(Held held) {
+  {
+    const std::lock_guard lock(impl_->gate_mutex);
+    impl_->held = held;
+  }
+  impl_->gate_moved.notify_all();
 }
 
 void FakeBroker::BreakStreamAfterAppends(int appends) { impl_->break_after_appends = appends; }
@@ -418,6 +491,7 @@ void FakeBroker::BreakSubscriptionsAfter(int messages) { impl_->break_subscripti
 int FakeBroker::produce_streams() const { return impl_->produce_streams; }
 int FakeBroker::produce_requests() const { return impl_->produce_requests; }
 int FakeBroker::subscriptions() const { return impl_->subscriptions; }
+int FakeBroker::server_info_calls() const { return impl_->server_info_calls; }
 std::string FakeBroker::last_request() const {
   const std::lock_guard lock(impl_->mutex);
   return impl_->last_request;

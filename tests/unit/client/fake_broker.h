@@ -74,8 +74,12 @@ class FakeBroker {
   const std::string& address() const { return address_; }
   // Who else there is, and who leads everything; told by GetMetadata.
   void SetCluster(std::map<int32_t, std::string> nodes, int32_t leader);
-  // Closes every connection and the port.
+  // Closes every connection and the port. Nothing is held any more.
   void Stop();
+
+  // What stands still until something else is said: nothing, the appends (a slow disk), or whatever answers (SIGSTOP).
+  enum class Held { kNothing, kAppends, kAll };
+  void Hold(Held held);
 
   // Answers are lost: the stream of the n-th next produce request is broken after its batch was appended.
   void BreakStreamAfterAppends(int appends);
@@ -86,10 +90,28 @@ class FakeBroker {
   int produce_streams() const;
   int produce_requests() const;
   int subscriptions() const;
+  // Calls of GetServerInfo.
+  int server_info_calls() const;
+  // What a method that this broker does not know by itself answers, one after the other; the last one for ever. Methods as
+  // "GetNode"; those that can be scripted stand in fake_broker.cc.
+  struct Scripted {
+    std::string response;  // serialized
+    std::unique_ptr<v1::Error> error = nullptr;
+  };
+  template <typename... Answers>
+  void Script(const std::string& method, Answers&&... answers) {
+    std::vector<Scripted> script;
+    (script.push_back(MakeScripted(std::forward<Answers>(answers))), ...);
+    SetScript(method, std::move(script));
+  }
   // The last request of AdminService and ClusterService as text, for looking at what a client sent.
   std::string last_request() const;
 
  private:
+  static Scripted MakeScripted(const v1::Error& error) { return {.response = {}, .error = std::make_unique<v1::Error>(error)}; }
+  static Scripted MakeScripted(const google::protobuf::MessageLite& response) { return {.response = response.SerializeAsString()}; }
+  void SetScript(const std::string& method, std::vector<Scripted> script);
+
   struct Impl;
   std::unique_ptr<Impl> impl_;
   std::string address_;

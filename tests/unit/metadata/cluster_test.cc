@@ -312,5 +312,76 @@ TEST_F(ClusterTest, NobodyIsDeclaredDeadBecauseTheLeaderChanges) {
   for (uint64_t id = 1; id <= 3; ++id) EXPECT_TRUE(image(Leader()).FindNode(NodeId{id})->alive) << id;
 }
 
+// --- who votes
+
+class SeatsTest : public ClusterTest {
+ protected:
+  // One more node, that learns the metadata.
+  void Join(uint64_t id) {
+    ASSERT_EQ(Do(RegisterNode{.cluster = {}, .claimed = {}, .description = NodeCalled(id)}), "OK");
+    Boot(id);
+    Create(id, {}, false);
+  }
+  std::string Members() {
+    return raft::ToString(nodes_[WaitForLeader()].host->Find(kMetadataGroup)->configuration());
+  }
+  std::string Mode(uint64_t id, NodeMode mode) {
+    return Do(ChangeNodeMode{.node = NodeId{id}, .mode = mode});
+  }
+};
+
+TEST_F(SeatsTest, AFourthAndAFifthNodeBecomeVotersTogether) {
+  Found(3);
+  Join(4);
+  Ticks(60);
+  EXPECT_EQ(Members(), "voters 1,2,3 learners 4");
+  Join(5);
+  Ticks(60);
+  EXPECT_EQ(Members(), "voters 1,2,3,4,5");
+  EXPECT_THAT(Checksums(), SizeIs(1));
+}
+
+TEST_F(SeatsTest, AVoterThatIsDecommissionedIsReplacedAndGoes) {
+  Found(3);
+  Join(4);
+  Ticks(60);
+  const uint64_t going = WaitForLeader() == 3 ? 2 : 3;
+  ASSERT_EQ(Mode(going, NodeMode::kDecommissioning), "OK");
+  Ticks(80);
+  EXPECT_EQ(Members(), going == 3 ? "voters 1,2,4" : "voters 1,3,4");
+  EXPECT_EQ(image(Leader()).FindNode(NodeId{going}), nullptr);
+  EXPECT_EQ(image(going).FindNode(NodeId{going}), nullptr);  // it was told
+}
+
+TEST_F(SeatsTest, EvenTheLeaderCanGo) {
+  Found(3);
+  Join(4);
+  Ticks(60);
+  const uint64_t going = WaitForLeader();
+  ASSERT_EQ(Mode(going, NodeMode::kDecommissioning), "OK");
+  Ticks(300);
+  const uint64_t leader = WaitForLeader();
+  EXPECT_NE(leader, going);
+  EXPECT_EQ(image(leader).FindNode(NodeId{going}), nullptr);
+  EXPECT_EQ(CreateTopicCalled("orders"), "OK");
+}
+
+TEST_F(SeatsTest, ADeadVoterIsReplacedWhenSomebodyRemovesIt) {
+  Found(3);
+  Join(4);
+  Ticks(60);
+  const uint64_t dead = WaitForLeader() == 3 ? 2 : 3;
+  Kill(dead);
+  Ticks(200);
+  EXPECT_EQ(Members(), "voters 1,2,3 learners 4");
+  ASSERT_EQ(Do(RemoveNode{.node = NodeId{dead}}), "OK");
+  Ticks(60);
+  EXPECT_EQ(Members(), dead == 3 ? "voters 1,2,4" : "voters 1,3,4");
+  // Now one of the three may fail.
+  const uint64_t next = WaitForLeader();
+  Kill(next);
+  EXPECT_EQ(CreateTopicCalled("orders"), "OK");
+}
+
 }  // namespace
 }  // namespace flotilla::metadata

@@ -141,7 +141,7 @@ class ControllerTest : public ::testing::Test, private AnswerSink {
   ScriptedLog log_;
   MetadataMachine machine_{kSupportedFeatures};
   MetadataController controller_{
-      {.self = {NodeId{1}, 0}, .liveness = {.failure_ticks = 10}, .pending_max = 8},
+      {.self = {NodeId{1}, 0}, .liveness = {.failure_ticks = 10}, .pending_max = 8, .sizes_ticks = 50},
       log_,
       machine_,
       clock_,
@@ -305,7 +305,8 @@ TEST_F(ControllerTest, ValidateOnlyProposesNothing) {
   EXPECT_EQ(AnswerTo(valid), "OK");
 }
 
-// A read that began on a leader is released by the next one, too: what is applied is certain then, and not who leads.
+// A read that began on a leader is released by the next one, too: what is applied is certain then, and not
+// who leads.
 TEST_F(ControllerTest, AReadThatOutlivesTheLeadershipConfirmsNothing) {
   Create("orders");
   CommitAll();
@@ -400,6 +401,176 @@ TEST_F(ControllerTest, AHaltedMachineDecidesNothingAndDoesNotClaimWhatItCannotSe
   EXPECT_EQ(AnswerTo(Create("logs")), "REPLICA_FAULTED");
   CommitAll();
   EXPECT_EQ(AnswerTo(created), "OUTCOME_UNKNOWN");
+}
+
+// --- what follows by itself
+
+class FollowingTest : public ControllerTest {
+ protected:
+  // Nodes 1 to 4 live; "orders" is on 1, 2 and 3. Group 0 has the voters 1, 2 and 3.
+  FollowingTest() {
+    Configure({1, 2, 3}, {4});
+    Create("orders");
+    CommitAll();
+    Submit(RegisterNode{.cluster = {}, .claimed = {}, .description = NodeCalled(4)});
+    CommitAll();
+  }
+  static std::vector<ReplicaId> On(const std::vector<uint64_t>& nodes) {
+    std::vector<ReplicaId> replicas;
+    for (const uint64_t node : nodes) replicas.push_back({NodeId{node}, 0});
+    return replicas;
+  }
+  void Configure(const std::vector<uint64_t>& voters, const std::vector<uint64_t>& learners) {
+    machine_.OnConfiguration({.voters = On(voters), .outgoing = {}, .learners = On(learners)}, LogIndex{1});
+  }
+  // Time passes; everybody but `silent` reports, and what is proposed is committed.
+  void Ticks(int count, const std::set<uint64_t>& silent = {}) {
+    for (; count > 0; --count) {
+      for (uint64_t node = 2; node <= 4; ++node) {
+        if (!silent.contains(node)) (void)Report(node).ok();
+      }
+      controller_.Tick(++tick_);
+      CommitAll();
+    }
+  }
+  const Image& image() const { return *machine_.image(); }
+  const Partition& orders(uint32_t number) const {
+    return *image().FindTopic(kDefaultNamespace, "orders")->partitions[number];
+  }
+  // The groups that are moving became what was asked for, as their leaders say.
+  void SettleAll() {
+    const Shared<Image> before = machine_.image();
+    before->moving.ForEach([&](GroupId group, MoveCause) {
+      const Partition& partition = *before->FindPartition(group);
+      Submit(SettleReplicas{
+          .group = group, .placement_epoch = partition.placement_epoch, .voters = partition.replicas});
+    });
+    CommitAll();
+  }
+  std::string Change(NodeId node, NodeMode mode) {
+    const uint64_t token = Submit(ChangeNodeMode{.node = node, .mode = mode, .recommission = true});
+    CommitAll();
+    Confirm();
+    return AnswerTo(token);
+  }
+  raft::Tick tick_ = 0;
+};
+
+TEST_F(FollowingTest, ANodeThatGoesIsEmptiedItsSeatIsFilledAndThenItIsGone) {
+  ASSERT_EQ(Change(NodeId{3}, NodeMode::kDecommissioning), "OK");
+  Ticks(20);
+  EXPECT_EQ(image().moving.size(), 3u);
+  EXPECT_FALSE(orders(0).WantedOn(NodeId{3}).valid());
+  EXPECT_TRUE(orders(0).WantedOn(NodeId{4}).valid());
+  EXPECT_TRUE(log_.change.empty());  // node 4 has not caught up
+  log_.caught_up = {NodeId{4}};
+  Ticks(20);
+  EXPECT_EQ(log_.change.promote, On({4}));
+  EXPECT_EQ(log_.change.demote, On({3}));
+  SettleAll();
+  Ticks(20);
+  EXPECT_NE(image().FindNode(NodeId{3}), nullptr);  // it votes
+  Configure({1, 2, 4}, {3});
+  Ticks(20);
+  EXPECT_EQ(image().FindNode(NodeId{3}), nullptr);
+  Ticks(20);
+  EXPECT_EQ(controller_.reports().count(NodeId{3}), 0u);
+  EXPECT_EQ(log_.change.remove, On({3}));
+  EXPECT_EQ(ReasonOf(Report(3)), "NODE_REMOVED");
+}
+
+TEST_F(FollowingTest, MovesAreDecidedOnWhatEarlierOnesWillHaveDone) {
+  ASSERT_EQ(Change(NodeId{3}, NodeMode::kDecommissioning), "OK");
+  // Nothing commits for a while: the same moves are not proposed again.
+  for (int i = 0; i < 60; ++i) {
+    for (uint64_t node = 2; node <= 4; ++node) ASSERT_TRUE(Report(node).ok());
+    controller_.Tick(++tick_);
+  }
+  EXPECT_THAT(log_.proposed, SizeIs(3));
+  CommitAll();
+  EXPECT_EQ(image().moving.size(), 3u);
+}
+
+TEST_F(FollowingTest, ANewLeaderGoesOn) {
+  ASSERT_EQ(Change(NodeId{3}, NodeMode::kDecommissioning), "OK");
+  Ticks(20);
+  LoseAll(Status(Reason::kNotLeader, "lost"));
+  Follow(2);
+  Lead(Term{2});
+  SettleAll();
+  Ticks(20);
+  EXPECT_EQ(image().LoadOf(NodeId{3}).replicas, 0u);
+}
+
+TEST_F(FollowingTest, BalancingWaitsForSizesAndEndsByItself) {
+  const uint64_t begun = Submit(StartBalance{.planned_moves = 2});
+  CommitAll();
+  ASSERT_EQ(AnswerTo(begun), "OK");
+  Ticks(40);
+  EXPECT_TRUE(image().moving.empty());
+  EXPECT_TRUE(image().balancing.has_value());
+  Ticks(30);
+  EXPECT_EQ(image().moving.size(), 2u);  // nine replicas on four nodes
+  EXPECT_TRUE(image().balancing.has_value());
+  SettleAll();
+  Ticks(40);
+  EXPECT_FALSE(image().balancing.has_value());
+  EXPECT_TRUE(image().moving.empty());
+  uint64_t most = 0;
+  for (uint64_t node = 1; node <= 4; ++node)
+    most = std::max(most, image().LoadOf(NodeId{node}).preferred_leaders);
+  EXPECT_EQ(most, 1u);
+}
+
+TEST_F(FollowingTest, SizesThatLeadersTellArePlannedWith) {
+  EXPECT_TRUE(controller_.sizes().empty());
+  ASSERT_TRUE(controller_
+                  .Report({.identity = {.cluster = UuidOf(1000), .node = NodeId{2}, .uuid = UuidOf(2)},
+                           .sizes = {{orders(0).group, 5000}, {GroupId{77}, 1}}})
+                  .ok());
+  EXPECT_THAT(controller_.sizes(), ::testing::ElementsAre(::testing::Pair(orders(0).group, 5000)));
+  EXPECT_TRUE(controller_.reports().at(NodeId{2}).sizes.empty());
+  const uint64_t deleted = Submit(DeleteTopic{.topic = {.name = "orders"}});
+  CommitAll();
+  ASSERT_EQ(AnswerTo(deleted), "OK");
+  Ticks(20);
+  EXPECT_TRUE(controller_.sizes().empty());
+  Follow(2);
+  EXPECT_TRUE(controller_.sizes().empty());
+}
+
+TEST_F(FollowingTest, ADeadVoterKeepsItsSeatUntilItIsRemoved) {
+  log_.caught_up = {NodeId{4}};
+  Ticks(40, {3});
+  ASSERT_FALSE(Alive(3));
+  EXPECT_TRUE(log_.change.empty());
+  EXPECT_TRUE(image().moving.empty());
+  const uint64_t removed = Submit(RemoveNode{.node = NodeId{3}});
+  CommitAll();
+  ASSERT_EQ(AnswerTo(removed), "OK");
+  Ticks(20, {3});
+  EXPECT_EQ(log_.change.demote, On({3}));
+  EXPECT_EQ(log_.change.promote, On({4}));
+  EXPECT_EQ(image().moving.size(), 3u);
+}
+
+TEST_F(FollowingTest, EveryKindOfRequestFindsItsDecider) {
+  const std::vector<std::pair<Request, std::string>> requests = {
+      {ChangeNodeMode{.node = NodeId{9}, .mode = NodeMode::kDraining}, "NODE_NOT_FOUND"},
+      {RemoveNode{.node = NodeId{4}}, "NODE_ALIVE"},
+      {MoveReplica{.topic = {.name = "logs"}, .partition = 0, .from = {}, .to = {}}, "TOPIC_NOT_FOUND"},
+      {RebuildReplica{.topic = {.name = "orders"}, .partition = 7, .node = {}}, "PARTITION_NOT_FOUND"},
+      {CancelMove{.topic = {.name = "orders"}, .partition = 0}, "MOVE_NOT_FOUND"},
+      {SettleReplicas{.group = GroupId{77}, .placement_epoch = 1, .voters = {}}, "PARTITION_NOT_FOUND"},
+      {CancelBalance{}, "OK"},
+      {StartBalance{}, "OK"},
+      {StartBalance{}, "BALANCE_UNDER_WAY"}};
+  for (const auto& [request, expected] : requests) {
+    const uint64_t token = Submit(request);
+    CommitAll();
+    Confirm();
+    EXPECT_EQ(AnswerTo(token), expected);
+  }
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <set>
 
+#include "server/metadata/balance.h"
 #include "server/metadata/limits.h"
 #include "server/metadata/liveness.h"
 #include "server/metadata/producers.h"
@@ -15,6 +16,7 @@ void CheckPromises(const Image& image, std::set<GroupId>* groups_ever, std::set<
   std::set<GroupId> groups;
   std::map<NodeId, NodeLoad> loads;
   size_t replicas = 0;
+  size_t moving = 0;
   image.topics.ForEach([&](const Uuid& id, const Shared<Topic>& topic) {
     ASSERT_EQ(topic->id, id);
     ASSERT_EQ(image.FindTopic(topic->topic_namespace, topic->name), topic.get());
@@ -22,23 +24,30 @@ void CheckPromises(const Image& image, std::set<GroupId>* groups_ever, std::set<
       const Partition& partition = *topic->partitions[i];
       ASSERT_EQ(partition.number, i);
       ASSERT_EQ(partition.replicas.size(), topic->replication_factor);
-      ASSERT_TRUE(partition.ReplicaOn(partition.preferred_leader).valid());
+      ASSERT_TRUE(partition.WantedOn(partition.preferred_leader).valid());
       ASSERT_TRUE(groups.insert(partition.group).second) << "two partitions with group " << partition.group;
       ASSERT_LT(partition.group, image.next_group);
       ASSERT_EQ(image.FindPartition(partition.group), &partition);
       std::set<NodeId> nodes;
-      for (const ReplicaId& replica : partition.replicas) {
+      for (const ReplicaId& replica : partition.Existing()) {
+        ASSERT_LT(replica.incarnation, partition.next_incarnation);
         ASSERT_TRUE(nodes.insert(replica.node).second) << "two replicas on node " << replica.node;
         ASSERT_NE(image.FindNode(replica.node), nullptr);
         ASSERT_NE(image.replicas.Find(NodeGroup{replica.node, partition.group}), nullptr);
         ++loads[replica.node].replicas;
         ++replicas;
       }
+      moving += partition.movement ? 1 : 0;
+      ASSERT_EQ(image.moving.Contains(partition.group), partition.movement.has_value());
+      if (partition.movement) {
+        ASSERT_EQ(partition.movement->settled.size(), topic->replication_factor);
+      }
       ++loads[partition.preferred_leader].preferred_leaders;
     }
   });
   ASSERT_EQ(image.groups.size(), groups.size());
   ASSERT_EQ(image.replicas.size(), replicas);
+  ASSERT_EQ(image.moving.size(), moving);
   ASSERT_EQ(image.topic_names.size(), image.topics.size());
   ASSERT_EQ(image.requests.size(), image.request_order.size());
   ASSERT_EQ(image.raised_producers.size(), image.raised_order.size());
@@ -71,7 +80,7 @@ class Asker {
   void Ask() {
     scene_.now_ms += static_cast<int64_t>(random_.Below(60'000));
     const Image& image = scene_.image();
-    switch (random_.Below(10)) {
+    switch (random_.Below(15)) {
       case 0:
       case 1:
         (void)scene_
@@ -105,6 +114,16 @@ class Asker {
         if (node != nullptr) scene_.SetAlive(node->id.value(), !node->alive);
         return;
       }
+      case 10:
+      case 11:
+        AskForMoves();
+        return;
+      case 12:
+        SettleSome();
+        return;
+      case 13:
+        AskForModes();
+        return;
       case 7:
         (void)scene_.Do(DecideProducerIds({.node = AnyNode(), .count = 3}, image)).ok();
         return;
@@ -128,6 +147,68 @@ class Asker {
   }
 
  private:
+  void AskForMoves() {
+    const Image& image = scene_.image();
+    const TopicSelector topic{.name = Name()};
+    switch (random_.Below(5)) {
+      case 0:
+        (void)scene_
+            .Do(DecideRebuild({.topic = topic, .partition = Number(4), .node = AnyNode(), .tag = Tag()},
+                              image, scene_.Draw()))
+            .ok();
+        return;
+      case 1:
+        (void)scene_
+            .Do(DecideMoveCancellation({.topic = topic, .partition = Number(4), .tag = Tag()}, image,
+                                       scene_.Draw()))
+            .ok();
+        return;
+      case 2:
+        if (random_.OneIn(2)) {
+          (void)scene_.Do(DecideBalanceStart({.planned_moves = random_.Below(9)}, image, scene_.Draw())).ok();
+        } else {
+          (void)scene_.Do(DecideBalanceCancellation({}, image, scene_.Draw())).ok();
+        }
+        return;
+      default: {
+        MoveReplica request{
+            .topic = topic, .partition = Number(4), .from = AnyNode(), .to = {}, .tag = Tag()};
+        if (random_.OneIn(2)) request.to = AnyNode();
+        (void)scene_.Do(DecideMove(request, image, scene_.Draw())).ok();
+      }
+    }
+  }
+  // What leaders of groups say, some of them of a time that is past.
+  void SettleSome() {
+    const Shared<Image> before = scene_.shared();
+    before->moving.ForEach([&](GroupId group, MoveCause) {
+      const Partition& partition = *before->FindPartition(group);
+      (void)scene_
+          .Do(DecideSettled({.group = group,
+                             .placement_epoch = partition.placement_epoch - (random_.OneIn(3) ? 1 : 0),
+                             .voters = random_.OneIn(4) ? partition.movement->settled : partition.replicas},
+                            scene_.image()))
+          .ok();
+    });
+  }
+  void AskForModes() {
+    const Image& image = scene_.image();
+    if (random_.OneIn(3)) {
+      (void)scene_.Do(DecideNodeRemoval({.node = AnyNode()}, image, scene_.Draw())).ok();
+      return;
+    }
+    if (random_.OneIn(4)) {
+      std::vector<Record> due = RemovalsDue(image, {NodeId{1}});
+      if (!due.empty()) scene_.Replay(std::move(due));
+      return;
+    }
+    static constexpr NodeMode kModes[] = {NodeMode::kActive, NodeMode::kDraining, NodeMode::kDecommissioning};
+    (void)scene_
+        .Do(DecideNodeMode(
+            {.node = AnyNode(), .mode = kModes[random_.Below(3)], .recommission = random_.OneIn(2)}, image,
+            scene_.Draw()))
+        .ok();
+  }
   int64_t Number(uint64_t bound) { return static_cast<int64_t>(random_.Below(bound)); }
   std::string Name() { return "t" + std::to_string(random_.Below(12)); }
   std::string RequestId() { return random_.OneIn(2) ? "" : "r" + std::to_string(random_.Below(40)); }

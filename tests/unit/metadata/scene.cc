@@ -85,6 +85,68 @@ Result<Decision> Scene::Register(const RegisterNode& request) {
   return Do(DecideRegistration(request, *image_, Draw()));
 }
 
+void Scene::SetMode(uint64_t node, NodeMode mode) {
+  const Result<Decision> decided =
+      Do(DecideNodeMode({.node = NodeId{node}, .mode = mode, .recommission = true}, *image_, Draw()));
+  CHECK(decided.ok()) << decided.status();
+}
+
+NodeId Scene::Join(uint64_t number, std::string rack) {
+  const Result<Decision> decided =
+      Register({.cluster = {}, .claimed = {}, .description = NodeCalled(number, std::move(rack))});
+  CHECK(decided.ok()) << decided.status();
+  return decided->outcome.node;
+}
+
+void Scene::Move(const std::string& topic, uint32_t partition, uint64_t from, uint64_t to) {
+  const Result<Decision> decided = Do(
+      DecideMove({.topic = {.name = topic}, .partition = partition, .from = NodeId{from}, .to = NodeId{to}},
+                 *image_, Draw()));
+  CHECK(decided.ok()) << decided.status();
+}
+
+void Scene::Settle(GroupId group) {
+  const Partition& partition = *image_->FindPartition(group);
+  const Result<Decision> decided = Do(DecideSettled(
+      {.group = group, .placement_epoch = partition.placement_epoch, .voters = partition.replicas}, *image_));
+  CHECK(decided.ok()) << decided.status();
+}
+
+void Scene::SettleAll() {
+  const Shared<Image> before = image_;
+  before->moving.ForEach([&](GroupId group, MoveCause) { Settle(group); });
+}
+
+void Scene::Place(const std::string& topic, uint32_t partition, const std::vector<uint64_t>& nodes) {
+  std::vector<NodeId> ids;
+  for (const uint64_t node : nodes) ids.emplace_back(node);
+  const Partition& before = this->partition(topic, partition);
+  const GroupId group = before.group;
+  Record target = RetargetOf(*image_, before, ids, MoveCause::kRequested, now_ms);
+  target.mutable_replicas_retargeted()->set_preferred_leader(nodes.front());
+  Replay({std::move(target)});
+  Settle(group);
+}
+
+const Partition& Scene::partition(const std::string& name, uint32_t number) const {
+  return *topic(name).partitions.at(number);
+}
+
+std::string Told(const Partition& partition) {
+  const auto list = [](const std::vector<ReplicaId>& replicas) {
+    std::string text;
+    for (const ReplicaId& replica : replicas) text += (text.empty() ? "" : ",") + ToString(replica);
+    return text;
+  };
+  std::string told =
+      list(partition.replicas) + " leader " + std::to_string(partition.preferred_leader.value());
+  if (!partition.movement) return told;
+  const Movement& movement = *partition.movement;
+  if (!movement.leaving.empty()) told += " leaving " + list(movement.leaving);
+  static constexpr const char* kCauses[] = {"requested", "decommission", "balance", "rebuild", "cancelled"};
+  return told + " was " + list(movement.settled) + " " + kCauses[static_cast<size_t>(movement.cause)];
+}
+
 const Topic& Scene::topic(const std::string& name) const {
   const Topic* topic = image_->FindTopic(kDefaultNamespace, name);
   CHECK(topic != nullptr) << name;

@@ -17,6 +17,8 @@
 #include "server/metadata/founding.h"
 #include "server/metadata/image_codec.h"
 #include "server/metadata/membership.h"
+#include "server/metadata/moves.h"
+#include "server/metadata/node_changes.h"
 #include "server/metadata/replay.h"
 #include "server/metadata/topics.h"
 #include "storage/base/random.h"
@@ -58,18 +60,32 @@ class Scene {
   void Create(const std::string& name, const CreateOptions& options = {});
   void Delete(const std::string& name);
   void SetAlive(uint64_t node, bool alive);
+  void SetMode(uint64_t node, NodeMode mode);
+  // Node `number` is new in the cluster; its id.
+  NodeId Join(uint64_t number, std::string rack = "");
+  // From "orders/0" off one node to another.
+  void Move(const std::string& topic, uint32_t partition, uint64_t from, uint64_t to);
+  // The group, or all groups, became what was asked for.
+  void Settle(GroupId group);
+  void SettleAll();
+  // Replicas are where a scene wants them, settled: on these nodes, of which the first should lead.
+  void Place(const std::string& topic, uint32_t partition, const std::vector<uint64_t>& nodes);
 
   // --- the same, for what may be refused
   Result<Decision> TryCreate(const std::string& name, const CreateOptions& options = {});
   Result<Decision> Register(const RegisterNode& request);
 
   const Topic& topic(const std::string& name) const;
+  const Partition& partition(const std::string& topic, uint32_t number) const;
 
  private:
   Shared<Image> image_ = std::make_shared<const Image>();
   std::vector<std::pair<LogIndex, Batch>> log_;
   Random random_;
 };
+
+// "1,2,4.1 leader 1"; while it moves "1,2,4.1 leader 1 leaving 3 was 1,2,3 requested".
+std::string Told(const Partition& partition);
 
 // "TOPIC_EXISTS", "INVALID_ARGUMENT"; "OK".
 std::string ReasonOf(const Status& status);

@@ -282,6 +282,18 @@ TEST_F(TopicsTest, TheNarrowestSettingCountsAndSaysWhereItComesFrom) {
   EXPECT_EQ(ahead().value, "7");
 }
 
+TEST_F(TopicsTest, TheRateOfMovesIsASettingOfTheCluster) {
+  EXPECT_EQ(IntegerOf(EffectiveSetting(scene_.image(), "move_rate_bytes")), 100 * 1024 * 1024);
+  const auto set = [&](const std::string& rate) {
+    return scene_.Do(DecideConfigChange({.set = {{"move_rate_bytes", rate}}}, scene_.image(), scene_.Draw()));
+  };
+  ASSERT_TRUE(set("1000000").ok());
+  EXPECT_EQ(IntegerOf(EffectiveSetting(scene_.image(), "move_rate_bytes")), 1'000'000);
+  EXPECT_THAT(TextOf(set("1000")), HasSubstr("65536..1099511627776"));
+  EXPECT_EQ(ReasonOf(scene_.TryCreate("slow", {.configs = {{"move_rate_bytes", "1000000"}}})),
+            "UNKNOWN_CONFIG");
+}
+
 TEST_F(TopicsTest, BadSettingsAreRefusedWithValueAndRange) {
   const auto refusal = [&](const std::string& name, const std::string& value) {
     return TextOf(Change({.set = {{name, value}}}));
