@@ -104,7 +104,9 @@ Result<std::unique_ptr<Engine>> Engine::OpenReadOnly(const RocksStoreOptions& op
                                                      const EngineFiles& files) {
   std::unique_ptr<Engine> engine(new Engine());
   engine->files_ = files;
-  const rocksdb::DBOptions database = DatabaseOptions(options, files);
+  rocksdb::DBOptions database = DatabaseOptions(options, files);
+  // It would leave cleaning up to a thread, which RocksDB 7.8 asserts that a reader does not have.
+  database.avoid_unnecessary_blocking_io = false;
   std::vector<std::string> names;
   const rocksdb::Status listed = rocksdb::DB::ListColumnFamilies(database, files.path, &names);
   if (!listed.ok()) return FromOpen(listed, files.path);

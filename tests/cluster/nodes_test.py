@@ -231,14 +231,14 @@ class RefusalTest(CrewTest):
             self.assert_written(self.client.write(self.topic, b"it goes on", partition=partition))
 
     def test_a_decommission_that_the_replication_factor_forbids(self):
-        wide = self.topic + ".five"
+        wide = "on_five_nodes"
         self.client.create_topic(wide, replication_factor=5)
         self.addCleanup(self.client.admin.DeleteTopic, admin_pb2.DeleteTopicRequest(topic={"name": wide}), timeout=TIMEOUT_S)
         for validate_only in (True, False):
             self.assert_refused("NOT_ENOUGH_NODES", self.op.decommission, 5, text=wide, validate_only=validate_only)
 
     def test_a_decommission_of_what_has_no_majority(self):
-        single = self.topic + ".one"
+        single = "on_one_node"
         self.client.create_topic(single, replication_factor=1)
         (owner,) = self.op.replicas(single)
         self.cluster.node_with_id(owner).kill()
