@@ -196,7 +196,7 @@ std::unique_ptr<EventStream> Member::Subscribe(const v1::SubscribeRequest& reque
   auto subscription = std::make_unique<Subscription>(
       Subscription::Surroundings{
           .executor = around_.executor, .time = time_, .metadata = machine_, .leaders = leaders_, .reads = reads_, .totals = fetch_totals_,
-          .options = options_.streams},
+          .buffers = stream_buffers_, .options = options_.streams},
       id, request, caller, sink, [this, id] { subscriptions_.erase(id); },
       [this](std::function<void(const Status&)> then) { board_.SyncMetadata(std::move(then)); });
   subscriptions_.emplace(id, subscription.get());
@@ -438,6 +438,7 @@ MemberCounters Member::counters() const {
                           .fetch = fetch_totals_,
                           .dispatch = dispatcher_.counters(),
                           .subscriptions = subscriptions_.size(),
+                          .subscription_bytes = stream_buffers_.bytes(),
                           .calls = board_.size(),
                           .metadata_version = image().version,
                           .controller = leaders_.Of(metadata::kMetadataGroup),

@@ -39,6 +39,7 @@ struct MemberCounters {
   FetchTotals fetch;
   DispatchCounters dispatch;
   uint64_t subscriptions = 0;
+  uint64_t subscription_bytes = 0;
   uint64_t calls = 0;
   LogIndex metadata_version;
   Leader controller;
@@ -135,6 +136,7 @@ class Member final : private metadata::MetadataListener, private LeaderListener,
   Decisions decisions_;
   ProduceTotals produce_totals_;
   FetchTotals fetch_totals_;
+  StreamBuffers stream_buffers_;
   Fetches fetches_;
   GroupDescriptions descriptions_;
   TopicCalls topic_calls_;
