@@ -35,6 +35,7 @@ constexpr Route kRoutes[] = {
     {"/flotilla.internal.v1.MembershipService/Report", Kind::kUnary},
     {"/flotilla.internal.v1.MembershipService/DescribeGroups", Kind::kUnary},
     {"/flotilla.internal.v1.MembershipService/ReserveProducerIds", Kind::kUnary},
+    {"/flotilla.internal.v1.MembershipService/SettleReplicas", Kind::kUnary},
 };
 
 const Route* Find(std::string_view method) {
