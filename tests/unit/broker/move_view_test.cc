@@ -101,6 +101,14 @@ TEST_F(MoveViewTest, AnEmptyLogTakesNothing) {
   EXPECT_EQ(move.percent(), 0);
 }
 
+TEST_F(MoveViewTest, HowFarItIsIsKnownBeforeHowLargeItIs) {
+  Move(nodes[1], spare);
+  const v1::Move move = Describe(
+      GroupText(partition()).Entries(1, 100).Bytes(0).Voters(partition().movement->settled).Learner(partition().WantedOn(spare), 25));
+  EXPECT_EQ(move.percent(), 25);
+  EXPECT_EQ(move.bytes_total(), 0);
+}
+
 TEST_F(MoveViewTest, ARebuildComesAndGoesOnTheSameNode) {
   const ReplicaId old = partition().ReplicaOn(nodes[2]);
   ASSERT_TRUE(scene.Do(DecideRebuild({.topic = {.name = "orders"}, .node = nodes[2]}, scene.image(), scene.Draw())).ok());
