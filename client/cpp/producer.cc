@@ -10,6 +10,7 @@ namespace flotilla::client {
 namespace {
 
 constexpr size_t kBatchBytesMax = size_t{4} << 20;  // a request has 8 MiB
+constexpr Duration kSilenceMin = std::chrono::milliseconds(100);  // a broker that lives may need some of it
 constexpr int kInFlightIdempotentMax = 5;           // what a partition remembers of a producer
 
 Error Invalid(std::string message) {
@@ -26,6 +27,10 @@ Error Check(const ProducerOptions& options) {
                    std::to_string(kInFlightIdempotentMax) + ", or more without idempotence");
   }
   if (options.linger < Duration::zero()) return Invalid("linger is negative");
+  if (options.silence_max < kSilenceMin) {
+    return Invalid("silence_max is " + std::to_string(options.silence_max / std::chrono::milliseconds(1)) +
+                   " ms; use " + std::to_string(kSilenceMin / std::chrono::milliseconds(1)) + " ms or more");
+  }
   return {};
 }
 

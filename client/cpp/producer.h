@@ -46,6 +46,9 @@ struct ProducerOptions {
   Duration delivery_timeout = std::chrono::seconds(60);
   // A batch that is not answered after so long is sent again, through another connection.
   Duration request_timeout = std::chrono::seconds(15);
+  // With idempotence: a broker that owes an answer and says nothing for a third of this is asked whether it is there, and left
+  // for another one when it has not answered by then. It may be frozen, which its connection does not tell. 100 ms or more.
+  Duration silence_max = std::chrono::seconds(3);
   // Let the broker check what it gets.
   bool checksum = true;
   // Ask to be refused rather than forwarded by a broker that does not lead.

@@ -12,6 +12,7 @@ namespace flotilla::client {
 namespace {
 
 constexpr char kProduceStream[] = "/flotilla.v1.ProduceService/ProduceStream";
+constexpr char kGetServerInfo[] = "/flotilla.v1.ClusterService/GetServerInfo";  // which a node answers by itself
 constexpr Duration kScanEvery = std::chrono::milliseconds(10);  // how late retries and timeouts may be noticed
 constexpr Duration kRefreshTimeout = std::chrono::seconds(2);
 constexpr size_t kFirstChunkBytes = size_t{4} << 10;
@@ -59,9 +60,32 @@ class ProducerCore::NodeStream final : public StreamEvents, public std::enable_s
   bool writing = false;
   bool ended = false;
   bool answered = false;  // the node is alive
+  MonotonicTime heard_at{};  // of the node, here or by the probe
+  std::shared_ptr<Stream> probe;  // null: none is on its way
+  MonotonicTime probed_at{};
   std::map<int64_t, Written> unanswered;  // by correlation id, which is the order of sending
  private:
   const std::weak_ptr<ProducerCore> core_;
+};
+
+class ProducerCore::Probe final : public StreamEvents {
+ public:
+  Probe(std::weak_ptr<ProducerCore> core, std::shared_ptr<NodeStream> stream)
+      : core_(std::move(core)), stream_(std::move(stream)) {}
+
+  void OnMessage(Bytes) override { Answered(); }
+  void OnWritten() override {}
+  void OnEnd(const Error& error) override {
+    const bool refused = !error.ok() && error.code() != ErrorCode::kUnavailable && error.code() != ErrorCode::kCancelled;
+    if (refused) Answered();
+  }
+
+ private:
+  void Answered() {
+    if (const auto core = core_.lock()) core->OnProbeAnswered(stream_);
+  }
+  const std::weak_ptr<ProducerCore> core_;
+  const std::shared_ptr<NodeStream> stream_;
 };
 
 ProducerCore::ProducerCore(Client& client, const ProducerOptions& options, int32_t partition_count,
@@ -236,6 +260,7 @@ void ProducerCore::EndStream(const std::shared_ptr<NodeStream>& stream, const Er
   if (stream->ended) return;
   stream->ended = true;
   stream->queue.clear();
+  if (stream->probe) todo->probes.push_back(std::move(stream->probe));
   if (const auto it = streams_.find(stream->address); it != streams_.end() && it->second == stream) streams_.erase(it);
   if (error.code() == ErrorCode::kUnavailable || error.code() == ErrorCode::kDeadlineExceeded) {
     client_.view().Avoid(stream->address);
@@ -266,6 +291,7 @@ void ProducerCore::OnMessage(const std::shared_ptr<NodeStream>& stream, const By
     if (stream->ended) return;
     read_on = stream->stream;
     const MonotonicTime now = client_.clock().Now();
+    stream->heard_at = now;
     if (!std::exchange(stream->answered, true)) client_.view().Reached(stream->address);
     for (const v1::LeaderHint& hint : answer.response().leaders()) client_.view().Learn(hint);
     const auto it = stream->unanswered.find(answer.correlation_id());
@@ -312,6 +338,16 @@ void ProducerCore::OnEnd(const std::shared_ptr<NodeStream>& stream, const Error&
   Do(std::move(todo));
 }
 
+void ProducerCore::OnProbeAnswered(const std::shared_ptr<NodeStream>& stream) {
+  Todo todo;
+  {
+    const std::lock_guard lock(mutex_);
+    stream->heard_at = client_.clock().Now();
+    if (stream->probe) todo.probes.push_back(std::move(stream->probe));
+  }
+  Do(std::move(todo));
+}
+
 // --- Without the mutex
 
 void ProducerCore::Do(Todo todo) {
@@ -332,6 +368,7 @@ void ProducerCore::Do(Todo todo) {
     }
     if (to) to->Cancel();
   }
+  for (const auto& probe : todo.probes) probe->Cancel();
   if (todo.refresh) AskForLeaders();
   for (const size_t lane : todo.identities) AskForIdentity(lane);
 }
@@ -388,7 +425,10 @@ void ProducerCore::Stop() {
       if (lane->open) Complete(*lane);
       lane->batches.FailAll(closed, &todo.settled);
     }
-    for (const auto& [address, stream] : streams_) todo.cancelled.push_back(stream);
+    for (const auto& [address, stream] : streams_) {
+      if (stream->probe) todo.probes.push_back(std::move(stream->probe));
+      todo.cancelled.push_back(stream);
+    }
   }
   room_.notify_all();
   timer_wakeup_.notify_all();
@@ -412,11 +452,37 @@ void ProducerCore::CheckTimes(MonotonicTime now, Todo* todo) {
     lane.Expire(now, &todo->settled);
     Pump(number, now, todo);
   }
-  for (const auto& [address, stream] : streams_) {
-    if (stream->unanswered.empty() || now - stream->unanswered.begin()->second.since < options_.request_timeout) continue;
-    client_.view().Avoid(address);
+  for (const auto& [address, stream] : std::map(streams_)) CheckStream(stream, now, todo);
+}
+
+void ProducerCore::CheckStream(const std::shared_ptr<NodeStream>& stream, MonotonicTime now, Todo* todo) {
+  if (stream->unanswered.empty()) return;
+  const MonotonicTime since = stream->unanswered.begin()->second.since;
+  if (now - since >= options_.request_timeout) {
+    client_.view().Avoid(stream->address);
     todo->cancelled.push_back(stream);  // OnEnd follows, and counts everything on it as lost
+    return;
   }
+  if (!options_.idempotent) return;  // what is lost would not be repeated: better late than never
+  const Duration quiet = options_.silence_max / 3;
+  if (!stream->probe) {
+    if (now - std::max(since, stream->heard_at) >= quiet) StartProbe(stream, now);
+    return;
+  }
+  if (now - stream->probed_at < options_.silence_max - quiet) return;
+  const Error silent(ErrorCode::kUnavailable, reasons::kConnectionLost, Retry::kIfIdempotent,
+                     stream->address + ": says nothing any more, not even that it is there; is it frozen?");
+  EndStream(stream, silent, now, todo);
+  todo->cancelled.push_back(stream);
+}
+
+// Only writes, as opening a stream does: gRPC calls back on its own threads, which wait for the mutex.
+void ProducerCore::StartProbe(const std::shared_ptr<NodeStream>& stream, MonotonicTime now) {
+  stream->probed_at = now;
+  stream->probe =
+      client_.ConnectionTo(stream->address)->Open(kGetServerInfo, {}, std::make_shared<Probe>(weak_from_this(), stream));
+  stream->probe->Write({Bytes(std::string())});  // the request has no fields
+  stream->probe->CloseWrites();
 }
 
 MonotonicTime ProducerCore::NextTime() const {

@@ -32,6 +32,8 @@ class ProducerCore : public std::enable_shared_from_this<ProducerCore> {
  private:
   // The ProduceStream to one node.
   class NodeStream;
+  // A question to a node that is silent.
+  class Probe;
   struct Written {  // and not answered
     size_t lane = 0;
     uint64_t batch_id = 0;
@@ -58,6 +60,7 @@ class ProducerCore : public std::enable_shared_from_this<ProducerCore> {
     std::vector<std::pair<std::shared_ptr<NodeStream>, std::vector<Bytes>>> writes;
     std::vector<SettledBatch> settled;
     std::vector<std::shared_ptr<NodeStream>> cancelled;
+    std::vector<std::shared_ptr<Stream>> probes;  // to be cancelled
     bool refresh = false;
     std::vector<size_t> identities;
   };
@@ -71,6 +74,8 @@ class ProducerCore : public std::enable_shared_from_this<ProducerCore> {
   void StartWrite(const std::shared_ptr<NodeStream>& stream, Todo* todo);
   void EndStream(const std::shared_ptr<NodeStream>& stream, const Error& error, MonotonicTime now, Todo* todo);
   void CheckTimes(MonotonicTime now, Todo* todo);
+  void CheckStream(const std::shared_ptr<NodeStream>& stream, MonotonicTime now, Todo* todo);
+  void StartProbe(const std::shared_ptr<NodeStream>& stream, MonotonicTime now);
   MonotonicTime NextTime() const;
 
   // --- without it
@@ -84,6 +89,7 @@ class ProducerCore : public std::enable_shared_from_this<ProducerCore> {
   void OnMessage(const std::shared_ptr<NodeStream>& stream, const Bytes& message);
   void OnWritten(const std::shared_ptr<NodeStream>& stream);
   void OnEnd(const std::shared_ptr<NodeStream>& stream, const Error& error);
+  void OnProbeAnswered(const std::shared_ptr<NodeStream>& stream);
 
   Client& client_;
   const ProducerOptions options_;

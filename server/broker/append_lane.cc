@@ -156,8 +156,8 @@ void AppendLane::Deliver() {
     LaneAnswer answer = std::move(items_.front().answer);
     answer.token = items_.front().call.token;
     const partition::ProducerBatch& producer = items_.front().call.producer;
-    const bool first = !failed_ || failed_->base_sequence > producer.base_sequence;
-    if (producer.scope == partition::SequenceScope::kTopic && first && SentAgain(answer.status)) failed_ = producer;
+    // Each names the one before it: where the last one is, all are. The first of them may have been appended, and the last one not.
+    if (producer.scope == partition::SequenceScope::kTopic && SentAgain(answer.status)) failed_ = producer;
     items_.pop_front();
     ++first_;
     next_ = std::max(next_, first_);

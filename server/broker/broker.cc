@@ -100,7 +100,8 @@ void Broker::BecomeMember(bool campaign) {
                                      Member::Callbacks{.identity = [this] { return Identity(); },
                                                        .on_unknown =
                                                            [this](const Status& status) {
-                                                             if (RefusalOf(status) == Refusal::kNodeRemoved) return Halt(status);
+                                                             // The answer to a report may rest on what is not
+                                                             // committed yet, that to a registration does not.
                                                              LOG_EVERY_N(WARNING, 10) << "not_known_to_the_cluster reason=\"" << status << '"';
                                                              life_.Rejoin();
                                                            },

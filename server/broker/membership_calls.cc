@@ -16,6 +16,8 @@ constexpr std::string_view kReport = "/flotilla.internal.v1.MembershipService/Re
 constexpr std::string_view kSettleReplicas = "/flotilla.internal.v1.MembershipService/SettleReplicas";
 // Sizes of logs are told so often: 10 s of 50 ms.
 constexpr raft::Tick kSizesTicks = 200;
+// Leaders that are not known are asked for so often: 3 s.
+constexpr raft::Tick kLookTicks = 60;
 // A burst of elections is told in one report.
 constexpr raft::Tick kSoonTicks = 2;
 constexpr size_t kLeadersPerAnswerMax = 2000;
@@ -114,6 +116,7 @@ void MembershipCalls::Report(uint64_t id, const internal::v1::ReportRequest& req
   response.set_term(member_.leaders.Of(metadata::kMetadataGroup).epoch.value());
   response.set_metadata_version(member_.image().version.value());
   // A full report comes from a process, or to a leader, that knows nothing of what was told before.
+  response.set_want_full(asked_to_repeat_.insert(report.identity.node).second && !request.full());
   uint64_t& answered = answered_[report.identity.node];
   if (request.full()) answered = 0;
   member_.leaders.ForEachSince(answered, [&](uint64_t sequence, GroupId group, const Leader& leader) {
@@ -141,19 +144,12 @@ void MembershipCalls::Settle(uint64_t id, const internal::v1::SettleReplicasRequ
   });
 }
 
-bool MembershipCalls::HearsLeader(GroupId group) const {
-  const metadata::Partition* partition = member_.image().FindPartition(group);
-  const raft::RaftCore* core = member_.replicas.Find(group) == nullptr ? nullptr : member_.host.Find(group);
-  return partition != nullptr && core != nullptr && partition->WantedOn(member_.self) == core->self() &&
-         core->configuration().Contains(core->self());
-}
-
 bool MembershipCalls::TakeLeaders(const google::protobuf::RepeatedPtrField<internal::v1::GroupLeader>& leaders) {
   bool all = true;
   for (const internal::v1::GroupLeader& leader : leaders) {
     const GroupId group{leader.group()};
     const Term epoch{leader.term()};
-    if (group == metadata::kMetadataGroup || HearsLeader(group)) continue;
+    if (group == metadata::kMetadataGroup || member_.replicas.HearsLeader(group)) continue;
     if (!member_.image().groups.Contains(group)) {
       all = false;
       continue;
@@ -168,7 +164,21 @@ bool MembershipCalls::TakeLeaders(const google::protobuf::RepeatedPtrField<inter
 
 void MembershipCalls::OnLeader(GroupId /*group*/) { report_at_ = std::min(report_at_, member_.time.now() + kSoonTicks); }
 
+// Of groups that it does not hear of for itself, this node knows who leads as long as nobody's word was lost or overtaken.
+void MembershipCalls::LookForLeaders() {
+  if (look_at_ > member_.time.now()) return;
+  look_at_ = member_.time.now() + kLookTicks;
+  bool missing = false;
+  member_.image().groups.ForEach([&](GroupId group, const metadata::PartitionKey&) {
+    missing |= member_.leaders.Of(group).node.value() == 0 && !member_.replicas.HearsLeader(group);
+  });
+  if (!missing) return;
+  ask_anew_ = true;
+  asked_to_repeat_.clear();
+}
+
 void MembershipCalls::Tick() {
+  LookForLeaders();
   if (report_at_ > member_.time.now() || reporting_) return;
   report_at_ = member_.time.In(limits::kReportInterval);
   SendReport();
@@ -200,7 +210,7 @@ void MembershipCalls::SendReport() {
   const uint64_t sequence = member_.leaders.sequence();
   member_.leaders.ForEachSince(full ? 0 : told_sequence_, [&](uint64_t, GroupId group, const Leader& leader) {
     // What is hearsay here is not told.
-    if (group == metadata::kMetadataGroup || (!HearsLeader(group) && leader.node != member_.self)) return true;
+    if (group == metadata::kMetadataGroup || (!member_.replicas.HearsLeader(group) && leader.node != member_.self)) return true;
     internal::v1::GroupLeader& out = *report.add_leaders();
     out.set_group(group.value());
     out.set_node_id(leader.node.value());
@@ -240,7 +250,7 @@ void MembershipCalls::OnReported(const Leader& to, uint64_t sequence, const Resu
   told_ = to;
   told_sequence_ = sequence;
   // What this node's metadata does not have yet it has to be told again.
-  if (!TakeLeaders(response.leaders())) told_ = {};
+  if (!TakeLeaders(response.leaders()) || response.want_full()) told_ = {};
 }
 
 }  // namespace flotilla::broker

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -41,10 +42,9 @@ class MembershipCalls final : public CallService, public ReplicaListener {
   void Join(uint64_t id, const internal::v1::JoinRequest& request);
   void Report(uint64_t id, const internal::v1::ReportRequest& request);
   void Settle(uint64_t id, const internal::v1::SettleReplicasRequest& request);
+  void LookForLeaders();
   void SendReport();
   internal::v1::ReportRequest MakeReport(bool full);
-  // Whether this node hears for itself who leads the group: it has a replica that is meant to stay and that is a member.
-  bool HearsLeader(GroupId group) const;
   // False: some are of groups that this node does not know (yet).
   bool TakeLeaders(const google::protobuf::RepeatedPtrField<internal::v1::GroupLeader>& leaders);
   void OnReported(const Leader& to, uint64_t sequence, const Result<std::string>& answer);
@@ -57,10 +57,12 @@ class MembershipCalls final : public CallService, public ReplicaListener {
   bool reporting_ = false;
   bool stopping_ = false;
   bool ask_anew_ = false;    // the next report begins anew
+  raft::Tick look_at_ = 0;
   raft::Tick sizes_at_ = 0;
   Leader told_;              // who had our reports, in which term
   uint64_t told_sequence_ = 0;
   std::map<NodeId, uint64_t> answered_;  // as the leader: what each node was told of others
+  std::set<NodeId> asked_to_repeat_;     // as the leader: who need not tell everything once more
 };
 
 // This node's description and identity on the wire.

@@ -284,12 +284,18 @@ void Replicas::OnGroup(GroupId group, const Status& status) {
 void Replicas::OnPartitionLeadership(GroupId group, const raft::StateMachine::Leadership& leadership) {
   // A leader that is not sure yet answers nobody.
   const bool known = leadership.leader.valid() && (leadership.role != raft::Role::kLeader || leadership.surely);
-  if (known) {
-    around_.leaders.Learn(group, {.node = leadership.leader.node, .epoch = leadership.term});
-  } else {
-    around_.leaders.Learn(group, {.node = {}, .epoch = leadership.term});
-    around_.leaders.Lost(group, leadership.term);
-  }
+  if (known) return around_.leaders.Learn(group, {.node = leadership.leader.node, .epoch = leadership.term});
+  // One that is no member, or will not be for long, is not told who leads: that it hears nobody means nothing.
+  const Leader last = around_.leaders.Of(group);
+  if (!HearsLeader(group) && last.node != self_) return;
+  around_.leaders.Learn(group, {.node = {}, .epoch = leadership.term});
+  around_.leaders.Lost(group, leadership.term);
+}
+
+bool Replicas::HearsLeader(GroupId group) const {
+  const metadata::Partition* partition = image_ == nullptr ? nullptr : image_->FindPartition(group);
+  const raft::RaftCore* core = around_.host.Find(group);
+  return partition != nullptr && core != nullptr && partition->WantedOn(self_) == core->self() && core->configuration().Contains(core->self());
 }
 
 }  // namespace flotilla::broker

@@ -68,6 +68,8 @@ class Replicas final : private raft::GroupSink, private partition::LeadershipLis
   void Tick();
 
   partition::Partition* Find(GroupId group) const;
+  // Whether this node hears for itself who leads the group: it has a replica that is a member and is meant to stay.
+  bool HearsLeader(GroupId group) const;
   // Why a replica that should be here is not open: for people.
   std::string Problem(GroupId group) const;
   ReplicaCounters counters() const;

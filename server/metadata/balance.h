@@ -1,5 +1,5 @@
-// Balancing as people ask for it. It goes on by itself (move_plan.h), over all failovers, until the cluster is even or
-// somebody calls it off. All may end in NOT_INITIALIZED.
+// Balancing as people ask for it. It goes on by itself (move_plan.h), over all failovers, until the cluster
+// is even or somebody calls it off. All may end in NOT_INITIALIZED.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +18,8 @@ struct StartBalance {
 Result<Decision> DecideBalanceStart(const StartBalance& request, const Image& image, const Context& context);
 
 struct CancelBalance {};
-// Its moves that are under way are called off in the same batch. No records (Outcome::repeated) when it is not under
-// way.
+// Its moves that are under way are called off in the same batch. No records (Outcome::repeated) when it is
+// not under way.
 Result<Decision> DecideBalanceCancellation(const CancelBalance& request, const Image& image,
                                            const Context& context);
 

@@ -4,12 +4,11 @@
 //   model.Move({.partition = 7, .from = 0, .to = 3});
 //   model.nodes()[3].weight
 //
-// Nodes and partitions are counted from 0, by id and by group. A replica that is leaving weighs nothing and takes its
-// place. Refers to the image.
+// Nodes and partitions are counted from 0, by id and by group. A replica that is leaving weighs nothing and
+// takes its place. Refers to the image.
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <string>
 #include <vector>
 
@@ -34,11 +33,13 @@ class ClusterModel {
  public:
   struct NodeRow {
     const Node* node = nullptr;
-    std::vector<size_t> partitions;  // that shall have a replica here, in no order
+    size_t rack = 0;                 // one that it shares, counted from 1; 0: a rack of its own
+    std::vector<size_t> partitions;  // that shall have a replica here, the heaviest first
     uint64_t weight = 0;             // of these
     uint64_t replicas = 0;           // that are here or come; those that are leaving, too
     uint64_t leaders = 0;            // preferences
     size_t receiving = 0;            // of `partitions`, those that are new here
+    uint64_t touched = 0;            // by which move it last became possible that more can go from here
   };
   struct PartitionRow {
     const Topic* topic = nullptr;
@@ -49,8 +50,8 @@ class ClusterModel {
     std::vector<size_t> wanted;  // nodes, in the order of the replicas
     std::vector<size_t> leaving;
     size_t preferred = 0;
-    bool settled = true;    // its replicas are not being changed
-    bool decides = true;    // HasLivingMajority
+    bool settled = true;  // its replicas are not being changed
+    bool decides = true;  // HasLivingMajority (moves.h)
 
     bool WantedOn(size_t node) const;
     bool LeavesFrom(size_t node) const;
@@ -61,10 +62,16 @@ class ClusterModel {
 
   const std::vector<NodeRow>& nodes() const { return nodes_; }
   const std::vector<PartitionRow>& partitions() const { return partitions_; }
-  size_t NodeOf(NodeId id) const { return node_numbers_.at(id); }
+  size_t NodeOf(NodeId id) const { return node_numbers_.at(id.value()); }
   size_t PartitionOf(GroupId group) const;
 
-  // How many replicas of the partition stand in the rack of `node`, but for those on `node` itself and on `from`.
+  // Some nodes share a rack.
+  bool has_racks() const { return has_racks_; }
+  // Moves so far.
+  uint64_t moves() const { return moves_; }
+
+  // How many replicas of the partition stand in the rack of `node`, but for those on `node` itself and on
+  // `from`.
   size_t Crowd(const PartitionRow& row, size_t node, size_t from) const;
   // Replicas of the topic on the node.
   uint32_t TopicReplicas(const PartitionRow& row, size_t node) const {
@@ -78,12 +85,18 @@ class ClusterModel {
 
  private:
   void AddNodes(const Image& image);
-  void AddPartition(const Image& image, const Topic& topic, const Partition& partition);
+  void AddPartition(const Topic& topic, const Partition& partition);
+  std::vector<size_t> NodesOf(const std::vector<ReplicaId>& replicas) const;
+  bool Decides(const std::vector<ReplicaId>& replicas) const;
   void CountReceiving(const PartitionRow& row);
+  // Whether `a` comes before `b` in NodeRow::partitions.
+  bool Before(size_t a, size_t b) const;
 
   const ClusterModelOptions options_;
   std::vector<NodeRow> nodes_;
-  std::map<NodeId, size_t> node_numbers_;
+  std::vector<size_t> node_numbers_;  // by id
+  bool has_racks_ = false;
+  uint64_t moves_ = 0;
   std::vector<PartitionRow> partitions_;
   std::vector<std::vector<uint32_t>> topic_replicas_;
 };

@@ -45,8 +45,9 @@ constexpr std::array kKeys = {
               .default_value = "104857600",
               .min = 64 * 1024,
               .max = int64_t{1} << 40,
-              .doc = "Bytes per second that a node sends, at most, to new replicas that catch up. A lower rate "
-                     "leaves more to clients and takes longer."},
+              .doc =
+                  "Bytes per second that a node sends, at most, to new replicas that catch up. A lower rate "
+                  "leaves more to clients and takes longer."},
     ConfigKey{.name = "record_bytes_max",
               .scope = ConfigScope::kTopic,
               .type = ConfigType::kInteger,

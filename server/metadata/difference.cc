@@ -30,9 +30,9 @@ Difference Between(const Image& before, const Image& after) {
   Difference difference;
   difference.from = before.version;
   difference.to = after.version;
-  difference.cluster_changed =
-      before.cluster != after.cluster || before.cluster_config_version != after.cluster_config_version ||
-      before.balancing != after.balancing;
+  difference.cluster_changed = before.cluster != after.cluster ||
+                               before.cluster_config_version != after.cluster_config_version ||
+                               before.balancing != after.balancing;
   Compare(before.nodes, after.nodes, [&](NodeId, const Shared<Node>* old_node, const Shared<Node>* new_node) {
     difference.nodes.push_back({OrNull(old_node), OrNull(new_node)});
   });

@@ -26,8 +26,8 @@ struct Difference {
   LogIndex to;
   // The cluster was initialised, its feature level or its settings changed, or balancing began or ended.
   bool cluster_changed = false;
-  std::vector<Changed<Node>> nodes;          // by id
-  std::vector<Changed<Topic>> topics;        // by UUID; also when only a partition of it changed
+  std::vector<Changed<Node>> nodes;    // by id
+  std::vector<Changed<Topic>> topics;  // by UUID; also when only a partition of it changed
   // By topic and number; all of a topic that came or went, and those whose replicas or movement changed.
   std::vector<PartitionChanged> partitions;
 

@@ -38,8 +38,8 @@ struct Founding {
   NodeId IdOf(const Uuid& node) const;
 };
 
-// How many of so many nodes vote in group 0: the largest odd number up to limits::kMetadataVotersMax. One more would not
-// survive one more failure.
+// How many of so many nodes vote in group 0: the largest odd number up to limits::kMetadataVotersMax. One
+// more would not survive one more failure.
 size_t MetadataVoterCount(size_t nodes);
 
 // ALREADY_INITIALIZED (cluster_id, address): a founder belongs to a cluster. INVALID_ARGUMENT: no founders,

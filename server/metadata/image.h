@@ -94,8 +94,8 @@ struct Node {
 // Why the replicas of a partition change.
 enum class MoveCause : uint8_t { kRequested, kDecommission, kBalance, kRebuild, kCancelled };
 
-// A change of a partition's replicas that is under way. Its leader brings the group there step by step (broker:
-// ReplicaMover); until it has, everybody who may be a member keeps its replica.
+// A change of a partition's replicas that is under way. Its leader brings the group there step by step
+// (broker: ReplicaMover); until it has, everybody who may be a member keeps its replica.
 struct Movement {
   // The replicas before the change: what a cancellation goes back to.
   std::vector<ReplicaId> settled;

@@ -34,9 +34,7 @@ void LeaderBalancer::ObserveTransfers(std::span<const LedGroup> led, raft::Tick 
     return std::any_of(led.begin(), led.end(), [&](const LedGroup& row) { return row.group == group; });
   };
   // On the way away it is remembered where a group could not go until it is gone.
-  std::erase_if(muted_, [&](const auto& row) {
-    return away_ ? !leads(row.first) : row.second.until <= now;
-  });
+  std::erase_if(muted_, [&](const auto& row) { return away_ ? !leads(row.first) : row.second.until <= now; });
   for (auto at = in_flight_.begin(); at != in_flight_.end();) {
     const auto& [group, flight] = *at;
     const bool still_here = leads(group);
@@ -45,7 +43,8 @@ void LeaderBalancer::ObserveTransfers(std::span<const LedGroup> led, raft::Tick 
       continue;
     }
     if (still_here)
-      muted_[group] = {.to = flight.to, .until = now + (away_ ? options_.away_mute_ticks : options_.mute_ticks)};
+      muted_[group] = {.to = flight.to,
+                       .until = now + (away_ ? options_.away_mute_ticks : options_.mute_ticks)};
     next_home_at_ = now + options_.pause_ticks;
     at = in_flight_.erase(at);
   }

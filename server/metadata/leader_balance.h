@@ -1,16 +1,18 @@
-// Leaderships go where they should be. Every node decides for the groups that it leads; nobody has to know all of
-// them.
+// Leaderships go where they should be. Every node decides for the groups that it leads; nobody has to know
+// all of them.
 //
 //   std::vector<LedGroup> led = ...;                      // all that this node leads now
 //   for (const LeaderTransfer& transfer : balancer.Next(*image, led, {.now = now}))
 //     host.TransferLeadership(transfer.group, transfer.to);
 //
-// Home: after a failover or a restart each node hands back, gently, what others should lead: one transfer at a time, a
-// pause after each, and only to a replica that has caught up, on a node in use that has lived for a while.
+// Home: after a failover or a restart each node hands back, gently, what others should lead: one transfer at
+// a time, a pause after each, and only to a replica that has caught up, on a node in use that has lived for a
+// while.
 //
-// Away: a node that is drained or decommissioned, or that is not fit to lead, hands over all that another node can
-// lead, as many at once as are good for the others: home if it can be, else to the node with the fewest, wherever the
-// replica has caught up. It takes back what it should lead when it is in use again, by the others' rule.
+// Away: a node that is drained or decommissioned, or that is not fit to lead, hands over all that another
+// node can lead, as many at once as are good for the others: home if it can be, else to the node with the
+// fewest, wherever the replica has caught up. It takes back what it should lead when it is in use again, by
+// the others' rule.
 //
 // One that does not succeed is left alone for a while. The same calls give the same answers.
 #pragma once
@@ -26,8 +28,8 @@
 namespace flotilla::metadata {
 
 struct LeaderBalanceOptions {
-  // A node gets leaderships back when it has lived for so long: 30 s of 50 ms. It has caches to fill and other
-  // things to catch up with.
+  // A node gets leaderships back when it has lived for so long: 30 s of 50 ms. It has caches to fill and
+  // other things to catch up with.
   raft::Tick settle_ticks = 600;
   // Between two transfers that go home: 4 a second.
   raft::Tick pause_ticks = 5;
@@ -35,7 +37,8 @@ struct LeaderBalanceOptions {
   raft::Tick transfer_ticks = 60;
   // A group whose transfer home failed is left alone for so long: 5 min.
   raft::Tick mute_ticks = 6000;
-  // On the way away: so many transfers at once, and 5 s until one that failed is tried again, elsewhere if it can be.
+  // On the way away: so many transfers at once, and 5 s until one that failed is tried again, elsewhere if it
+  // can be.
   size_t away_max = 8;
   raft::Tick away_mute_ticks = 100;
 };
@@ -95,7 +98,7 @@ class LeaderBalancer {
   std::map<NodeId, raft::Tick> alive_since_;  // as seen here; the dead are not in it
   std::map<GroupId, InFlight> in_flight_;
   std::map<GroupId, Muted> muted_;
-  std::map<NodeId, uint64_t> sent_;           // on the way away: how many went where
+  std::map<NodeId, uint64_t> sent_;  // on the way away: how many went where
   raft::Tick next_home_at_ = 0;
 };
 

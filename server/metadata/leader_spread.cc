@@ -17,7 +17,8 @@ class Spreader {
     }
   }
 
-  // One chain of handovers from a node that should lead too many to one that should lead too few; false: all is even.
+  // One chain of handovers from a node that should lead too many to one that should lead too few; false: all
+  // is even.
   bool Step() {
     std::vector<size_t> heaviest_first;
     for (size_t node = 0; node < count(); ++node) {

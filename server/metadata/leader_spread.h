@@ -2,8 +2,9 @@
 //
 //   for (const PlannedLeader& change : SpreadLeaders(model)) ...
 //
-// Where no single change helps a chain of them does: a hands one to b, which hands another one to c. What comes out is
-// as even as the places of the replicas allow, with one change for each partition that is touched at all.
+// Where no single change helps a chain of them does: a hands one to b, which hands another one to c. What
+// comes out is as even as the places of the replicas allow, with one change for each partition that is
+// touched at all.
 #pragma once
 
 #include <vector>
@@ -12,8 +13,8 @@
 
 namespace flotilla::metadata {
 
-// By group. Looks at partitions that are settled and whose preferred leader is on a node that may lead: what a node
-// should lead that is dead or drained goes home to it one day.
+// By group. Looks at partitions that are settled and whose preferred leader is on a node that may lead: what
+// a node should lead that is dead or drained goes home to it one day.
 std::vector<PlannedLeader> SpreadLeaders(ClusterModel model);
 
 }  // namespace flotilla::metadata

@@ -10,7 +10,7 @@
 
 namespace flotilla::limits {
 
-// Nodes that ever registered, dead ones included: every node is a member of group 0.
+// Nodes of the cluster, dead ones included: every node is a member of group 0.
 inline constexpr size_t kNodesMax = kReplicasPerGroupMax;
 // Members of group 0 that vote: two may fail, and a commit waits for three disks, not more.
 inline constexpr size_t kMetadataVotersMax = 5;

@@ -35,9 +35,10 @@ Status CheckFeatures(const NodeDescription& node, const Image& image) {
 }
 
 Status RemovedForGood(NodeId id) {
-  return Refuse(Refusal::kNodeRemoved,
-                "node " + std::to_string(id.value()) +
-                    " was removed from the cluster; start it with an empty data directory to join as a new node")
+  return Refuse(
+             Refusal::kNodeRemoved,
+             "node " + std::to_string(id.value()) +
+                 " was removed from the cluster; start it with an empty data directory to join as a new node")
       .With("node_id", id.value());
 }
 

@@ -18,8 +18,9 @@ struct RegisterNode {
 
 // Outcome::node is its id. A UUID that is known gets its id back, an unknown one the next id: a wiped disk is
 // a new node. No records when nothing is new. NOT_INITIALIZED; CLUSTER_MISMATCH with both ids; NODE_MISMATCH:
-// the claimed id, or the address, is that of another disk (which, for an address, still lives); NODE_REMOVED: the
-// claimed id was removed from the cluster; PROTOCOL_MISMATCH; what CheckDescription objects to; LIMIT_EXCEEDED: too many nodes.
+// the claimed id, or the address, is that of another disk (which, for an address, still lives); NODE_REMOVED:
+// the claimed id was removed from the cluster; PROTOCOL_MISMATCH; what CheckDescription objects to;
+// LIMIT_EXCEEDED: too many nodes.
 Result<Decision> DecideRegistration(const RegisterNode& request, const Image& image, const Context& context);
 
 // Who sends a heartbeat.

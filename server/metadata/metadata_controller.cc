@@ -212,7 +212,8 @@ void MetadataController::OnRead(uint64_t id, const Status& status, LogIndex /*in
   CHECK(at != confirming_.end()) << id;
   const auto [term, waiting] = std::move(at->second);
   confirming_.erase(at);
-  // A read that began on a leader is also released when another one leads by then: OK alone does not say who we are.
+  // A read that began on a leader is also released when another one leads by then: OK alone does not say who
+  // we are.
   const bool led = leading_ && leading_->term == term;
   waiting.sink->OnAnswer(waiting.token, status.ok() && led ? waiting.answer : Answer{NothingDone(), {}, {}});
 }
@@ -230,7 +231,12 @@ void MetadataController::OnLeadership(const raft::StateMachine::Leadership& lead
   if (!leads || leading_) return;
   LOG(INFO) << "metadata leadership began: node=" << options_.self.node << " term=" << leadership.term
             << " version=" << machine_.image()->version;
-  leading_ = Leading{.term = leadership.term, .image = machine_.image(), .reports = {}, .sizes = {}, .since = now_, .plan_at = now_};
+  leading_ = Leading{.term = leadership.term,
+                     .image = machine_.image(),
+                     .reports = {},
+                     .sizes = {},
+                     .since = now_,
+                     .plan_at = now_};
   liveness_.Begin();
 }
 
@@ -314,8 +320,8 @@ void MetadataController::MoveReplicas() {
     const Partition& partition = *image.FindPartition(move.group);
     LOG(INFO) << "replica moves: group=" << move.group << " from=" << move.from << " to=" << move.to
               << " cause=" << record::MoveCause_Name(RecordOf(move.cause));
-    Record target = RetargetOf(image, partition, NodesWith(partition, move.from, move.to), move.cause,
-                               options.now_ms);
+    Record target =
+        RetargetOf(image, partition, NodesWith(partition, move.from, move.to), move.cause, options.now_ms);
     if (!Propose({std::move(target)}, Waiting{}).ok()) return;
   }
   std::vector<Record> preferences;

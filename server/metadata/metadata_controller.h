@@ -80,7 +80,8 @@ struct ControllerOptions {
   ReplicaId self;
   LivenessOptions liveness;
   size_t pending_max = limits::kPendingDecisionsMax;
-  // What follows by itself (members of group 0, moves, removals) is looked at so often: every second of 50 ms.
+  // What follows by itself (members of group 0, moves, removals) is looked at so often: every second of 50
+  // ms.
   raft::Tick plan_ticks = 20;
   // A new leader begins to balance when it has heard how large groups are: after 15 s.
   raft::Tick sizes_ticks = 300;
@@ -98,8 +99,8 @@ class MetadataController final : public MetadataListener, public raft::ProposalS
   void Submit(const Request& request, uint64_t token, AnswerSink& sink);
   // NOT_LEADER, NO_LEADER, and as CheckIdentity.
   Status Report(const NodeReport& report);
-  // Time moves on: concludes who lives, decides who learns and votes, what moves and who is gone, and keeps the log
-  // short.
+  // Time moves on: concludes who lives, decides who learns and votes, what moves and who is gone, and keeps
+  // the log short.
   void Tick(raft::Tick now);
 
   bool leading() const { return leading_.has_value(); }
@@ -163,7 +164,7 @@ class MetadataController final : public MetadataListener, public raft::ProposalS
   std::optional<Leading> leading_;
   LivenessTracker liveness_;
   uint64_t next_id_ = 1;
-  std::map<uint64_t, Pending> pending_;     // by id, which is the order in the log
+  std::map<uint64_t, Pending> pending_;  // by id, which is the order in the log
   // By the id of their read, with the term in which the answer was found.
   struct Confirming {
     Term term;

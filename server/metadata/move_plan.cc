@@ -14,6 +14,8 @@
 namespace flotilla::metadata {
 namespace {
 
+// Partitions of about the same size that are compared.
+constexpr size_t kAlikeMax = 64;
 // Obstacles of one node: enough to see what kind they are of.
 constexpr size_t kObstaclesPerNodeMax = 10;
 
@@ -27,6 +29,7 @@ class Planner {
         options_(options),
         model_(image, sizes,
                {.replica_cost_bytes = options.replica_cost_bytes, .settles_at_once = settles_at_once}),
+        fruitless_(model_.nodes().size() * model_.nodes().size()),
         running_(settles_at_once ? 0 : image.moving.size()) {
     CHECK_GT(options.replica_cost_bytes, 0u) << "moves of nothing would have no end";
   }
@@ -63,9 +66,8 @@ class Planner {
     for (size_t node = 0; node < nodes().size(); ++node) {
       if (IsGoing(node)) going.push_back(node);
     }
-    std::stable_sort(going.begin(), going.end(), [&](size_t a, size_t b) {
-      return !nodes()[a].node->alive && nodes()[b].node->alive;
-    });
+    std::stable_sort(going.begin(), going.end(),
+                     [&](size_t a, size_t b) { return !nodes()[a].node->alive && nodes()[b].node->alive; });
     for (const size_t node : going) Evacuate(node);
   }
 
@@ -118,7 +120,8 @@ class Planner {
     return row.LeavesFrom(node) || nodes()[node].replicas < limits::kReplicasPerNodeMax;
   }
 
-  // 0: the replica is there still, so that going back costs nothing. 2: somebody asked to have it off that node.
+  // 0: the replica is there still, so that going back costs nothing. 2: somebody asked to have it off that
+  // node.
   static int WayBack(const PartitionRow& row, size_t node) {
     if (!row.LeavesFrom(node)) return 1;
     const std::optional<Movement>& movement = row.partition->movement;
@@ -184,7 +187,7 @@ class Planner {
 
   // --- balance
 
-  std::optional<ReplicaMove> NextMove(bool now) const {
+  std::optional<ReplicaMove> NextMove(bool now) {
     if (now && running_ >= options_.running_max) return std::nullopt;
     if (std::optional<ReplicaMove> move = NextOutOfCrowd(now)) return move;
     return NextToLighter(now);
@@ -199,35 +202,38 @@ class Planner {
            !(now && Busy(node));
   }
 
-  // A replica that shares its rack with another one, to a rack with fewer of them.
-  std::optional<ReplicaMove> NextOutOfCrowd(bool now) const {
-    const bool racks = std::any_of(nodes().begin(), nodes().end(), [](const NodeRow& row) {
-      return !row.node->description.rack.empty();
-    });
-    if (!racks) return std::nullopt;
-    for (size_t number = 0; number < model_.partitions().size(); ++number) {
-      const PartitionRow& row = model_.partitions()[number];
-      for (const size_t from : row.wanted) {
-        const size_t crowd = model_.Crowd(row, from, from);
-        if (crowd == 0 || !Gives(row, from)) continue;
-        std::optional<size_t> best;
-        const auto rank = [&](size_t node) {
-          return std::tuple(model_.Crowd(row, node, from), model_.TopicReplicas(row, node),
-                            nodes()[node].weight, node);
-        };
-        for (size_t to = 0; to < nodes().size(); ++to) {
-          if (!Takes(row, to, now) || model_.Crowd(row, to, from) >= crowd) continue;
-          if (!best || rank(to) < rank(*best)) best = to;
-        }
-        if (best) return ReplicaMove{number, from, *best};
+  // A replica that shares its rack with another one, to a rack with fewer of them. Partitions are looked at
+  // once, in their order: no other move makes a crowd.
+  std::optional<ReplicaMove> NextOutOfCrowd(bool now) {
+    if (!model_.has_racks()) return std::nullopt;
+    size_t& number = now ? crowds_now_ : crowds_ever_;
+    for (; number < model_.partitions().size(); ++number) {
+      if (const std::optional<ReplicaMove> move = OutOfCrowd(number, now)) return move;
+    }
+    return std::nullopt;
+  }
+  std::optional<ReplicaMove> OutOfCrowd(size_t number, bool now) const {
+    const PartitionRow& row = model_.partitions()[number];
+    for (const size_t from : row.wanted) {
+      const size_t crowd = model_.Crowd(row, from, from);
+      if (crowd == 0 || !Gives(row, from)) continue;
+      std::optional<size_t> best;
+      const auto rank = [&](size_t node) {
+        return std::tuple(model_.Crowd(row, node, from), model_.TopicReplicas(row, node),
+                          nodes()[node].weight, node);
+      };
+      for (size_t to = 0; to < nodes().size(); ++to) {
+        if (!Takes(row, to, now) || model_.Crowd(row, to, from) >= crowd) continue;
+        if (!best || rank(to) < rank(*best)) best = to;
       }
+      if (best) return ReplicaMove{number, from, *best};
     }
     return std::nullopt;
   }
 
-  // From a heavy node to a light one. Each such move lowers the sum of the squares of the weights, so that there is an
-  // end to them.
-  std::optional<ReplicaMove> NextToLighter(bool now) const {
+  // From a heavy node to a light one. Each such move lowers the sum of the squares of the weights, so that
+  // there is an end to them.
+  std::optional<ReplicaMove> NextToLighter(bool now) {
     std::vector<size_t> by_weight;
     for (size_t node = 0; node < nodes().size(); ++node) {
       if (nodes()[node].node->takes_replicas()) by_weight.push_back(node);
@@ -238,37 +244,60 @@ class Planner {
       for (const size_t to : by_weight) {
         const uint64_t gap = nodes()[*from].weight - std::min(nodes()[*from].weight, nodes()[to].weight);
         if (!Narrows(options_.replica_cost_bytes, gap)) break;
-        if (const std::optional<size_t> best = BestOf(*from, to, gap, now))
-          return ReplicaMove{*best, *from, to};
+        if (now && Busy(to)) continue;
+        if (const std::optional<size_t> best = BestOf(*from, to, gap)) return ReplicaMove{*best, *from, to};
       }
     }
     return std::nullopt;
   }
 
-  // Two thirds of a gap at most: what is moved makes it smaller by a half of that at least, and nothing is moved to and
-  // fro because it grew a little.
+  // Two thirds of a gap at most: what is moved makes it smaller by a half of that at least, and nothing is
+  // moved to and fro because it grew a little.
   static bool Narrows(uint64_t weight, uint64_t gap) { return weight <= gap / 3 * 2 + gap % 3 * 2 / 3; }
 
-  // Large ones first: fewer moves. Among those of about the same size one of a topic that has many on `from`.
-  std::optional<size_t> BestOf(size_t from, size_t to, uint64_t gap, bool now) const {
-    const auto rank = [&](size_t number) {
-      const PartitionRow& row = model_.partitions()[number];
-      const int64_t skew = int64_t{model_.TopicReplicas(row, from)} - int64_t{model_.TopicReplicas(row, to)};
-      return std::tuple(-std::bit_width(row.weight), -skew, number);
+  // Large ones first: fewer moves. Of some that are about as large one of a topic that has many on `from`.
+  std::optional<size_t> BestOf(size_t from, size_t to, uint64_t gap) {
+    // What was in vain stays so until something changes there, or the gap is larger.
+    Fruitless& fruitless = fruitless_[from * nodes().size() + to];
+    if (gap <= fruitless.gap && nodes()[from].touched <= fruitless.moves) return std::nullopt;
+    const auto skew = [&](const PartitionRow& row) {
+      return int64_t{model_.TopicReplicas(row, from)} - int64_t{model_.TopicReplicas(row, to)};
     };
-    std::optional<size_t> best;
-    for (const size_t number : nodes()[from].partitions) {
-      const PartitionRow& row = model_.partitions()[number];
-      if (!Narrows(row.weight, gap) || !Gives(row, from) || !Takes(row, to, now)) continue;
+    const std::vector<size_t>& partitions = nodes()[from].partitions;
+    const auto first = std::partition_point(partitions.begin(), partitions.end(), [&](size_t number) {
+      return !Narrows(model_.partitions()[number].weight, gap);
+    });
+    const PartitionRow* best = nullptr;
+    size_t best_number = 0;
+    size_t seen = 0;
+    for (auto at = first; at != partitions.end() && seen < kAlikeMax; ++at) {
+      const PartitionRow& row = model_.partitions()[*at];
+      if (best != nullptr && std::bit_width(row.weight) < std::bit_width(best->weight)) break;
+      if (!Gives(row, from) || !Takes(row, to, false)) continue;
       if (model_.Crowd(row, to, from) > model_.Crowd(row, from, from)) continue;
-      if (!best || rank(number) < rank(*best)) best = number;
+      ++seen;
+      if (best != nullptr && skew(row) <= skew(*best)) continue;
+      best = &row;
+      best_number = *at;
     }
-    return best;
+    if (best != nullptr) return best_number;
+    const bool looked_at_all = first == partitions.begin();
+    fruitless = {.gap = looked_at_all ? std::numeric_limits<uint64_t>::max() : gap, .moves = model_.moves()};
+    return std::nullopt;
   }
+
+  // A pair of nodes between which nothing could move.
+  struct Fruitless {
+    uint64_t gap = 0;    // up to such a one
+    uint64_t moves = 0;  // as of how many moves
+  };
 
   const Image& image_;
   const MovePlanOptions options_;
   ClusterModel model_;
+  std::vector<Fruitless> fruitless_;  // by source and target
+  size_t crowds_now_ = 0;
+  size_t crowds_ever_ = 0;
   size_t running_;
   MovePlan plan_;
 };

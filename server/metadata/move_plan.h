@@ -1,13 +1,14 @@
-// Which replicas should move next, by itself: off nodes that are being decommissioned, and, when asked for, to where
-// the cluster is even. Pure and deterministic; the metadata leader asks every second and proposes what comes out.
+// Which replicas should move next, by itself: off nodes that are being decommissioned, and, when asked for,
+// to where the cluster is even. Pure and deterministic; the metadata leader asks every second and proposes
+// what comes out.
 //
 //   MovePlan plan = PlanMoves(image, sizes, {.now_ms = ...});
 //   for (const PlannedMove& move : plan.moves) ... RetargetOf(...)
 //
-// A decommissioning comes before balancing, and what dead nodes had before what living ones have. What is planned
-// keeps the rules of placement.h: different nodes, as many racks as there are. Balancing takes a replica from a node
-// to one that carries so much less that it still carries less afterwards; it ends when there is none such, and then
-// spreads who should lead.
+// A decommissioning comes before balancing, and what dead nodes had before what living ones have. What is
+// planned keeps the rules of placement.h: different nodes, as many racks as there are. Balancing takes a
+// replica from a node to one that carries so much less that it still carries less afterwards; it ends when
+// there is none such, and then spreads who should lead.
 #pragma once
 
 #include <cstdint>
@@ -30,8 +31,8 @@ struct MovePlanOptions {
   uint64_t replica_cost_bytes = 16 << 20;
   // Whether balancing may be planned; not while sizes are not known yet.
   bool balances = true;
-  // A move that nobody asked for gets another place when its node is dead for so long: a node that only restarts
-  // goes on with what it has. By the clocks of metadata leaders, 10 min.
+  // A move that nobody asked for gets another place when its node is dead for so long: a node that only
+  // restarts goes on with what it has. By the clocks of metadata leaders, 10 min.
   int64_t now_ms = 0;
   int64_t abandon_after_ms = 10 * 60 * 1000;
 };
@@ -51,8 +52,9 @@ struct PlannedLeader {
 };
 
 struct MovePlan {
-  std::vector<PlannedMove> moves;      // in their order; each of another partition
-  std::vector<PlannedLeader> leaders;  // preferences that should change: balancing alone, when all moves are done
+  std::vector<PlannedMove> moves;  // in their order; each of another partition
+  std::vector<PlannedLeader>
+      leaders;  // preferences that should change: balancing alone, when all moves are done
   // Balancing is over: it has nothing left to begin, now or later, and nothing of it is under way.
   bool even = true;
   // Replicas of decommissioning nodes that have no place to go, for people: "topic/partition: why".

@@ -58,9 +58,8 @@ size_t Living(const Image& image, const std::vector<ReplicaId>& replicas) {
 Status CheckSettled(const PartitionChoice& choice) {
   if (!choice.partition->movement) return {};
   return About(Refuse(Refusal::kMoveUnderWay,
-                      "the replicas of partition " + choice.name() +
-                          " are being moved already, to nodes " + NodesOf(choice.partition->replicas) +
-                          "; wait until that is done, or call it off"),
+                      "the replicas of partition " + choice.name() + " are being moved already, to nodes " +
+                          NodesOf(choice.partition->replicas) + "; wait until that is done, or call it off"),
                choice);
 }
 
@@ -89,9 +88,9 @@ Status CheckTarget(const PartitionChoice& choice, NodeId to, const Image& image)
         .With("node_id", to.value());
   }
   if (!(*node)->takes_replicas()) {
-    return Refuse(Refusal::kNotEnoughNodes,
-                  Describe(**node) + ((*node)->alive ? " is being decommissioned" : " is dead") +
-                      " and takes no replicas; choose another one")
+    return Refuse(Refusal::kNotEnoughNodes, Describe(**node) +
+                                                ((*node)->alive ? " is being decommissioned" : " is dead") +
+                                                " and takes no replicas; choose another one")
         .With("replication_factor", choice.topic->replication_factor)
         .With("live_nodes", image.NodesForReplicas().size());
   }
@@ -108,7 +107,8 @@ Status CheckTarget(const PartitionChoice& choice, NodeId to, const Image& image)
 // NOT_ENOUGH_NODES, LIMIT_EXCEEDED.
 Result<NodeId> BestTarget(const PartitionChoice& choice, NodeId from, const Image& image,
                           const Context& context) {
-  const NodeId best = PlaceInstead(image, *choice.topic, *choice.partition, {.from = from, .seed = context.seed});
+  const NodeId best =
+      PlaceInstead(image, *choice.topic, *choice.partition, {.from = from, .seed = context.seed});
   if (best != NodeId{}) return best;
   const std::vector<const Node*> takers = image.NodesForReplicas();
   const auto full = std::find_if(takers.begin(), takers.end(), [&](const Node* node) {
@@ -138,8 +138,9 @@ Result<Decision> Move(const MoveReplica& request, const Image& image, const Cont
     to = *best;
   }
   if (!HasLivingMajority(image, partition)) {
-    return QuorumAtRisk({choice->name()},
-                        "no majority of its replicas is alive, so that it cannot be moved; start its nodes first");
+    return QuorumAtRisk(
+        {choice->name()},
+        "no majority of its replicas is alive, so that it cannot be moved; start its nodes first");
   }
   return Decision{.records = {RetargetOf(image, partition, NodesWith(partition, request.from, to),
                                          MoveCause::kRequested, context.now_ms)},
@@ -238,8 +239,9 @@ Result<Decision> DecideSettled(const SettleReplicas& request, const Image& image
   FLOTILLA_RETURN_IF_ERROR(CheckInitialized(image));
   const Partition* partition = image.FindPartition(request.group);
   if (partition == nullptr) {
-    return Refuse(Refusal::kPartitionNotFound,
-                  "no partition has group " + std::to_string(request.group.value()) + "; its topic was deleted");
+    return Refuse(
+        Refusal::kPartitionNotFound,
+        "no partition has group " + std::to_string(request.group.value()) + "; its topic was deleted");
   }
   Decision decision{.records = {}, .outcome = {.cluster = image.cluster->id}};
   std::vector<ReplicaId> wanted = partition->replicas;

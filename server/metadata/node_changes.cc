@@ -57,7 +57,8 @@ Status CheckAnotherLeads(const Node& node, const Image& image) {
 
 // --- decommissioning
 
-// NOT_ENOUGH_NODES: a topic has more replicas than nodes would be in use, or no living node could take one of `node`.
+// NOT_ENOUGH_NODES: a topic has more replicas than nodes would be in use, or no living node could take one of
+// `node`.
 Status CheckPlaces(const Node& node, const Image& image) {
   const size_t left = image.NodesInUse() - (node.mode == NodeMode::kDecommissioning ? 0 : 1);
   std::vector<const Node*> takers = image.NodesForReplicas();
@@ -111,10 +112,10 @@ Status CheckRoom(const Node& node, const Image& image) {
   uint64_t replicas = 0;
   ForEachWantedOn(image, node.id, [&](const Topic&, const Partition&) { ++replicas; });
   if (replicas <= room) return {};
-  return Status(Reason::kLimitExceeded,
-                Describe(node) + " has " + std::to_string(replicas) +
-                    " replicas, and the others have room for " + std::to_string(room) +
-                    "; a node holds at most " + std::to_string(limits::kReplicasPerNodeMax) + ". Add nodes first")
+  return Status(Reason::kLimitExceeded, Describe(node) + " has " + std::to_string(replicas) +
+                                            " replicas, and the others have room for " +
+                                            std::to_string(room) + "; a node holds at most " +
+                                            std::to_string(limits::kReplicasPerNodeMax) + ". Add nodes first")
       .With("field", "node_id")
       .With("limit", room)
       .With("value", replicas);
@@ -173,8 +174,7 @@ Result<Decision> DecideNodeMode(const ChangeNodeMode& request, const Image& imag
   if (!found.ok()) return found.status();
   const Node& node = **found;
   Decision decision{.records = {}, .outcome = {.cluster = image.cluster->id, .node = node.id}};
-  const bool drained_anyway =
-      request.mode == NodeMode::kDraining && node.mode == NodeMode::kDecommissioning;
+  const bool drained_anyway = request.mode == NodeMode::kDraining && node.mode == NodeMode::kDecommissioning;
   if (node.mode == request.mode || drained_anyway) {
     decision.outcome.repeated = true;
     return decision;
@@ -193,8 +193,9 @@ Result<Decision> DecideNodeRemoval(const RemoveNode& request, const Image& image
   if (!found.ok()) return found.status();
   const Node& node = **found;
   if (node.alive) {
-    return Refuse(Refusal::kNodeAlive,
-                  Describe(node) + " is alive; decommission it, or stop it and wait until it is seen to be dead")
+    return Refuse(
+               Refusal::kNodeAlive,
+               Describe(node) + " is alive; decommission it, or stop it and wait until it is seen to be dead")
         .With("node_id", node.id.value());
   }
   if (image.LoadOf(node.id).replicas != 0) {
@@ -210,8 +211,7 @@ Result<Decision> DecideNodeRemoval(const RemoveNode& request, const Image& image
 std::vector<Record> RemovalsDue(const Image& image, const std::vector<NodeId>& metadata_voters) {
   std::vector<Record> due;
   image.nodes.ForEach([&](NodeId id, const Shared<Node>& node) {
-    const bool votes =
-        std::find(metadata_voters.begin(), metadata_voters.end(), id) != metadata_voters.end();
+    const bool votes = std::find(metadata_voters.begin(), metadata_voters.end(), id) != metadata_voters.end();
     if (node->mode == NodeMode::kDecommissioning && image.LoadOf(id).replicas == 0 && !votes)
       due.push_back(RemovalOf(id));
   });

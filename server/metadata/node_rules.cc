@@ -75,9 +75,9 @@ Status CheckDescription(const NodeDescription& description) {
 
 Result<const Node*> SelectNode(NodeId id, const Image& image) {
   if (const Node* node = image.FindNode(id)) return node;
-  return Refuse(Refusal::kNodeNotFound, "node " + std::to_string(id.value()) +
-                                            (image.WasRemoved(id) ? " was removed from the cluster"
-                                                                  : " is not in the cluster"))
+  return Refuse(Refusal::kNodeNotFound,
+                "node " + std::to_string(id.value()) +
+                    (image.WasRemoved(id) ? " was removed from the cluster" : " is not in the cluster"))
       .With("node_id", id.value());
 }
 

@@ -27,10 +27,11 @@ NodeId FirstLeader(const Image& image, const Partition& partition) {
   return living != NodeId{} ? living : partition.preferred_leader;
 }
 
-// The first members of the group, as long as nobody but a rebuilt one of them can be missing: those of a partition
-// whose settled replicas are all in their first life. Empty: others took their places.
+// The first members of the group, as long as nobody but a rebuilt one of them can be missing: those of a
+// partition whose settled replicas are all in their first life. Empty: others took their places.
 std::vector<ReplicaId> FirstMembers(const Partition& partition) {
-  const std::vector<ReplicaId>& settled = partition.movement ? partition.movement->settled : partition.replicas;
+  const std::vector<ReplicaId>& settled =
+      partition.movement ? partition.movement->settled : partition.replicas;
   const bool first = std::all_of(settled.begin(), settled.end(),
                                  [](const ReplicaId& replica) { return replica.incarnation == 0; });
   return first ? settled : std::vector<ReplicaId>();
@@ -84,8 +85,7 @@ CreateReplica PlanReplica(const Image& image, const Topic& topic, const Partitio
   configuration.Normalize();
   const bool campaigns = partition.placement_epoch == 0 && FirstLeader(image, partition) == self;
   return {.group = {.group = partition.group,
-                    .identity = {.self = replica,
-                                 .label = PartitionName(topic, partition)},
+                    .identity = {.self = replica, .label = PartitionName(topic, partition)},
                     .configuration = std::move(configuration),
                     .campaign = campaigns},
           .partition = KeyOf(topic, partition)};

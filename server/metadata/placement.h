@@ -18,10 +18,10 @@ namespace flotilla::metadata {
 // A node that may get replicas.
 struct PlacementNode {
   NodeId id;
-  std::string rack;  // empty: a rack of its own
-  NodeLoad load;     // of everything that is there
-  NodeLoad topic;    // of the topic that grows
-  bool leads = true; // it should lead, if another could as well: it is not drained
+  std::string rack;   // empty: a rack of its own
+  NodeLoad load;      // of everything that is there
+  NodeLoad topic;     // of the topic that grows
+  bool leads = true;  // it should lead, if another could as well: it is not drained
 };
 
 struct PlacementRequest {
@@ -46,8 +46,8 @@ struct ReplacementRequest {
   NodeId from;
   uint64_t seed = 0;
 };
-// Where the replica of a partition on `from` had better be, by the same rules; 0: no node that takes replicas and has
-// none of it has room.
+// Where the replica of a partition on `from` had better be, by the same rules; 0: no node that takes replicas
+// and has none of it has room.
 NodeId PlaceInstead(const Image& image, const Topic& topic, const Partition& partition,
                     const ReplacementRequest& request);
 

@@ -431,7 +431,8 @@ Status ImageBuilder::Add(const record::ReplicasSettled& record) {
   if (source_ == RecordSource::kSnapshot) return DoesNotFit("a snapshot has partitions as they are");
   Shared<Partition>* slot = SlotOf(group);
   if (slot == nullptr) return DoesNotFit("group " + Number(group.value()) + " does not exist");
-  if (!(*slot)->movement) return DoesNotFit("group " + Number(group.value()) + " does not change its replicas");
+  if (!(*slot)->movement)
+    return DoesNotFit("group " + Number(group.value()) + " does not change its replicas");
   if (record.placement_epoch() != (*slot)->placement_epoch) {
     return DoesNotFit("placement epoch " + Number(record.placement_epoch()) + " of group " +
                       Number(group.value()) + " is not the last one, " + Number((*slot)->placement_epoch));

@@ -140,7 +140,8 @@ std::string FirstNames(const std::vector<std::string>& names) {
 
 std::string NamesOf(const std::vector<std::string>& names) {
   const std::string first = FirstNames(names);
-  return names.size() <= kNamesMax ? first : first + " and " + std::to_string(names.size() - kNamesMax) + " more";
+  return names.size() <= kNamesMax ? first
+                                   : first + " and " + std::to_string(names.size() - kNamesMax) + " more";
 }
 
 std::string Describe(const TopicSelector& selector) {

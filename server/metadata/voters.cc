@@ -70,8 +70,8 @@ class Seats {
   }
   // In the emptiest rack; of several the lowest id.
   std::optional<ReplicaId> BestCandidate() const {
-    const auto best = std::min_element(
-        candidates_.begin(), candidates_.end(), [&](const ReplicaId& a, const ReplicaId& b) {
+    const auto best =
+        std::min_element(candidates_.begin(), candidates_.end(), [&](const ReplicaId& a, const ReplicaId& b) {
           return std::tuple(Crowd(a.node), a.node) < std::tuple(Crowd(b.node), b.node);
         });
     return best == candidates_.end() ? std::nullopt : std::optional(*best);
@@ -89,7 +89,8 @@ class Seats {
     if (voters_.size() > configuration_.voters.size() && voters_.size() % 2 == 0) voters_.pop_back();
   }
 
-  // One seat at a time, from the fullest rack, when the other one stays emptier even so. The dead keep theirs.
+  // One seat at a time, from the fullest rack, when the other one stays emptier even so. The dead keep
+  // theirs.
   void SpreadOverRacks() {
     const std::optional<ReplicaId> candidate = BestCandidate();
     std::optional<ReplicaId> fullest;

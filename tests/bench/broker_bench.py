@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """What three nodes on this machine do, beside what its disk and loopback could do at best in the same run.
 
-    tests/bench/broker_bench.py                        # everything: about 15 minutes
+    tests/bench/broker_bench.py                        # everything: about 20 minutes
     tests/bench/broker_bench.py --only batched,alone   # some parts
     tests/bench/broker_bench.py --rounds 1 --seconds 3 # quick
 
@@ -38,11 +38,11 @@ def free_ports(count):
 class Nodes:
     """Three nodes and their cluster, for one part."""
 
-    def __init__(self, options):
+    def __init__(self, options, count=3):
         self.options = options
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="broker-bench.", dir=options.directory))
-        self.ports = [free_ports(3) for _ in range(3)]
-        self.processes = [None] * 3
+        self.ports = [free_ports(3) for _ in range(count)]
+        self.processes = [None] * count
         seeds = ", ".join(f'"127.0.0.1:{peer}"' for _, peer, _ in self.ports)
         for i, (client, peer, http) in enumerate(self.ports):
             (self.directory / f"n{i}.yaml").write_text(
@@ -52,14 +52,14 @@ class Nodes:
             )
 
     def __enter__(self):
-        for i in range(3):
+        for i in range(len(self.processes)):
             self.start(i)
         self.cli("cluster", "init", retry=True)
         self.cli("cluster", "health", "--watch", "--exit-when-healthy")
         return self
 
     def __exit__(self, *_):
-        for i in range(3):
+        for i in range(len(self.processes)):
             self.kill(i)
         shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -126,6 +126,73 @@ class Nodes:
         nodes = {n["node_id"]: n["client_address"] for n in json.loads(self.cli("node", "list"))["nodes"]}
         address = nodes[found["partition"]["leader_node_id"]]
         return next(i for i, ports in enumerate(self.ports) if address.endswith(f":{ports[0]}"))
+
+
+class LongPolls:
+    """Consumers that have read everything and wait for more: each on a connection of its own, one Fetch after the other."""
+
+    def __init__(self, options, addresses, count):
+        # The code that the build generates for the tests; only this part needs it, and Debian's gRPC.
+        sys.path.insert(0, str(options.build / "tests/python_stubs"))
+        import grpc
+        from flotilla.v1 import common_pb2, consume_pb2, consume_pb2_grpc
+
+        self.answered = 0
+        self._lock = threading.Lock()
+        self._ended = False
+        self._channels = []
+        self._calls = [None] * count
+        self._requests = []
+        for i in range(count):
+            partition = i % len(addresses)
+            channel = grpc.insecure_channel(addresses[partition], options=[("grpc.use_local_subchannel_pool", 1)])
+            self._channels.append(channel)
+            place = consume_pb2.FetchPartition(
+                topic={"name": "bench"}, partition=partition, start={"point": common_pb2.START_POINT_LATEST}
+            )
+            self._requests.append((consume_pb2_grpc.ConsumeServiceStub(channel).Fetch, consume_pb2.FetchRequest(partitions=[place])))
+
+    def __enter__(self):
+        for i in range(len(self._calls)):
+            self._poll(i)
+        return self
+
+    def __exit__(self, *_):
+        with self._lock:
+            self._ended = True
+        for channel in self._channels:
+            channel.close()
+
+    def _poll(self, i):
+        with self._lock:
+            if self._ended:
+                return
+            fetch, request = self._requests[i]
+            self._calls[i] = fetch.future(request, timeout=10)
+        self._calls[i].add_done_callback(lambda call: self._done(i, call))
+
+    def _done(self, i, call):
+        with self._lock:
+            if self._ended:
+                return
+            if call.code().value[0] != 0 or call.result().partitions[0].HasField("error"):
+                print(f"a long poll failed: {call.code()} {call.details()}", file=sys.stderr)
+                return
+            self.answered += 1
+        self._poll(i)
+
+
+def directory_bytes(directory):
+    return sum(path.stat().st_blocks * 512 for path in directory.rglob("*") if path.is_file())
+
+
+def forget_cached(directory):
+    """The kernel gives up the pages of these files, once they are on the disk."""
+    for path in directory.rglob("*"):
+        if path.is_file():
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 class Bench:
@@ -301,17 +368,47 @@ class Bench:
             self.report("many", "CPU of a node at rest with 1,000 partitions", (nodes.cpu_seconds() - cpu) / 20 / 3 * 100, "% of a core")
             self.report("many", "resident memory of the largest node", nodes.resident_mb(), "MB")
 
-    def part_start(self):
+    def part_idle(self):
         with Nodes(self.options) as nodes:
             nodes.cli("topic", "create", "bench", "-p", 8, "-r", 3)
-            nodes.perf("produce", "bench", "--size", 1024, "--count", 2_000_000, "--batch-bytes", "256KiB")
-            def restart():
+            nodes.perf("produce", "bench", "--size", 100, "--count", 1000)
+            leaders = [nodes.leader("bench", partition) for partition in range(8)]
+            addresses = [f"127.0.0.1:{nodes.ports[leader][0]}" for leader in leaders]
+
+            def cpu():
+                before, began = nodes.cpu_seconds(), time.monotonic()
+                time.sleep(4 * self.options.seconds)
+                return (nodes.cpu_seconds() - before) / (time.monotonic() - began) * 100
+
+            self.report("idle", "CPU of all nodes at rest", self.rounds(cpu), "% of a core")
+            with LongPolls(self.options, addresses, 100) as polls:
+                time.sleep(1)
+                answered, began = polls.answered, time.monotonic()
+                self.report("idle", "the same with 100 idle consumers on long polls of 500 ms", self.rounds(cpu), "% of a core")
+                self.report("idle", "long polls answered", (polls.answered - answered) / (time.monotonic() - began), "/s")
+
+    # --- starting
+
+    def part_start(self):
+        # As much as the disk has room for: the log, what flushes and compactions hold twice for a while, and some for others.
+        room = shutil.disk_usage(self.options.directory).free // 4
+        records = min(int(self.options.start_gib * (1 << 30)), room) // 1024
+        with Nodes(self.options, count=1) as nodes:
+            nodes.cli("topic", "create", "bench", "-p", 8, "-r", 1)
+            nodes.perf("produce", "bench", "--size", 1024, "--count", records, "--batch-bytes", "256KiB")
+            self.report("start", "a node alone keeps on its disk", directory_bytes(nodes.directory) / 1e9, "GB")
+
+            def restart(cold):
                 nodes.kill(0)
+                if cold:
+                    forget_cached(nodes.directory)
                 return nodes.start(0)
-            self.report("start", "a killed node with 2 GB is ready after", self.rounds(restart), "s")
+
+            self.report("start", "killed, it is ready again after", self.rounds(lambda: restart(cold=False)), "s")
+            self.report("start", "the same, files not cached", self.rounds(lambda: restart(cold=True)), "s")
 
 
-PARTS = ["limits", "batched", "unbatched", "alone", "steady", "read", "failover", "many", "start"]
+PARTS = ["limits", "batched", "unbatched", "alone", "steady", "read", "failover", "many", "idle", "start"]
 
 
 def main():
@@ -320,6 +417,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5, help="of each round of writing")
     parser.add_argument("--kills", type=int, default=20, help="leaders killed")
+    parser.add_argument("--start-gib", type=float, default=8, help="data of the node that is started, GiB; less when the disk is small")
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release")
     parser.add_argument("--directory", help="where nodes keep their data; default: the build directory")
     parser.add_argument("--json", type=pathlib.Path, help="also write the figures there")

@@ -1,10 +1,17 @@
 """What must not be taken: each refusal names reason, limit and value, changes nothing, and costs nobody else."""
+import contextlib
 import os
+import random
+import select
+import socket
+import threading
 import time
+import uuid
 
 import grpc
 
 import wire
+from brokers import error_of
 from calls import TIMEOUT_S, Client, failing, text_of
 from flotilla.v1 import admin_pb2, cluster_pb2, common_pb2, consume_pb2, produce_pb2, records_pb2
 from nodes import free_ports
@@ -12,6 +19,39 @@ from scene import ClusterTest, main
 
 NO_TOPIC = "there-is-no-such-topic"
 MIB = 1 << 20
+
+
+class Scissors:
+    """Stands between a client and a node, and cuts the connection after so many bytes of the client's."""
+
+    def __init__(self, address, after_bytes):
+        host, port = address.rsplit(":", 1)
+        self._node = (host, int(port))
+        self._left = after_bytes
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._thread.join()
+        self._listener.close()
+
+    def _run(self):
+        client, _ = self._listener.accept()
+        self._listener.close()  # whoever comes again is refused
+        with client, socket.create_connection(self._node) as node:
+            while self._left > 0:
+                for ready in select.select([client, node], [], [])[0]:
+                    data = ready.recv(min(1 << 16, self._left) if ready is client else 1 << 16)
+                    if not data:
+                        return
+                    if ready is client:
+                        self._left -= len(data)
+                    (node if ready is client else client).sendall(data)
 
 
 class BadInputTest(ClusterTest):
@@ -118,6 +158,7 @@ class BadInputTest(ClusterTest):
             ("..", "directory"),
             ("a b", "space"),
             ("a/b", "slash"),
+            ("a\0b", "NUL"),
             ("caf\u00e9", "use letters"),
             ("x" * 250, "249"),
         ):
@@ -186,9 +227,12 @@ class BadInputTest(ClusterTest):
     def test_a_request_above_the_limit(self):
         with failing() as failure:
             self.produce(*[self.item(b"x" * (MIB - 100)) for _ in range(9)])
-        # gRPC itself may have the first word about what is far too large.
-        if failure.code != grpc.StatusCode.RESOURCE_EXHAUSTED:
-            self.assert_error(failure.error, "LIMIT_EXCEEDED", text=8 * MIB, limit=8 * MIB)
+        self.assert_error(failure.error, "LIMIT_EXCEEDED", text=8 * MIB, limit=8 * MIB)
+        self.assertGreater(int(failure.error.metadata["value"]), 8 * MIB)
+        # About what is far too large gRPC itself has the first word.
+        with failing() as failure:
+            self.produce(*[self.item(b"x" * (MIB - 100)) for _ in range(20)])
+        self.assertEqual(failure.code, grpc.StatusCode.RESOURCE_EXHAUSTED)
 
     def test_too_many_items(self):
         with failing() as failure:
@@ -318,20 +362,41 @@ class BadInputTest(ClusterTest):
     # --- reading
 
     def test_negative_places(self):
-        for start in ({"offset": -1}, {"timestamp_ms": -1}, {"last_records": -1}):
-            with self.subTest(str(start)):
-                place = consume_pb2.FetchPartition(topic={"name": self.topic}, start=start)
-                try:
-                    error = (
-                        self.client.consume.Fetch(consume_pb2.FetchRequest(partitions=[place]), timeout=TIMEOUT_S)
-                        .partitions[0]
-                        .error
-                    )
-                except grpc.RpcError:
-                    with failing() as failure:
-                        self.client.consume.Fetch(consume_pb2.FetchRequest(partitions=[place]), timeout=TIMEOUT_S)
-                    error = failure.error
-                self.assert_error(error, "INVALID_ARGUMENT")
+        consume, topic = self.client.consume, {"name": self.topic}
+
+        def fetch(start):
+            place = consume_pb2.FetchPartition(topic=topic, start=start)
+            return consume.Fetch(consume_pb2.FetchRequest(partitions=[place]), timeout=TIMEOUT_S).partitions[0]
+
+        def list_offsets(position):
+            item = consume_pb2.ListOffsetsItem(topic=topic, position=position)
+            return consume.ListOffsets(consume_pb2.ListOffsetsRequest(items=[item]), timeout=TIMEOUT_S).results[0]
+
+        def subscribe(start):
+            place = consume_pb2.SubscribeTopic(topic=topic, start=start)
+            for event in consume.Subscribe(
+                consume_pb2.SubscribeRequest(topics=[place], until_end=True), timeout=TIMEOUT_S
+            ):
+                if event.HasField("partition_error"):
+                    return event.partition_error
+            return event
+
+        for call in (fetch, list_offsets, subscribe):
+            for place in ({"offset": -1}, {"timestamp_ms": -1}, {"last_records": -1}):
+                if call is list_offsets and "offset" in place:
+                    continue  # nobody asks where an offset is
+                with self.subTest(call.__name__, place=place):
+                    try:
+                        error = call(place).error
+                    except grpc.RpcError as failure:
+                        error = error_of(failure)
+                    self.assert_error(error, "INVALID_ARGUMENT", text="-1")
+        with failing() as failure:
+            self.client.admin.TrimPartition(
+                admin_pb2.TrimPartitionRequest(partition={"topic": topic, "partition": 0}, before_offset=-1),
+                timeout=TIMEOUT_S,
+            )
+        self.assert_error(failure.error, "INVALID_ARGUMENT", text="-1")
 
     def test_nothing_or_too_much_to_read(self):
         with failing() as failure:
@@ -360,6 +425,37 @@ class BadInputTest(ClusterTest):
             with self.subTest(method), failing() as failure:
                 self.send_bytes(method, b"\xff\xff\xff\xff", response)
             self.assert_error(failure.error, "CORRUPT_MESSAGE")
+
+    def test_bytes_that_are_no_request_end_a_stream_and_what_came_before_them_is_answered(self):
+        good = produce_pb2.ProduceStreamRequest(
+            correlation_id=1,
+            request=produce_pb2.ProduceRequest(topic={"name": self.topic}, items=[self.item(b"good", partition=1)]),
+        )
+        call = self.client.channel.stream_stream(
+            "/flotilla.v1.ProduceService/ProduceStream",
+            request_serializer=lambda data: data,
+            response_deserializer=produce_pb2.ProduceStreamResponse.FromString,
+        )
+        answers = []
+        with failing() as failure:
+            for answer in call(iter([good.SerializeToString(), b"\xff\xff\xff\xff"]), timeout=TIMEOUT_S):
+                answers.append(answer)
+        self.assert_error(failure.error, "CORRUPT_MESSAGE")
+        self.assertEqual([answer.correlation_id for answer in answers], [1])
+        self.assert_written(answers[0].response.results[0], base_offset=0)
+
+    def test_requests_that_are_cut_off_half_way_leave_nothing_behind(self):
+        # Together more than a node takes at a time: were the room for each of them lost, there would be none left.
+        item = self.item(*[bytes([i]) * 1_000_000 for i in range(7)], partition=1)
+        for i in range(60):
+            with Scissors(self.nodes[i % 3].address, after_bytes=random.randrange(7_000_000)) as cut:
+                client = Client(cut.address)
+                request = produce_pb2.ProduceRequest(topic={"name": self.topic}, items=[item])
+                with contextlib.closing(client), failing() as failure:
+                    client.produce.Produce(request, timeout=TIMEOUT_S)
+            self.assertEqual(failure.code, grpc.StatusCode.UNAVAILABLE)
+        for i, node in enumerate(self.nodes):
+            self.assert_written(self.produce(item, node=node).results[0], base_offset=7 * i)
 
     def test_a_method_that_does_not_exist(self):
         with failing() as failure:
@@ -401,6 +497,42 @@ class BadInputTest(ClusterTest):
         with failing() as failure:
             self.send_bytes("/flotilla.internal.v1.MembershipService/Handshake", b"", common_pb2.Heartbeat)
         self.assertEqual(failure.code, grpc.StatusCode.UNIMPLEMENTED)
+
+    def test_a_peer_that_claims_the_id_of_another_node(self):
+        info = self.client.cluster.GetServerInfo(cluster_pb2.GetServerInfoRequest(), timeout=TIMEOUT_S)
+        theirs = uuid.uuid4()
+        address = b"127.0.0.1:%d" % free_ports(1)[0]
+        identity = (
+            wire.sized(1, uuid.UUID(info.cluster_id).bytes)
+            + wire.sized(2, b"test")
+            + wire.number(3, info.node_id)
+            + wire.sized(4, theirs.bytes)
+            + wire.sized(5, b"impostor")
+            + b"".join(wire.number(field, 1) for field in (6, 7, 8))  # boot, versions of the protocol
+            + wire.sized(9, b"0.1.0")
+            + wire.sized(10, address)
+            + wire.sized(11, address)
+        )
+
+        def members():
+            listed = self.client.cluster.ListNodes(cluster_pb2.ListNodesRequest(), timeout=TIMEOUT_S).nodes
+            return [(node.node_id, node.client_address) for node in listed]
+
+        before = members()
+        for node in self.nodes:
+            stranger = Client(node.peer_address)
+            self.addCleanup(stranger.close)
+            call = stranger.channel.unary_unary("/flotilla.internal.v1.MembershipService/Join")
+            with self.subTest(node=node.number), failing() as failure:
+                call(wire.sized(1, identity), timeout=TIMEOUT_S)
+            self.assert_error(
+                failure.error,
+                "NODE_MISMATCH",
+                text=[info.node_id, info.node_uuid, theirs],
+                ours=info.node_uuid,
+                theirs=theirs,
+            )
+        self.assertEqual(members(), before)
 
     def test_a_port_where_nobody_is(self):
         nobody = Client(f"127.0.0.1:{free_ports(1)[0]}")

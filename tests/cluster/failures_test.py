@@ -1,11 +1,12 @@
 """Nodes are killed, frozen and restarted while producers write: nothing acknowledged is lost or there twice."""
+import subprocess
 import time
 import uuid
 
 from calls import TIMEOUT_S, failing, reason_name, text_of
 from flotilla.v1 import cluster_pb2, common_pb2, consume_pb2, metadata_pb2, produce_pb2
 from load import Load
-from nodes import PATIENCE_S, wait_until
+from nodes import PATIENCE_S, cli, die_with_parent, wait_until
 from scene import ClusterTest, main
 
 # How long nobody gets an acknowledgement when a leader dies: elections take 1 to 2 seconds. Generous, because a test
@@ -41,22 +42,48 @@ class FailuresTest(ClusterTest):
         self.settle(load)
 
     def test_a_leader_is_frozen_and_awakes(self):
-        # Only producers that talk to somebody else: a frozen node is recognised by its silence, after half a minute.
-        victim = self.leader()
-        order = self.cluster.nodes
-        self.cluster.nodes = self.cluster.others(victim)
-        load = Load(self.cluster, self.topic)
-        self.cluster.nodes = order
-        with load:
+        with Load(self.cluster, self.topic, producers=len(self.nodes)) as load:
             load.wait_for(300)
+            victim = self.leader()  # one of the producers talks to it
             old_epoch = self.epoch()
             victim.pause()
             wait_until("another node leads", lambda: self.epoch() > old_epoch)
-            load.wait_for(300)
+            load.wait_for_each(100)
             victim.resume()
-            load.wait_for(300)
+            load.wait_for_each(100)
         self.assertLess(load.longest_gap_s, FAILOVER_S_MAX)
         self.settle(load)
+
+    def test_a_producer_of_the_library_leaves_a_frozen_leader(self):
+        # It writes to the leader itself, whose connection looks well as long as the node is frozen.
+        producer = subprocess.Popen(
+            [cli(), "-b", self.cluster.addresses(), "produce", self.topic, "--partition", "0"],
+            stdin=subprocess.PIPE,
+            text=True,
+            preexec_fn=die_with_parent,
+        )
+        self.addCleanup(producer.kill)
+        lines = [f"line {i}" for i in range(20)]
+
+        def write(*some):
+            producer.stdin.write("".join(line + "\n" for line in some))
+            producer.stdin.flush()
+
+        victim = self.leader()
+        other = self.cluster.others(victim)[0]
+        write(*lines[:10])
+        wait_until("the first lines are there", lambda: other.client.place(self.topic) == 10)
+        victim.pause()
+        began = time.monotonic()
+        for line in lines[10:]:
+            write(line)
+        producer.stdin.close()
+        self.assertEqual(producer.wait(timeout=PATIENCE_S), 0)
+        self.assertLess(time.monotonic() - began, FAILOVER_S_MAX)
+        victim.resume()
+        self.cluster.wait_until_healthy()
+        for node in self.nodes:
+            self.assertEqual(node.client.values(self.topic), [line.encode() for line in lines])
 
     def epoch(self):
         node = next(n for n in self.nodes if n.running and not n._paused)

@@ -163,7 +163,9 @@ class StartTest(unittest.TestCase):
             ("limits", "inflight_bytes", "lots", ("inflight_bytes", "lots")),
         ):
             with self.subTest(key):
-                self.assert_refuses_to_start(self.node(1, settings={section: {key: value}}), *words)
+                node = self.node(1, settings={section: {key: value}})
+                self.assert_refuses_to_start(node, f"{node.config_file}:", *words)
+                self.assertEqual(node.process.returncode, 78)
 
     def test_a_configuration_that_is_not_there(self):
         node = self.node(1)

@@ -27,9 +27,10 @@ class Load:
         self.longest_gap_s = 0.0
         self.retries = 0
         self.history = History()
+        self._acknowledged = [0] * producers
         # Each begins with another node.
         self._threads = [
-            threading.Thread(target=self._run, args=(cluster.addresses(i % len(cluster.nodes)),), daemon=True)
+            threading.Thread(target=self._run, args=(i, cluster.addresses(i % len(cluster.nodes))), daemon=True)
             for i in range(producers)
         ]
 
@@ -52,6 +53,16 @@ class Load:
         wait_until(f"{more} more records are acknowledged", lambda: self._problems or self.history.acknowledged >= goal)
         assert not self._problems, self._problems
 
+    def wait_for_each(self, more):
+        """Until each producer has so many more records acknowledged."""
+        goals = [count + more for count in self._acknowledged]
+
+        def reached():
+            return self._problems or all(count >= goal for count, goal in zip(self._acknowledged, goals))
+
+        wait_until(f"{more} more records of each producer are acknowledged", reached)
+        assert not self._problems, self._problems
+
     def check(self, *nodes):
         """Reads everything, from each of the nodes (all of them by default). AssertionError: what does not fit."""
         assert self.history.acknowledged > 0
@@ -63,17 +74,21 @@ class Load:
             violations = self.history.violations(read)
             assert not violations, f"read from node {node.number}:\n" + "\n".join(violations)
 
-    def _run(self, addresses):
+    def _run(self, number, addresses):
         try:
-            self._produce(addresses)
+            self._produce(number, addresses)
         except Exception as problem:  # whatever it is, the test should tell it
             self._problems.append(f"{type(problem).__name__}: {problem}")
 
-    def _produce(self, addresses):
+    def _produce(self, number, addresses):
         def acknowledged(partition, records, base_offset):
+            self._acknowledged[number] += len(records)
             self.history.on_acknowledged(partition, [record.value for record in records], base_offset)
 
-        with Producer(Brokers(addresses, patience_s=2 * PATIENCE_S), self._topic, acknowledged) as producer:
+        with (
+            Brokers(addresses, patience_s=2 * PATIENCE_S) as brokers,
+            Producer(brokers, self._topic, acknowledged) as producer,
+        ):
             sent = [0] * producer.partition_count
             turn = 0
             while not self._stopping.is_set():

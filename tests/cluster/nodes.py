@@ -36,11 +36,19 @@ _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
 
-def daemon():
-    path = os.environ.get("FLOTILLAD")
+def _program(variable, name):
+    path = os.environ.get(variable)
     if not path or not os.access(path, os.X_OK):
-        raise SystemExit(f"FLOTILLAD is {path!r}; it has to be the path of a flotillad that can be executed")
+        raise SystemExit(f"{variable} is {path!r}; it has to be the path of a {name} that can be executed")
     return path
+
+
+def daemon():
+    return _program("FLOTILLAD", "flotillad")
+
+
+def cli():
+    return _program("FLOTILLA", "flotilla")
 
 
 def wait_until(what, holds, timeout_s=PATIENCE_S):

@@ -9,6 +9,8 @@ from concurrent import futures
 
 import grpc
 from flotilla.v1 import (
+    cluster_pb2,
+    cluster_pb2_grpc,
     common_pb2,
     consume_pb2,
     consume_pb2_grpc,
@@ -40,7 +42,11 @@ class FakePartition:
         return self.end - count, False, None
 
 
-class FakeCluster(produce_pb2_grpc.ProduceServiceServicer, consume_pb2_grpc.ConsumeServiceServicer):
+class FakeCluster(
+    cluster_pb2_grpc.ClusterServiceServicer,
+    produce_pb2_grpc.ProduceServiceServicer,
+    consume_pb2_grpc.ConsumeServiceServicer,
+):
     """Two addresses; `break_one_in` answers and messages in so many end the stream instead."""
 
     def __init__(self, partitions=3, break_one_in=0, seed=1):
@@ -48,13 +54,19 @@ class FakeCluster(produce_pb2_grpc.ProduceServiceServicer, consume_pb2_grpc.Cons
         self.breaks = 0
         self.broken_before_append = 0
         self.heartbeats = False
+        # Cleared: streams do not go on; not even GetServerInfo is answered. Connections stay.
+        self.flowing, self.awake = threading.Event(), threading.Event()
+        self.flowing.set()
+        self.awake.set()
+        self.asked = 0  # GetServerInfo
         self._producers = {}
         self._lock = threading.Lock()
         self._random = random.Random(seed)
-        self._break_one_in = break_one_in
+        self.break_one_in = break_one_in
         self.servers, self.addresses = [], []
         for _ in range(2):
             server = grpc.server(futures.ThreadPoolExecutor(max_workers=16))
+            cluster_pb2_grpc.add_ClusterServiceServicer_to_server(self, server)
             produce_pb2_grpc.add_ProduceServiceServicer_to_server(self, server)
             consume_pb2_grpc.add_ConsumeServiceServicer_to_server(self, server)
             self.addresses.append(f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}")
@@ -62,12 +74,14 @@ class FakeCluster(produce_pb2_grpc.ProduceServiceServicer, consume_pb2_grpc.Cons
             self.servers.append(server)
 
     def stop(self):
+        self.flowing.set()
+        self.awake.set()
         for server in self.servers:
             server.stop(0).wait()
 
     def _breaks(self):
         with self._lock:
-            if self._break_one_in and self._random.randrange(self._break_one_in) == 0:
+            if self.break_one_in and self._random.randrange(self.break_one_in) == 0:
                 self.breaks += 1
                 return True
         return False
@@ -77,6 +91,13 @@ class FakeCluster(produce_pb2_grpc.ProduceServiceServicer, consume_pb2_grpc.Cons
             error = errors_pb2.Error(code=code.value[0], reason=reason, retry=retry, message="on purpose")
             context.set_trailing_metadata((("flotilla-error-bin", error.SerializeToString()),))
         context.abort(code, "on purpose")
+
+    # --- cluster
+
+    def GetServerInfo(self, request, context):
+        self.asked += 1
+        self.awake.wait()
+        return cluster_pb2.GetServerInfoResponse()
 
     # --- produce
 
@@ -89,6 +110,7 @@ class FakeCluster(produce_pb2_grpc.ProduceServiceServicer, consume_pb2_grpc.Cons
 
     def ProduceStream(self, requests, context):
         for request in requests:
+            self.flowing.wait()
             if self.heartbeats:
                 yield produce_pb2.ProduceStreamResponse(heartbeat=common_pb2.Heartbeat(time_ms=1))
             if self._breaks():
@@ -162,6 +184,7 @@ class FakeCluster(produce_pb2_grpc.ProduceServiceServicer, consume_pb2_grpc.Cons
         with self._lock:
             batches, end = list(self.partitions[partition].batches), self.partitions[partition].end
         for base_offset, _, _, records in batches:
+            self.flowing.wait()
             after = base_offset + len(records.records)
             if after <= offset:
                 continue

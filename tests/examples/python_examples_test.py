@@ -2,16 +2,24 @@
 
     PYTHONPATH=STUBS:client/examples/python /usr/bin/python3 tests/examples/python_examples_test.py
 """
+import gc
 import json
 import os
 import pathlib
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 import unittest
+import unittest.mock
+import weakref
 
+import grpc
 import partitioner
+from brokers import Answers, Brokers, StreamFailed
 from fake_broker import FakeCluster
+from flotilla.v1 import consume_pb2, consume_pb2_grpc, produce_pb2_grpc, records_pb2
 
 EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "client" / "examples" / "python"
 
@@ -32,6 +40,97 @@ class PartitionerTest(unittest.TestCase):
             data = key.encode()
             self.assertEqual(partitioner.murmur2(data), signed & 0xFFFFFFFF, key)
             self.assertEqual([partitioner.partition_of(data, n) for n in (3, 12, 100)], [of_3, of_12, of_100], key)
+
+
+class AnswersTest(unittest.TestCase):
+    def setUp(self):
+        self.cluster = FakeCluster()
+        self.addCleanup(self.cluster.stop)
+        self.cluster.partitions[0].append(records_pb2.RecordBatch(records={"records": [{"value": b"v"}]}))
+        self.brokers = Brokers(",".join(self.cluster.addresses))
+        self.addCleanup(self.brokers.close)
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+
+    def check_nothing_is_left(self, call, read):
+        """`call` is the only reference to a stream; `read` deals with its Answers.
+
+        A call that is still there when the program ends may hang it for ever: see Answers.close.
+        """
+        alive = weakref.ref(call)
+        answers = Answers(self.brokers, call)
+        del call
+        read(answers)
+        self.assertIsNotNone(alive())
+        answers.close()
+        self.assertIsNone(alive())
+
+    def subscribe(self):
+        return consume_pb2_grpc.ConsumeServiceStub(self.brokers.channel).Subscribe(
+            consume_pb2.SubscribeRequest(topics=[consume_pb2.SubscribeTopic(topic={"name": "logs"})])
+        )
+
+    def test_nothing_is_left_of_a_stream_that_was_read_to_its_end(self):
+        def read(answers):
+            with self.assertRaises(EOFError):
+                while True:
+                    answers.get(1)
+
+        self.check_nothing_is_left(self.subscribe(), read)
+
+    def test_nothing_is_left_of_a_stream_that_nobody_read(self):
+        self.check_nothing_is_left(self.subscribe(), lambda answers: None)
+
+    def test_nothing_is_left_of_a_stream_on_which_nothing_happens(self):
+        never = threading.Event()
+        self.addCleanup(never.set)
+
+        def requests():
+            never.wait()
+            yield from ()
+
+        self.check_nothing_is_left(
+            produce_pb2_grpc.ProduceServiceStub(self.brokers.channel).ProduceStream(requests()),
+            lambda answers: self.assertIsNone(answers.get(0.1)),
+        )
+
+    def test_nothing_is_left_of_a_stream_that_failed(self):
+        def read(answers):
+            with self.assertRaises(StreamFailed) as failed:
+                while True:
+                    answers.get(1)
+            self.assertIn("on purpose", failed.exception.error.message)
+
+        self.cluster.break_one_in = 1
+        self.check_nothing_is_left(self.subscribe(), read)
+
+
+    def subscribe_to_silence(self):
+        """Answers of a subscription that does not go on after its first event."""
+        self.enterContext(unittest.mock.patch("brokers.QUIET_S", 0.3))
+        self.cluster.flowing.clear()
+        answers = Answers(self.brokers, self.subscribe())
+        self.addCleanup(answers.close)
+        self.addCleanup(self.cluster.stop)  # lets go whoever waits
+        self.assertTrue(answers.get(5).HasField("started"))
+        return answers
+
+    def test_a_broker_that_is_frozen_is_noticed(self):
+        answers = self.subscribe_to_silence()
+        self.cluster.awake.clear()
+        began = time.monotonic()
+        with self.assertRaises(StreamFailed) as failed:
+            while time.monotonic() - began < 10:
+                self.assertIsNone(answers.get(0.1))
+        self.assertEqual(failed.exception.error.code, grpc.StatusCode.DEADLINE_EXCEEDED.value[0])
+
+    def test_a_stream_on_which_nothing_happens_goes_on_while_its_broker_is_there(self):
+        answers = self.subscribe_to_silence()
+        while self.cluster.asked < 3:
+            self.assertIsNone(answers.get(0.1))
+        self.cluster.flowing.set()
+        self.assertEqual(answers.get(5).batches.next_offset, 1)
 
 
 class ExamplesTest(unittest.TestCase):

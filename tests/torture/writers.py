@@ -91,6 +91,7 @@ class Worker:
             if not self.ending:
                 self._ledger.report("broken worker", f"{self.name}: {type(problem).__name__}: {problem}")
         finally:
+            self.after_last_turn()
             self._resting.set()
 
     def turn(self):
@@ -98,6 +99,9 @@ class Worker:
 
     def before_rest(self):
         """What has to be finished before a pause."""
+
+    def after_last_turn(self):
+        """What has to be closed."""
 
 
 class Writer(Worker):
@@ -219,12 +223,16 @@ class TopicSequenceWriter(Writer):
 class StreamWriter(Writer):
     """A ProduceStream with up to 5 batches of each partition on their way: the producer of the examples."""
 
+    _brokers = None
+    _producer = None
+
     def turn(self):
         if self._next_number == 0:
             order = [client.address for client in self._clients]
             self._random.shuffle(order)
             self._unanswered = {}  # the first value of a batch: the batch
-            self._producer = Producer(Brokers(",".join(order), STUCK_AFTER_S), self.topic, self._acknowledged)
+            self._brokers = Brokers(",".join(order), STUCK_AFTER_S)
+            self._producer = Producer(self._brokers, self.topic, self._acknowledged)
         batch, records = self.new_batch(self._random.randrange(self.partitions))
         self._unanswered[records[0].value] = batch
         self._or_violation(self._producer.send, batch.partition, records)
@@ -233,6 +241,12 @@ class StreamWriter(Writer):
     def before_rest(self):
         if self._next_number:
             self._or_violation(self._producer.flush)
+
+    def after_last_turn(self):
+        if self._producer is not None:
+            self._producer.close()
+        if self._brokers is not None:
+            self._brokers.close()
 
     def _or_violation(self, step, *arguments):
         try:

@@ -12,11 +12,14 @@ import queue
 import grpc
 
 try:
-    from flotilla.v1 import errors_pb2
+    from flotilla.v1 import cluster_pb2, cluster_pb2_grpc, errors_pb2
 except ImportError:
     sys.exit("no generated code: run ./generate.sh OUT here, then export PYTHONPATH=OUT")
 
-# After so much silence of a stream its connection counts as dead: brokers send a heartbeat every 10 seconds.
+# After so much silence of a stream its broker is asked whether it is there, and has so long to answer. One that is
+# frozen does not, while its connection looks well.
+QUIET_S = 2
+# After so much silence of a stream it counts as dead, whatever its broker says: there is a heartbeat every 10 seconds.
 SILENCE_S = 30
 
 # What gRPC says when there is no broker's word: the connection broke, or time ran out. It may have been done.
@@ -56,11 +59,21 @@ class GaveUp(Exception):
     """An error that repeating does not cure, or too long without any success."""
 
 
+class StreamFailed(Exception):
+    """A stream ended with the Error in `error`."""
+
+    def __init__(self, error):
+        super().__init__(describe(error))
+        self.error = error
+
+
 class Brokers:
     """The addresses, one of them in use.
 
-    brokers = Brokers("127.0.0.1:9650,127.0.0.1:9660")
-    answer = brokers.call(lambda channel: AdminServiceStub(channel).GetTopic, request)
+    with Brokers("127.0.0.1:9650,127.0.0.1:9660") as brokers:
+        answer = brokers.call(lambda channel: AdminServiceStub(channel).GetTopic, request)
+
+    Close it before the program ends, which may hang in gRPC otherwise.
     """
 
     def __init__(self, addresses, patience_s=120):
@@ -72,6 +85,15 @@ class Brokers:
         self._failures = 0
         self._succeeded_at = time.monotonic()
         self.channel = self._connect()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self.channel.close()
 
     @property
     def address(self):
@@ -106,6 +128,16 @@ class Brokers:
             except grpc.RpcError as failure:
                 self.failed(error_of(failure))
 
+    def ask(self):
+        """None: the broker in use is there. Else the error. One that lives answers this by itself, however busy."""
+        try:
+            cluster_pb2_grpc.ClusterServiceStub(self.channel).GetServerInfo(
+                cluster_pb2.GetServerInfoRequest(), timeout=QUIET_S
+            )
+        except grpc.RpcError as failure:
+            return error_of(failure)
+        return None
+
     def _connect(self):
         # Channels of one process share connections by default, and so the wait of up to two minutes after one that
         # failed. A broker that is back should be used at once.
@@ -121,30 +153,53 @@ class Brokers:
 
 
 class Answers:
-    """What a stream brings, read by a thread of its own, because reading alone has no time limit."""
+    """What a stream of the broker in use brings.
 
-    def __init__(self, call):
+    Read by a thread of its own, because reading alone has no time limit.
+    """
+
+    def __init__(self, brokers, call):
+        self._brokers = brokers
         self._call = call
         self._queue = queue.Queue(maxsize=16)  # a slow reader holds up the broker, not our memory
         self._closed = False
-        self._heard_at = time.monotonic()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._heard_at = self._asked_at = time.monotonic()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
 
     def get(self, timeout_s):
-        """The next message; None: there is none in time. EOFError: the stream ended with OK. RpcError: it failed."""
+        """The next message; None: none came in time. EOFError: the stream ended with OK. StreamFailed: it did not.
+
+        Takes up to QUIET_S longer when nothing has come for long.
+        """
         try:
             message = self._queue.get(timeout=max(timeout_s, 0.001))
         except queue.Empty:
-            if time.monotonic() - self._heard_at > SILENCE_S:
-                self._call.cancel()  # comes back as CANCELLED
+            self._check_silence(time.monotonic())
             return None
         if isinstance(message, Exception):
             raise message
         return message
 
+    def _check_silence(self, now):
+        if now - self._heard_at > SILENCE_S:
+            self._call.cancel()  # comes back as CANCELLED
+        elif now - max(self._heard_at, self._asked_at) > QUIET_S:
+            self._asked_at = now
+            error = self._brokers.ask()
+            if error is not None:
+                raise StreamFailed(error)
+
     def close(self):
+        """Ends the stream and waits until nothing of it is left.
+
+        Waiting is for the end of the program: the interpreter stops its daemon threads wherever they are, and deletes
+        what remains. gRPC's call takes its lock to be deleted, and would wait for a stopped thread that holds it.
+        """
         self._closed = True
         self._call.cancel()
+        self._thread.join()
+        self._call = None
 
     def _read(self):
         try:
@@ -153,11 +208,13 @@ class Answers:
                 self._put(message)
             self._put(EOFError())
         except grpc.RpcError as failure:
-            self._put(failure)
+            # It is the call itself, and its traceback leads back to it: a cycle would outlive close().
+            failure.__traceback__ = None
+            self._put(StreamFailed(error_of(failure)))
 
     def _put(self, message):
         while not self._closed:
             try:
-                return self._queue.put(message, timeout=1)
+                return self._queue.put(message, timeout=0.1)
             except queue.Full:
                 self._heard_at = time.monotonic()  # it is we who are slow

@@ -1,6 +1,6 @@
 """A producer that loses nothing and repeats nothing, whichever brokers die: the part of ship.py to copy.
 
-    with Producer(Brokers("127.0.0.1:9650"), "logs") as producer:
+    with Brokers("127.0.0.1:9650") as brokers, Producer(brokers, "logs") as producer:
         producer.send(partition, [Record(key=b"k", value=b"v"), ...])
 
 How it works (the comment of ProduceService is the contract):
@@ -9,15 +9,14 @@ How it works (the comment of ProduceService is the contract):
   - When the stream ends, or an answer is an error that may pass, a new stream is opened to the next broker, and all
     that is not acknowledged is sent again, in order and unchanged. What had been appended before is answered as
     `deduplicated`.
+    A broker that is frozen counts as a stream that ended (Answers notices).
 """
 import queue
 import time
 import uuid
 from collections import deque
 
-import grpc
-
-from brokers import Answers, GaveUp, error_of
+from brokers import Answers, GaveUp, StreamFailed
 from flotilla.v1 import common_pb2, errors_pb2, produce_pb2, produce_pb2_grpc, records_pb2
 
 UNANSWERED_PER_PARTITION = 5
@@ -88,8 +87,15 @@ class Producer:
     def __exit__(self, kind, *_):
         if kind is None:
             self.flush()
-        if self._answers is not None:
-            self._close()
+        self.close()
+
+    def close(self):
+        """Ends the stream, whatever is unanswered."""
+        if self._answers is None:
+            return
+        self._requests.put(None)
+        self._answers.close()
+        self._answers = None
 
     def _open(self):
         """A new stream, and on it all that is unanswered."""
@@ -98,12 +104,7 @@ class Producer:
             for request in unanswered:
                 self._requests.put(request)
         stub = produce_pb2_grpc.ProduceServiceStub(self._brokers.channel)
-        self._answers = Answers(stub.ProduceStream(iter(self._requests.get, None)))  # None ends the requests
-
-    def _close(self):
-        self._requests.put(None)
-        self._answers.close()
-        self._answers = None
+        self._answers = Answers(self._brokers, stub.ProduceStream(iter(self._requests.get, None)))  # None ends it
 
     def _step(self, timeout_s):
         """Deals with an answer, if one comes in time."""
@@ -113,8 +114,8 @@ class Producer:
             answer = self._answers.get(timeout_s)
         except EOFError:
             return self._begin_anew(errors_pb2.Error(message="the stream ended", retry=errors_pb2.RETRY_SAFE))
-        except grpc.RpcError as failure:
-            return self._begin_anew(error_of(failure))
+        except StreamFailed as failure:
+            return self._begin_anew(failure.error)
         if answer is None or answer.HasField("heartbeat"):
             return
         error = answer.error if answer.HasField("error") else answer.response.results[0].error
@@ -125,7 +126,7 @@ class Producer:
         self._acknowledge(answer)
 
     def _begin_anew(self, error):
-        self._close()
+        self.close()
         self.retries += sum(len(unanswered) for unanswered in self._unanswered)
         self._brokers.failed(error)
         self._open()

@@ -10,9 +10,7 @@ import json
 import sys
 import time
 
-import grpc
-
-from brokers import Answers, Brokers, GaveUp, describe, error_of
+from brokers import Answers, Brokers, GaveUp, StreamFailed, describe
 from flotilla.v1 import common_pb2, consume_pb2, consume_pb2_grpc, errors_pb2
 
 
@@ -28,7 +26,8 @@ class Reader:
     def records(self):
         """Yields the records. When a broker dies it goes on with the next one, where it was."""
         while not self._started or self._next_offsets:
-            answers = Answers(consume_pb2_grpc.ConsumeServiceStub(self._brokers.channel).Subscribe(self._request()))
+            stub = consume_pb2_grpc.ConsumeServiceStub(self._brokers.channel)
+            answers = Answers(self._brokers, stub.Subscribe(self._request()))
             try:
                 yield from self._read(answers)
             except EOFError:
@@ -36,8 +35,8 @@ class Reader:
                     self._brokers.failed(
                         errors_pb2.Error(message="the stream ended early", retry=errors_pb2.RETRY_SAFE)
                     )
-            except grpc.RpcError as failure:
-                self._brokers.failed(error_of(failure))
+            except StreamFailed as failure:
+                self._brokers.failed(failure.error)
             finally:
                 answers.close()
 
@@ -102,13 +101,14 @@ def rebuild(options):
     started = time.monotonic()
     files = {path.encode("utf-8", "surrogateescape"): File() for path in options.files}
     records = unexpected = 0
-    for record in Reader(Brokers(options.brokers, options.patience_s), options.topic).records():
-        records += 1
-        file = files.get(record.key)
-        if file is None:
-            unexpected += 1
-        else:
-            file.add(int(next(header.value for header in record.headers if header.key == "line")), record.value)
+    with Brokers(options.brokers, options.patience_s) as brokers:
+        for record in Reader(brokers, options.topic).records():
+            records += 1
+            file = files.get(record.key)
+            if file is None:
+                unexpected += 1
+            else:
+                file.add(int(next(header.value for header in record.headers if header.key == "line")), record.value)
     lost = different = 0
     for path, file in files.items():
         with open(path, "rb") as original:

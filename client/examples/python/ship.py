@@ -73,7 +73,7 @@ def ship(options):
             total += sum(1 for _ in lines)
     sent = sent_bytes = 0
     reported_at = started = time.monotonic()
-    with Producer(Brokers(options.brokers, options.patience_s), options.topic) as producer:
+    with Brokers(options.brokers, options.patience_s) as brokers, Producer(brokers, options.topic) as producer:
         batches, pace = Batches(producer), Pace(options.records_per_second)
         for path in options.files:
             with open(path, "rb") as lines:

@@ -20,6 +20,8 @@ bool IsHonest(v1::ErrorReason reason) {
     case v1::ERROR_REASON_NOT_INITIALIZED:
     case v1::ERROR_REASON_DEADLINE_EXCEEDED:
     case v1::ERROR_REASON_DISK_FULL:
+    case v1::ERROR_REASON_STORAGE_FAILED:  // of a node that is about to stop
+    case v1::ERROR_REASON_REPLICA_FAULTED:
     case v1::ERROR_REASON_OVERLOADED:
     case v1::ERROR_REASON_TOPIC_NOT_FOUND:
     case v1::ERROR_REASON_PARTITION_NOT_FOUND:
@@ -232,8 +234,9 @@ void Movers::CleanUp() {
   // A move to a node that will never come back is called off.
   image()->moving.ForEach([this](GroupId group, metadata::MoveCause cause) {
     const metadata::Partition& partition = *image()->FindPartition(group);
-    const bool lost = std::any_of(partition.replicas.begin(), partition.replicas.end(), [this](const ReplicaId& replica) {
-      return world_.IsGhost(replica.node) && image()->FindNode(replica.node) != nullptr;
+    const bool lost = std::any_of(partition.replicas.begin(), partition.replicas.end(), [&](const ReplicaId& replica) {
+      const std::vector<ReplicaId>& before = partition.movement->settled;
+      return world_.IsGhost(replica.node) && std::find(before.begin(), before.end(), replica) == before.end();
     });
     if (!lost || cause == metadata::MoveCause::kCancelled) return;
     v1::PartitionRef ref;

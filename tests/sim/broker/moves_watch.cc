@@ -90,6 +90,33 @@ void MovesWatch::CheckVoters(Machine& machine, const raft::RaftCore& core, const
                     "; its topic has ", replicas, " replicas");
 }
 
+void MovesWatch::Tell(const std::vector<std::unique_ptr<Machine>>& machines, Trace& trace) const {
+  if (newest_ == nullptr) return;
+  const auto list = [](const std::vector<ReplicaId>& replicas) {
+    std::string text;
+    for (const ReplicaId& id : replicas) text += " " + ToString(id);
+    return text;
+  };
+  newest_->groups.ForEach([&](GroupId group, const metadata::PartitionKey&) {
+    const metadata::Partition& partition = *newest_->FindPartition(group);
+    bool led = false;
+    for (const auto& machine : machines) {
+      const raft::RaftCore* core = machine->up() ? machine->broker().Replica(group) : nullptr;
+      led |= core != nullptr && core->leads_surely();
+    }
+    if (led && !partition.movement) return;
+    trace.Story(NodeId{}, "group ", group, " epoch ", partition.placement_epoch, " wants", list(partition.replicas),
+                partition.movement ? ", had" + list(partition.movement->settled) + ", leaving" + list(partition.movement->leaving) : "");
+    for (const auto& machine : machines) {
+      const raft::RaftCore* core = machine->up() ? machine->broker().Replica(group) : nullptr;
+      if (core == nullptr) continue;
+      trace.Story(machine->place(), "has ", core->self(), ' ', raft::RoleName(core->role()), " term ", core->term(), " leader ", core->leader(), " commit ",
+                  core->commit(), " last ", core->log().last_id().term, '/', core->log().last(), " at ", core->log().configuration_index(), ": ",
+                  core->configuration(), ' ', core->fault());
+    }
+  });
+}
+
 void MovesWatch::CheckEnd(const std::vector<std::unique_ptr<Machine>>& machines) {
   for (const auto& machine : machines) {
     const NodeId node{machine->remembered().node_id()};

@@ -30,6 +30,8 @@ class MovesWatch {
 
   // Nothing happens any more: what is on the disks is what the metadata wants. Machines out of service have nothing.
   void CheckEnd(const std::vector<std::unique_ptr<Machine>>& machines);
+  // For a run that does not get on: who wants which replicas, and how each one does.
+  void Tell(const std::vector<std::unique_ptr<Machine>>& machines, Trace& trace) const;
   const metadata::Shared<metadata::Image>& newest() const { return newest_; }
 
  private:

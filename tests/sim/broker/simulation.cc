@@ -116,6 +116,7 @@ class Simulation {
       if (waiting.empty()) break;
     }
     if (world_.verdict().ok() && !waiting.empty()) {
+      world_.moves().Tell(world_.machines(), world_.trace());
       return world_.verdict().Violated("progress", "after ", kHealingMax / kSecond, " s without faults ", waiting);
     }
     Phase("everything has to work");
@@ -127,6 +128,7 @@ class Simulation {
       nemesis_.BootAll();
     }
     if (world_.verdict().ok() && !check.done()) {
+      world_.moves().Tell(world_.machines(), world_.trace());
       world_.verdict().Violated("progress", "after ", kHealingMax / kSecond, " s without faults ", check.Waiting());
     }
   }

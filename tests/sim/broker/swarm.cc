@@ -74,6 +74,8 @@ void MakeMoves(Random& random, Swarm* swarm) {
   OperationRates& operations = swarm->operations;
   operations.move = Sometimes(random, 1, kSecond, 6 * kSecond);
   operations.rebuild = Sometimes(random, 2, 3 * kSecond, 15 * kSecond);
+  // That and a lost disk are two copies of three.
+  if (swarm->faults.wipe != 0) operations.rebuild = 0;
   operations.cancel_move = Sometimes(random, 2, 2 * kSecond, 10 * kSecond);
   operations.drain = Sometimes(random, 2, 2 * kSecond, 10 * kSecond);
   operations.decommission = Sometimes(random, 2, 3 * kSecond, 15 * kSecond);

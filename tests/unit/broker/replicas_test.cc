@@ -162,7 +162,7 @@ TEST_F(ReplicasTest, FirstMembersKnowEachOtherAndNewcomersKnowNobody) {
   BeginAndConfirm();
   Create(3);
   Follow();
-  EXPECT_EQ(Members(), "voters 1.0,2.0,3.0 outgoing - learners -");
+  EXPECT_EQ(Members(), "voters 1,2,3");
   Retarget({On(2), On(3), On(4, 1)});
   SettleTarget();
   Follow();
@@ -170,7 +170,7 @@ TEST_F(ReplicasTest, FirstMembersKnowEachOtherAndNewcomersKnowNobody) {
   Retarget({On(2), On(3), On(1, 2)});
   Follow();
   EXPECT_EQ(Stored(), "1.2");
-  EXPECT_EQ(Members(), "voters - outgoing - learners -");
+  EXPECT_EQ(Members(), "voters -");
 }
 
 TEST_F(ReplicasTest, NothingIsMadeBeforeTheImageIsConfirmed) {
@@ -215,7 +215,7 @@ TEST_F(ReplicasTest, AReplicaIsBuiltAnewUnderANewName) {
   Follow();
   EXPECT_TRUE(Open());
   EXPECT_EQ(Stored(), "1.1");
-  EXPECT_EQ(Members(), "voters - outgoing - learners -");
+  EXPECT_EQ(Members(), "voters -");
 }
 
 TEST_F(ReplicasTest, ALaterLifeSurvivesAnImageThatIsOlder) {

@@ -21,6 +21,9 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 constexpr Duration kPatience = std::chrono::seconds(20);
+constexpr Duration kSilence = std::chrono::milliseconds(1'500);
+// A connection that is silent breaks after 10 seconds at the earliest, a request is given up after 15.
+constexpr Duration kBeforeAnyOtherTimeout = std::chrono::seconds(8);
 
 std::vector<std::string> Numbers(int count) {
   std::vector<std::string> numbers;
@@ -190,6 +193,50 @@ TEST_F(ClientTest, TheProducerGoesOnThroughAnotherNodeWhenTheLeaderDies) {
   const Error error = producer->Flush(kPatience);
   EXPECT_TRUE(error.ok()) << error;
   EXPECT_EQ(log->Values("logs", 0), Numbers(11));
+}
+
+TEST_F(ClientTest, ANodeThatIsFrozenIsLeftForAnother) {
+  FakeBroker second(log, {.node_id = 2});
+  const std::map<int32_t, std::string> nodes = {{1, broker.address()}, {2, second.address()}};
+  broker.SetCluster(nodes, 1);
+  second.SetCluster(nodes, 1);
+  const auto producer = OpenProducer({.batch_bytes = 1, .linger = Duration::zero(), .silence_max = kSilence});
+  SendNumbers(*producer, 10);
+  ASSERT_TRUE(producer->Flush(kPatience).ok());
+  broker.Hold(FakeBroker::Held::kAll);
+  second.SetCluster(nodes, 2);
+  ASSERT_TRUE(producer->Send({.value = "10"}).ok());
+  const Error error = producer->Flush(kBeforeAnyOtherTimeout);
+  EXPECT_TRUE(error.ok()) << error;
+  EXPECT_EQ(second.produce_requests(), 1);
+  broker.Hold(FakeBroker::Held::kNothing);  // it may append what it had got, a second time
+  ASSERT_TRUE(producer->SendAndWait({.value = "11"}).ok());
+  EXPECT_EQ(log->Values("logs", 0), Numbers(12));
+}
+
+TEST_F(ClientTest, ANodeThatIsSlowIsKeptWhileItAnswersOtherwise) {
+  const auto producer = OpenProducer({.silence_max = kSilence});
+  broker.Hold(FakeBroker::Held::kAppends);
+  ASSERT_TRUE(producer->Send({.value = "0"}).ok());
+  EXPECT_FALSE(producer->Flush(2 * kSilence).ok());
+  EXPECT_GE(broker.server_info_calls(), 2);
+  broker.Hold(FakeBroker::Held::kNothing);
+  const Error error = producer->Flush(kPatience);
+  EXPECT_TRUE(error.ok()) << error;
+  EXPECT_EQ(broker.produce_streams(), 1);
+  EXPECT_EQ(broker.produce_requests(), 1);
+}
+
+TEST_F(ClientTest, WhatMayNotBeRepeatedStaysWithASilentNode) {
+  const auto producer = OpenProducer({.idempotent = false, .silence_max = kSilence});
+  broker.Hold(FakeBroker::Held::kAll);
+  ASSERT_TRUE(producer->Send({.value = "0"}).ok());
+  EXPECT_FALSE(producer->Flush(2 * kSilence).ok());
+  broker.Hold(FakeBroker::Held::kNothing);
+  const Error error = producer->Flush(kPatience);
+  EXPECT_TRUE(error.ok()) << error;
+  EXPECT_EQ(broker.produce_streams(), 1);
+  EXPECT_EQ(log->Values("logs", 0), Numbers(1));
 }
 
 TEST_F(ClientTest, AFullBufferRefusesWhoDoesNotWant) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <thread>
 
 #include "flotilla/v1/admin.grpc.pb.h"
@@ -169,6 +170,11 @@ struct FakeBroker::Impl final : v1::ProduceService::Service,
     *status = Refuse(context, MakeError(v1::ERROR_REASON_NOT_INITIALIZED, 14, v1::RETRY_SAFE, "there is no cluster yet"));
     return false;
   }
+  // Waits while as much as `what` is held.
+  void PassGate(Held what) {
+    std::unique_lock lock(gate_mutex);
+    gate_moved.wait(lock, [&] { return held < what; });
+  }
   v1::Topic Describe(const std::string& name) const {
     v1::Topic topic;
     topic.mutable_topic()->set_name(name);
@@ -183,6 +189,7 @@ struct FakeBroker::Impl final : v1::ProduceService::Service,
   // --- ProduceService
   grpc::Status InitProducer(grpc::ServerContext* context, const v1::InitProducerRequest*,
                             v1::InitProducerResponse* response) override {
+    PassGate(Held::kAll);
     grpc::Status status;
     if (!Ready(context, &status)) return status;
     response->set_producer_id(log->NewProducerId());
@@ -203,6 +210,7 @@ struct FakeBroker::Impl final : v1::ProduceService::Service,
     v1::ProduceStreamRequest request;
     while (stream->Read(&request)) {
       ++produce_requests;
+      PassGate(Held::kAppends);
       v1::ProduceStreamResponse response;
       response.set_correlation_id(request.correlation_id());
       *response.mutable_response() = AppendAll(request.request());
@@ -317,6 +325,8 @@ struct FakeBroker::Impl final : v1::ProduceService::Service,
 
   // --- ClusterService
   grpc::Status GetServerInfo(grpc::ServerContext*, const v1::GetServerInfoRequest*, v1::GetServerInfoResponse* response) override {
+    ++server_info_calls;
+    PassGate(Held::kAll);
     response->set_node_id(options.node_id);
     response->set_cluster_id(kClusterId);
     response->set_software_version("0.1.0");
@@ -336,6 +346,7 @@ struct FakeBroker::Impl final : v1::ProduceService::Service,
   }
   grpc::Status GetMetadata(grpc::ServerContext* context, const v1::GetMetadataRequest* request,
                            v1::GetMetadataResponse* response) override {
+    PassGate(Held::kAll);
     grpc::Status status;
     if (!Ready(context, &status)) return status;
     const std::lock_guard lock(mutex);
@@ -406,6 +417,7 @@ struct FakeBroker::Impl final : v1::ProduceService::Service,
   std::atomic<int> produce_streams{0};
   std::atomic<int> produce_requests{0};
   std::atomic<int> subscriptions{0};
+  std::atomic<int> server_info_calls{0};
   std::atomic<int> break_after_appends{0};
   std::atomic<int> break_subscriptions_after{0};
   std::atomic<bool> stopping{false};
@@ -415,6 +427,9 @@ struct FakeBroker::Impl final : v1::ProduceService::Service,
   std::map<int32_t, std::string> nodes;   // guarded by mutex
   int32_t leader = 0;                     // guarded by mutex
   int64_t leader_epoch = 1;               // guarded by mutex
+  std::mutex gate_mutex;
+  std::condition_variable gate_moved;
+  Held held = Held::kNothing;  // guarded by gate_mutex
   std::unique_ptr<grpc::Server> server;
 };
 
@@ -458,8 +473,17 @@ void FakeBroker::SetScript(const std::string& method, std::vector<Scripted> scri
 
 void FakeBroker::Stop() {
   impl_->stopping = true;
+  Hold(Held::kNothing);
   impl_->server->Shutdown(std::chrono::system_clock::now());
   impl_->server->Wait();
+}
+
+void FakeBroker::Hold(Held held) {
+  {
+    const std::lock_guard lock(impl_->gate_mutex);
+    impl_->held = held;
+  }
+  impl_->gate_moved.notify_all();
 }
 
 void FakeBroker::BreakStreamAfterAppends(int appends) { impl_->break_after_appends = appends; }
@@ -467,6 +491,7 @@ void FakeBroker::BreakSubscriptionsAfter(int messages) { impl_->break_subscripti
 int FakeBroker::produce_streams() const { return impl_->produce_streams; }
 int FakeBroker::produce_requests() const { return impl_->produce_requests; }
 int FakeBroker::subscriptions() const { return impl_->subscriptions; }
+int FakeBroker::server_info_calls() const { return impl_->server_info_calls; }
 std::string FakeBroker::last_request() const {
   const std::lock_guard lock(impl_->mutex);
   return impl_->last_request;

@@ -74,8 +74,12 @@ class FakeBroker {
   const std::string& address() const { return address_; }
   // Who else there is, and who leads everything; told by GetMetadata.
   void SetCluster(std::map<int32_t, std::string> nodes, int32_t leader);
-  // Closes every connection and the port.
+  // Closes every connection and the port. Nothing is held any more.
   void Stop();
+
+  // What stands still until something else is said: nothing, the appends (a slow disk), or whatever answers (SIGSTOP).
+  enum class Held { kNothing, kAppends, kAll };
+  void Hold(Held held);
 
   // Answers are lost: the stream of the n-th next produce request is broken after its batch was appended.
   void BreakStreamAfterAppends(int appends);
@@ -86,6 +90,8 @@ class FakeBroker {
   int produce_streams() const;
   int produce_requests() const;
   int subscriptions() const;
+  // Calls of GetServerInfo.
+  int server_info_calls() const;
   // What a method that this broker does not know by itself answers, one after the other; the last one for ever. Methods as
   // "GetNode"; those that can be scripted stand in fake_broker.cc.
   struct Scripted {

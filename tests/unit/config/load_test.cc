@@ -13,8 +13,12 @@ namespace flotilla::config {
 namespace {
 
 using namespace std::chrono_literals;
+using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::StartsWith;
 
 const Environment kHost{.hostname = "host1"};
 
@@ -196,6 +200,28 @@ TEST(SchemaTest, TheKeysOfASectionStandTogetherAndAreDifferent) {
     EXPECT_TRUE(paths.insert(key.path()).second) << key.path();
     EXPECT_EQ(FindKey(key.section, key.name), &key);
     EXPECT_FALSE(key.help.empty()) << key.path();
+  }
+}
+
+TEST(SchemaTest, EveryKeyThatIsMisspeltOrHasAValueThatCannotBeIsNamedWithItsPlace) {
+  for (const Key& key : Keys()) {
+    const std::string section = std::string(key.section);
+    const std::string name = std::string(key.name);
+    const auto problems = [&](const std::string& line) {
+      const std::string others = section == "cluster" ? "" : "cluster: {name: a}\n";
+      return Messages(ParseConfig("f.yaml", section + ":\n  " + line + "\n" + others, kHost));
+    };
+    const size_t value_column = name.size() + 5;
+    const auto at = [&](size_t column) { return "f.yaml:2:" + std::to_string(column) + ": " + key.path(); };
+    EXPECT_THAT(problems(name + "x: 1"),
+                Contains("f.yaml:2:3: unknown key " + key.path() + "x; did you mean " + key.path() + "?"));
+    EXPECT_THAT(problems(name + ": {deep: 1}"), Contains(StartsWith(at(value_column))));
+    if (std::holds_alternative<TargetListKey>(key.kind)) {
+      EXPECT_THAT(problems(name + ": one"), Contains(StartsWith(at(value_column))));
+      EXPECT_THAT(problems(name + ": [\"!?\"]"), Contains(AllOf(StartsWith(at(value_column)), HasSubstr("!?"))));
+    } else {
+      EXPECT_THAT(problems(name + ": \"!?\""), Contains(AllOf(StartsWith(at(value_column)), HasSubstr("!?"))));
+    }
   }
 }
 

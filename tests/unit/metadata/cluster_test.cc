@@ -322,8 +322,12 @@ class SeatsTest : public ClusterTest {
     Boot(id);
     Create(id, {}, false);
   }
-  std::string Members() { return raft::ToString(nodes_[WaitForLeader()].host->Find(kMetadataGroup)->configuration()); }
-  std::string Mode(uint64_t id, NodeMode mode) { return Do(ChangeNodeMode{.node = NodeId{id}, .mode = mode}); }
+  std::string Members() {
+    return raft::ToString(nodes_[WaitForLeader()].host->Find(kMetadataGroup)->configuration());
+  }
+  std::string Mode(uint64_t id, NodeMode mode) {
+    return Do(ChangeNodeMode{.node = NodeId{id}, .mode = mode});
+  }
 };
 
 TEST_F(SeatsTest, AFourthAndAFifthNodeBecomeVotersTogether) {

@@ -305,7 +305,8 @@ TEST_F(ControllerTest, ValidateOnlyProposesNothing) {
   EXPECT_EQ(AnswerTo(valid), "OK");
 }
 
-// A read that began on a leader is released by the next one, too: what is applied is certain then, and not who leads.
+// A read that began on a leader is released by the next one, too: what is applied is certain then, and not
+// who leads.
 TEST_F(ControllerTest, AReadThatOutlivesTheLeadershipConfirmsNothing) {
   Create("orders");
   CommitAll();
@@ -516,7 +517,8 @@ TEST_F(FollowingTest, BalancingWaitsForSizesAndEndsByItself) {
   EXPECT_FALSE(image().balancing.has_value());
   EXPECT_TRUE(image().moving.empty());
   uint64_t most = 0;
-  for (uint64_t node = 1; node <= 4; ++node) most = std::max(most, image().LoadOf(NodeId{node}).preferred_leaders);
+  for (uint64_t node = 1; node <= 4; ++node)
+    most = std::max(most, image().LoadOf(NodeId{node}).preferred_leaders);
   EXPECT_EQ(most, 1u);
 }
 

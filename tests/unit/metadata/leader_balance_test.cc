@@ -37,8 +37,7 @@ class LeaderBalanceTest : public ::testing::Test {
   }
   // What node 1 does at `tick`.
   std::string At(raft::Tick tick, const std::set<uint64_t>& lagging = {}) {
-    const std::vector<LeaderTransfer> transfers =
-        balancer_.Next(scene_.image(), Led(lagging), {.now = tick});
+    const std::vector<LeaderTransfer> transfers = balancer_.Next(scene_.image(), Led(lagging), {.now = tick});
     if (transfers.empty()) return "-";
     last_ = transfers.front().group;
     return std::to_string(last_.value()) + " to " + ToString(transfers.front().to);
@@ -123,7 +122,8 @@ class LeaderAwayTest : public LeaderBalanceTest {
   LeaderAwayTest() { scene_.Create("many", {.partitions = 24}); }
 
   // What goes where at once; each arrives.
-  std::vector<LeaderTransfer> Away(raft::Tick tick, bool unfit = false, const std::set<uint64_t>& lagging = {}) {
+  std::vector<LeaderTransfer> Away(raft::Tick tick, bool unfit = false,
+                                   const std::set<uint64_t>& lagging = {}) {
     const std::vector<LeaderTransfer> transfers =
         balancer_.Next(scene_.image(), Led(lagging), {.now = tick, .unfit = unfit});
     for (const LeaderTransfer& transfer : transfers) {

@@ -32,15 +32,13 @@ std::vector<std::string> Told(const std::vector<PlannedMove>& moves) {
 class MovePlanTest : public ::testing::Test {
  protected:
   MovePlan Plan() const { return PlanMoves(scene_.image(), sizes_, options_); }
-  void StartBalance() {
-    CHECK(scene_.Do(DecideBalanceStart({}, scene_.image(), scene_.Draw())).ok());
-  }
+  void StartBalance() { CHECK(scene_.Do(DecideBalanceStart({}, scene_.image(), scene_.Draw())).ok()); }
   // What the metadata leader does with a plan.
   void Carry(const MovePlan& plan) {
     for (const PlannedMove& move : plan.moves) {
       const Partition& partition = *scene_.image().FindPartition(move.group);
-      scene_.Replay({RetargetOf(scene_.image(), partition, NodesWith(partition, move.from, move.to), move.cause,
-                                scene_.now_ms)});
+      scene_.Replay({RetargetOf(scene_.image(), partition, NodesWith(partition, move.from, move.to),
+                                move.cause, scene_.now_ms)});
     }
     for (const PlannedLeader& change : plan.leaders) {
       Record out;
@@ -158,8 +156,9 @@ TEST_F(EvacuationTest, FullNodesAreNotOverfilled) {
   options_.running_per_node_max = 100;
   options_.running_max = 100;
   EXPECT_THAT(Plan().moves, SizeIs(4));
-  EXPECT_THAT(Plan().obstacles, ElementsAre("orders/4: no other node has room; a node holds at most 1000 replicas",
-                                            "orders/5: no other node has room; a node holds at most 1000 replicas"));
+  EXPECT_THAT(Plan().obstacles,
+              ElementsAre("orders/4: no other node has room; a node holds at most 1000 replicas",
+                          "orders/5: no other node has room; a node holds at most 1000 replicas"));
 }
 
 TEST_F(EvacuationTest, ABetterRackIsWaitedFor) {
@@ -265,7 +264,8 @@ class BalanceTest : public MovePlanTest {
     for (int round = 0; !Plan().even; ++round) {
       CHECK_LT(round, 10'000) << "balancing has no end";
       const MovePlan plan = Plan();
-      CHECK(!plan.moves.empty() || !plan.leaders.empty() || !scene_.image().moving.empty()) << "balancing is stuck";
+      CHECK(!plan.moves.empty() || !plan.leaders.empty() || !scene_.image().moving.empty())
+          << "balancing is stuck";
       CHECK_LE(scene_.image().moving.size() + plan.moves.size(), options_.running_max);
       moves += plan.moves.size();
       Carry(plan);
@@ -302,7 +302,8 @@ TEST_F(BalanceTest, ThePlanForPeopleIsWhatIsDone) {
   EXPECT_EQ(BalanceOut(), 15u);
   std::set<GroupId> led_elsewhere_now;
   before->groups.ForEach([&](GroupId group, const PartitionKey&) {
-    if (before->FindPartition(group)->preferred_leader != scene_.image().FindPartition(group)->preferred_leader)
+    if (before->FindPartition(group)->preferred_leader !=
+        scene_.image().FindPartition(group)->preferred_leader)
       led_elsewhere_now.insert(group);
   });
   EXPECT_EQ(led_elsewhere.size(), led_elsewhere_now.size());
@@ -316,8 +317,9 @@ TEST_F(BalanceTest, BytesCount) {
   const uint64_t gib = uint64_t{1} << 30;
   sizes_ = {{GroupId{1}, 40 * gib}, {GroupId{2}, 10 * gib}, {GroupId{3}, 10 * gib}};
   StartBalance();
-  EXPECT_THAT(Plan().moves, ElementsAre(PlannedMove{GroupId{2}, NodeId{1}, NodeId{2}, MoveCause::kBalance, 10 * gib},
-                                        PlannedMove{GroupId{3}, NodeId{1}, NodeId{2}, MoveCause::kBalance, 10 * gib}));
+  EXPECT_THAT(Plan().moves,
+              ElementsAre(PlannedMove{GroupId{2}, NodeId{1}, NodeId{2}, MoveCause::kBalance, 10 * gib},
+                          PlannedMove{GroupId{3}, NodeId{1}, NodeId{2}, MoveCause::kBalance, 10 * gib}));
   Carry(Plan());
   scene_.SettleAll();
   for (const PlannedMove& move : Plan().moves) EXPECT_GT(move.group, GroupId{3}) << "a large one moves again";
@@ -412,7 +414,8 @@ TEST_F(BalanceTest, LeadersAreSpreadInChains) {
   scene_.Place("ends", 0, {1});
   for (uint32_t i = 0; i < 3; ++i) scene_.Place("orders", i, {1, 2, 3});
   scene_.Place("orders", 3, {2, 1, 3});
-  const std::vector<PlannedLeader> changes = SpreadLeaders(ClusterModel(scene_.image(), {}, {.replica_cost_bytes = 1}));
+  const std::vector<PlannedLeader> changes =
+      SpreadLeaders(ClusterModel(scene_.image(), {}, {.replica_cost_bytes = 1}));
   for (const PlannedLeader& change : changes) Carry({.moves = {}, .leaders = {change}});
   EXPECT_LE(Leaders().most - Leaders().least, 1u);
   EXPECT_LE(changes.size(), 2u);
@@ -436,7 +439,8 @@ class RandomClusterTest : public BalanceTest, public ::testing::WithParamInterfa
     scene_ = Scene(GetParam());
     racks_ = random_.OneIn(2);
     const uint64_t nodes = 3 + random_.Below(4);
-    scene_.Found({.nodes = nodes, .racks = racks_ ? std::vector<std::string>{"a", "b", "c"} : std::vector<std::string>{}});
+    scene_.Found({.nodes = nodes,
+                  .racks = racks_ ? std::vector<std::string>{"a", "b", "c"} : std::vector<std::string>{}});
     for (int topic = 0; topic < 6; ++topic) {
       scene_.Create("t" + std::to_string(topic), {.partitions = 1 + static_cast<int64_t>(random_.Below(12)),
                                                   .replication_factor = random_.OneIn(3) ? 1 : 3});
@@ -530,8 +534,9 @@ TEST_P(RandomClusterTest, NodesThatGoEndEmpty) {
   std::vector<uint64_t> going;
   for (uint64_t i = 0; i < victims; ++i) {
     const uint64_t node = 1 + random_.Below(scene_.image().nodes.size());
-    if (scene_.Do(DecideNodeMode({.node = NodeId{node}, .mode = NodeMode::kDecommissioning}, scene_.image(),
-                                 scene_.Draw()))
+    if (scene_
+            .Do(DecideNodeMode({.node = NodeId{node}, .mode = NodeMode::kDecommissioning}, scene_.image(),
+                               scene_.Draw()))
             .ok())
       going.push_back(node);
     if (random_.OneIn(2)) StartBalanceOnce();
@@ -551,7 +556,8 @@ TEST_P(RandomClusterTest, NodesThatGoEndEmpty) {
     SettleSome();
   }
   std::vector<NodeId> voters;
-  EXPECT_EQ(RemovalsDue(scene_.image(), voters).size(), std::set<uint64_t>(going.begin(), going.end()).size());
+  EXPECT_EQ(RemovalsDue(scene_.image(), voters).size(),
+            std::set<uint64_t>(going.begin(), going.end()).size());
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, RandomClusterTest, ::testing::Range<uint64_t>(1, 41));

@@ -56,7 +56,9 @@ class MovementTest : public ::testing::Test {
     *out.mutable_replicas_retargeted() = target;
     return Refused(out);
   }
-  std::string RefusedTarget(const std::vector<ReplicaId>& replicas) const { return Refused(TargetOf(replicas)); }
+  std::string RefusedTarget(const std::vector<ReplicaId>& replicas) const {
+    return Refused(TargetOf(replicas));
+  }
 
   Scene scene_;
   uint64_t epoch_ = 0;
@@ -191,8 +193,7 @@ TEST_F(MovementTest, AModeSurvivesARegistration) {
   scene_.SetMode(2, NodeMode::kDraining);
   NodeDescription moved = NodeCalled(2);
   moved.peer_address = "elsewhere:9651";
-  ASSERT_TRUE(
-      scene_.Register({.cluster = UuidOf(1000), .claimed = NodeId{2}, .description = moved}).ok());
+  ASSERT_TRUE(scene_.Register({.cluster = UuidOf(1000), .claimed = NodeId{2}, .description = moved}).ok());
   const Node& node = *scene_.image().FindNode(NodeId{2});
   EXPECT_EQ(node.mode, NodeMode::kDraining);
   EXPECT_EQ(node.mode_changed_at_ms, scene_.now_ms);
@@ -299,7 +300,8 @@ class MovementSnapshotTest : public MovementTest {
     EXPECT_EQ(image.moving.size(), scene_.image().moving.size()) << what;
     EXPECT_EQ(image.replicas.size(), scene_.image().replicas.size()) << what;
     EXPECT_EQ(image.balancing, scene_.image().balancing) << what;
-    EXPECT_TRUE(checksums_.insert(ImageChecksum(scene_.image())).second) << what << " looks like an earlier image";
+    EXPECT_TRUE(checksums_.insert(ImageChecksum(scene_.image())).second)
+        << what << " looks like an earlier image";
   }
   std::set<uint32_t> checksums_;
 };
@@ -335,11 +337,8 @@ TEST_F(MovementSnapshotTest, EveryStateComesBackAndLooksLikeNoOther) {
 }
 
 TEST_F(MovementSnapshotTest, TheNodeOfAnAnswerIsRememberedAcrossASnapshot) {
-  const MoveReplica request{.topic = {.name = "orders"},
-                            .partition = 0,
-                            .from = NodeId{3},
-                            .to = {},
-                            .tag = {.request_id = "r1"}};
+  const MoveReplica request{
+      .topic = {.name = "orders"}, .partition = 0, .from = NodeId{3}, .to = {}, .tag = {.request_id = "r1"}};
   const NodeId first = scene_.Do(DecideMove(request, scene_.image(), scene_.Draw()))->outcome.node;
   EXPECT_NE(first, NodeId{});
   const Shared<Image> restored = *DecodeImage(EncodeImage(scene_.image()), kSupportedFeatures);

@@ -1,4 +1,5 @@
-// What people ask of replicas: moving, rebuilding, calling off; and what leaders of groups say when they are done.
+// What people ask of replicas: moving, rebuilding, calling off; and what leaders of groups say when they are
+// done.
 #include "server/metadata/moves.h"
 
 #include "server/metadata/balance.h"
@@ -38,14 +39,12 @@ class MovesTest : public ::testing::Test {
         scene_.image(), scene_.Draw()));
   }
   Result<Decision> Cancel(RequestTag tag = {}) {
-    return scene_.Do(
-        DecideMoveCancellation({.topic = {.name = "orders"}, .partition = 0, .tag = std::move(tag)},
-                               scene_.image(), scene_.Draw()));
+    return scene_.Do(DecideMoveCancellation(
+        {.topic = {.name = "orders"}, .partition = 0, .tag = std::move(tag)}, scene_.image(), scene_.Draw()));
   }
   Result<Decision> Settled(uint64_t epoch, std::vector<ReplicaId> voters) {
-    return scene_.Do(
-        DecideSettled({.group = orders().group, .placement_epoch = epoch, .voters = std::move(voters)},
-                      scene_.image()));
+    return scene_.Do(DecideSettled(
+        {.group = orders().group, .placement_epoch = epoch, .voters = std::move(voters)}, scene_.image()));
   }
 
   Scene scene_;
@@ -109,8 +108,9 @@ TEST_F(MovesTest, WhatIsNotThereCannotMove) {
   EXPECT_EQ(ReasonOf(Move(3, 9)), "NODE_NOT_FOUND");
   EXPECT_EQ(Move(3, 9).status().Detail("node_id"), "9");
   const auto elsewhere = [&](const std::string& topic, int64_t partition) {
-    return ReasonOf(DecideMove({.topic = {.name = topic}, .partition = partition, .from = NodeId{3}, .to = {}},
-                               scene_.image(), scene_.Draw()));
+    return ReasonOf(
+        DecideMove({.topic = {.name = topic}, .partition = partition, .from = NodeId{3}, .to = {}},
+                   scene_.image(), scene_.Draw()));
   };
   EXPECT_EQ(elsewhere("logs", 0), "TOPIC_NOT_FOUND");
   EXPECT_EQ(elsewhere("orders", 1), "PARTITION_NOT_FOUND");
@@ -162,10 +162,9 @@ TEST_F(MovesTest, OneChangeAtATime) {
 
 TEST_F(MovesTest, WithoutALivingMajorityNothingMoves) {
   scene_.SetAlive(1, false);
-  EXPECT_TRUE(
-      DecideMove({.topic = {.name = "orders"}, .partition = 0, .from = NodeId{1}, .to = {}}, scene_.image(),
-                 scene_.Draw())
-          .ok());
+  EXPECT_TRUE(DecideMove({.topic = {.name = "orders"}, .partition = 0, .from = NodeId{1}, .to = {}},
+                         scene_.image(), scene_.Draw())
+                  .ok());
   scene_.SetAlive(2, false);
   const Result<Decision> refused = Move(3, 4);
   EXPECT_EQ(ReasonOf(refused), "QUORUM_AT_RISK");
@@ -227,11 +226,11 @@ TEST_F(MovesTest, NothingIsRebuiltFromAMinority) {
 
 TEST_F(MovesTest, AnOnlyReplicaCannotBeRebuilt) {
   scene_.Create("one", {.partitions = 1, .replication_factor = 1});
-  EXPECT_EQ(ReasonOf(DecideRebuild({.topic = {.name = "one"},
-                                    .partition = 0,
-                                    .node = scene_.partition("one", 0).replicas[0].node},
-                                   scene_.image(), scene_.Draw())),
-            "QUORUM_AT_RISK");
+  EXPECT_EQ(
+      ReasonOf(DecideRebuild(
+          {.topic = {.name = "one"}, .partition = 0, .node = scene_.partition("one", 0).replicas[0].node},
+          scene_.image(), scene_.Draw())),
+      "QUORUM_AT_RISK");
 }
 
 TEST_F(MovesTest, OnlyWhatIsThereIsRebuilt) {
@@ -278,8 +277,8 @@ TEST_F(MovesTest, SettledIsWhatWasAskedForLast) {
   EXPECT_EQ(Told(orders()), "1,2,4.1 leader 1");
 }
 
-// A leader that was deposed, or whose image is old, says what was true before the last change: 4 would have been kept
-// and 3, which is wanted again, deleted.
+// A leader that was deposed, or whose image is old, says what was true before the last change: 4 would have
+// been kept and 3, which is wanted again, deleted.
 TEST_F(MovesTest, AnOldLeaderSettlesNothing) {
   ASSERT_TRUE(Move(3, 4).ok());
   const uint64_t old_epoch = orders().placement_epoch;
@@ -298,15 +297,17 @@ TEST_F(MovesTest, AnOldLeaderSettlesNothing) {
 }
 
 TEST_F(MovesTest, AGroupThatIsGoneCannotSettle) {
-  EXPECT_EQ(ReasonOf(DecideSettled({.group = GroupId{77}, .placement_epoch = 1, .voters = {}}, scene_.image())),
-            "PARTITION_NOT_FOUND");
+  EXPECT_EQ(
+      ReasonOf(DecideSettled({.group = GroupId{77}, .placement_epoch = 1, .voters = {}}, scene_.image())),
+      "PARTITION_NOT_FOUND");
 }
 
 // --- many at once
 
 TEST_F(MovesTest, BalancingIsAskedForOnce) {
   ASSERT_TRUE(
-      scene_.Do(DecideBalanceStart({.planned_moves = 7, .validate_only = true}, scene_.image(), scene_.Draw()))
+      scene_
+          .Do(DecideBalanceStart({.planned_moves = 7, .validate_only = true}, scene_.image(), scene_.Draw()))
           .ok());
   EXPECT_FALSE(scene_.image().balancing.has_value());
   ASSERT_TRUE(scene_.Do(DecideBalanceStart({.planned_moves = 7}, scene_.image(), scene_.Draw())).ok());
@@ -324,9 +325,9 @@ TEST_F(MovesTest, CallingBalancingOffCallsOffItsMovesAndNoOthers) {
   scene_.Place("logs", 0, {1, 2, 3});
   ASSERT_TRUE(Move(3, 4).ok());
   const Partition& logs = scene_.partition("logs", 0);
-  scene_.Replay({RetargetOf(scene_.image(), logs, {NodeId{1}, NodeId{2}, NodeId{5}}, MoveCause::kBalance, 5)});
-  const Result<Decision> ended =
-      scene_.Do(DecideBalanceCancellation({}, scene_.image(), scene_.Draw()));
+  scene_.Replay(
+      {RetargetOf(scene_.image(), logs, {NodeId{1}, NodeId{2}, NodeId{5}}, MoveCause::kBalance, 5)});
+  const Result<Decision> ended = scene_.Do(DecideBalanceCancellation({}, scene_.image(), scene_.Draw()));
   EXPECT_THAT(ended->records, SizeIs(2));
   EXPECT_FALSE(ended->outcome.repeated);
   EXPECT_FALSE(scene_.image().balancing.has_value());

@@ -191,7 +191,8 @@ TEST_F(MovingPlanTest, ATopicThatIsDeletedTakesLeavingReplicasAlong) {
   scene_.Move("orders", 0, 3, 4);
   const Shared<Image> before = scene_.shared();
   scene_.Delete("orders");
-  for (uint64_t node = 1; node <= 4; ++node) EXPECT_THAT(ChangeSince(before, node), ElementsAre("destroy 1")) << node;
+  for (uint64_t node = 1; node <= 4; ++node)
+    EXPECT_THAT(ChangeSince(before, node), ElementsAre("destroy 1")) << node;
 }
 
 TEST_F(MovingPlanTest, LeavingReplicasGetSettings) {
@@ -205,10 +206,12 @@ TEST_F(MovingPlanTest, LeavingReplicasGetSettings) {
   EXPECT_THAT(ChangeSince(before, 3), ElementsAre("configure 1"));
 }
 
-// All of them may have slept when the topic was made and when it began to move: somebody has to found the group.
+// All of them may have slept when the topic was made and when it began to move: somebody has to found the
+// group.
 TEST_F(MovingPlanTest, FirstMembersThatAreLateFoundTheGroupAsIfNothingHadMoved) {
   scene_.Move("orders", 0, 3, 4);
-  for (uint64_t node = 1; node <= 3; ++node) EXPECT_EQ(Begun(node), "create 1 orders/0 {voters 1,2,3}") << node;
+  for (uint64_t node = 1; node <= 3; ++node)
+    EXPECT_EQ(Begun(node), "create 1 orders/0 {voters 1,2,3}") << node;
   EXPECT_EQ(Begun(4), "create 1 orders/0 {voters -}");
 }
 
@@ -256,7 +259,8 @@ TEST_F(MovingPlanTest, AReplicaOfALifeThatTheReplayHasNotReachedYetIsLeftAlone) 
 
 TEST_F(MovingPlanTest, AReplicaOfAnEarlierLifeIsDestroyed) {
   Rebuild(2);
-  const auto actions = PlanStart(scene_.image(), NodeId{2}, std::vector{StoredReplica{GroupId{1}, {NodeId{2}, 0}}});
+  const auto actions =
+      PlanStart(scene_.image(), NodeId{2}, std::vector{StoredReplica{GroupId{1}, {NodeId{2}, 0}}});
   EXPECT_THAT(Told(actions), ElementsAre("destroy 1", "create 1 orders/0 {voters -}"));
   EXPECT_EQ(std::get<DestroyReplica>(actions[0]).self.incarnation, 0u);
 }

@@ -153,8 +153,8 @@ class Asker {
     switch (random_.Below(5)) {
       case 0:
         (void)scene_
-            .Do(DecideRebuild({.topic = topic, .partition = Number(4), .node = AnyNode(), .tag = Tag()}, image,
-                              scene_.Draw()))
+            .Do(DecideRebuild({.topic = topic, .partition = Number(4), .node = AnyNode(), .tag = Tag()},
+                              image, scene_.Draw()))
             .ok();
         return;
       case 1:
@@ -171,7 +171,8 @@ class Asker {
         }
         return;
       default: {
-        MoveReplica request{.topic = topic, .partition = Number(4), .from = AnyNode(), .to = {}, .tag = Tag()};
+        MoveReplica request{
+            .topic = topic, .partition = Number(4), .from = AnyNode(), .to = {}, .tag = Tag()};
         if (random_.OneIn(2)) request.to = AnyNode();
         (void)scene_.Do(DecideMove(request, image, scene_.Draw())).ok();
       }

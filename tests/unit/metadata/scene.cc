@@ -99,18 +99,16 @@ NodeId Scene::Join(uint64_t number, std::string rack) {
 }
 
 void Scene::Move(const std::string& topic, uint32_t partition, uint64_t from, uint64_t to) {
-  const Result<Decision> decided = Do(DecideMove(
-      {.topic = {.name = topic}, .partition = partition, .from = NodeId{from}, .to = NodeId{to}}, *image_,
-      Draw()));
+  const Result<Decision> decided = Do(
+      DecideMove({.topic = {.name = topic}, .partition = partition, .from = NodeId{from}, .to = NodeId{to}},
+                 *image_, Draw()));
   CHECK(decided.ok()) << decided.status();
 }
 
 void Scene::Settle(GroupId group) {
   const Partition& partition = *image_->FindPartition(group);
-  const Result<Decision> decided = Do(DecideSettled({.group = group,
-                                                     .placement_epoch = partition.placement_epoch,
-                                                     .voters = partition.replicas},
-                                                    *image_));
+  const Result<Decision> decided = Do(DecideSettled(
+      {.group = group, .placement_epoch = partition.placement_epoch, .voters = partition.replicas}, *image_));
   CHECK(decided.ok()) << decided.status();
 }
 
@@ -140,7 +138,8 @@ std::string Told(const Partition& partition) {
     for (const ReplicaId& replica : replicas) text += (text.empty() ? "" : ",") + ToString(replica);
     return text;
   };
-  std::string told = list(partition.replicas) + " leader " + std::to_string(partition.preferred_leader.value());
+  std::string told =
+      list(partition.replicas) + " leader " + std::to_string(partition.preferred_leader.value());
   if (!partition.movement) return told;
   const Movement& movement = *partition.movement;
   if (!movement.leaving.empty()) told += " leaving " + list(movement.leaving);

@@ -290,7 +290,8 @@ TEST_F(TopicsTest, TheRateOfMovesIsASettingOfTheCluster) {
   ASSERT_TRUE(set("1000000").ok());
   EXPECT_EQ(IntegerOf(EffectiveSetting(scene_.image(), "move_rate_bytes")), 1'000'000);
   EXPECT_THAT(TextOf(set("1000")), HasSubstr("65536..1099511627776"));
-  EXPECT_EQ(ReasonOf(scene_.TryCreate("slow", {.configs = {{"move_rate_bytes", "1000000"}}})), "UNKNOWN_CONFIG");
+  EXPECT_EQ(ReasonOf(scene_.TryCreate("slow", {.configs = {{"move_rate_bytes", "1000000"}}})),
+            "UNKNOWN_CONFIG");
 }
 
 TEST_F(TopicsTest, BadSettingsAreRefusedWithValueAndRange) {

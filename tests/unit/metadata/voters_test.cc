@@ -205,7 +205,8 @@ TEST_P(RandomVotersTest, ChangesAreLegalAndComeToAnEnd) {
   scene_ = Scene(GetParam());
   scene_.Found({.nodes = 1 + random.Below(6), .racks = {"", "a", "b"}});
   std::vector<uint64_t> first;
-  for (uint64_t node = 1; node <= MetadataVoterCount(scene_.image().nodes.size()); ++node) first.push_back(node);
+  for (uint64_t node = 1; node <= MetadataVoterCount(scene_.image().nodes.size()); ++node)
+    first.push_back(node);
   Vote(first);
   uint64_t joined = 100;
   for (int step = 0; step < 60; ++step) {
