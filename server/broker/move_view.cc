@@ -41,16 +41,16 @@ v1::MoveStage StageOf(const metadata::Partition& partition, const GroupDescripti
   if (group.changing()) return v1::MOVE_STAGE_SWITCHING;
   size_t members = 0;  // wanted ones
   size_t voters = 0;
-  bool all_near = true;
+  bool all_there = true;
   for (const ReplicaId& wanted : partition.replicas) {
     const ReplicaDescription* member = FindMember(group, wanted);
     if (member == nullptr) continue;
     ++members;
     voters += member->voter() ? 1 : 0;
-    all_near &= member->voter() || member->in_sync();
+    all_there &= member->voter() || member->match_index() >= group.last_index();
   }
   if (members < partition.replicas.size()) return v1::MOVE_STAGE_DECIDED;
-  if (voters < partition.replicas.size()) return all_near ? v1::MOVE_STAGE_SWITCHING : v1::MOVE_STAGE_COPYING;
+  if (voters < partition.replicas.size()) return all_there ? v1::MOVE_STAGE_SWITCHING : v1::MOVE_STAGE_COPYING;
   return static_cast<size_t>(group.replicas_size()) == partition.replicas.size() ? v1::MOVE_STAGE_FINISHING : v1::MOVE_STAGE_SWITCHING;
 }
 
