@@ -256,8 +256,8 @@ class RefusalTest(CrewTest):
     def test_a_node_that_is_being_decommissioned_is_not_just_undrained(self):
         # There has to be something that takes its time.
         node_id = self.op.replicas(self.topic)[0]
-        for _ in range(20):
-            self.assert_written(self.client.write(self.topic, b"x" * 100_000))
+        for _ in range(24):  # the newest 4 MiB are in memory, and are copied at once
+            self.assert_written(self.client.write(self.topic, b"x" * 500_000))
         self.op.set_rate(CRAWL_BYTES_PER_S)
         self.op.decommission(node_id)
         self.assert_error(refused(self.op.undrain, node_id), "NODE_DECOMMISSIONING", text="recommission", node_id=node_id)
@@ -401,27 +401,26 @@ class StrangerTest(unittest.TestCase):
     """Nodes that come with what is not theirs."""
 
     def test_a_node_that_starts_with_another_clusters_directory(self):
-        with Cluster(1) as ours, Cluster(1) as theirs:
-            ours.nodes[0].kill()
-            theirs.nodes[0].kill()
-            shutil.rmtree(ours.nodes[0].data_dir)
-            shutil.copytree(theirs.nodes[0].data_dir, ours.nodes[0].data_dir)
-            stranger = Node(2, theirs.directory, free_ports(3), ours.seeds, settings={"node": {"data_dir": ours.nodes[0].data_dir}})
-            theirs.all_nodes.append(stranger)
-            # Somebody of that cluster lives, so that it can be asked.
-            ours_again = Cluster(1)
-            with contextlib.closing(ours_again):
-                ours_again.__enter__()
-                stranger = Node(
-                    3, ours_again.directory, free_ports(3), ours_again.seeds, settings={"node": {"data_dir": ours.nodes[0].data_dir}}
-                )
-                ours_again.all_nodes.append(stranger)
-                stranger.start()
-                stranger.wait_until_it_answers()
-                wait_until("it says whose data it has", lambda: "belongs to cluster" in stranger.log())
-                listed = ours_again.nodes[0].client.cluster.ListNodes(cluster_pb2.ListNodesRequest(), timeout=TIMEOUT_S).nodes
-                self.assertEqual(len(listed), 1)
-                self.assertIn("cluster", Operations(ours_again).info(stranger).status)
+        with Cluster(3) as ours, Cluster(3) as theirs:
+            stranger = ours.nodes[0]
+            for node in (stranger, *theirs.nodes):
+                node.kill()
+            stranger.wipe()
+            shutil.copytree(theirs.nodes[0].data_dir, stranger.data_dir)
+            op = Operations(ours)
+            ours.nodes = ours.nodes[1:]
+            before = sorted(op.nodes())
+            stranger.start()
+            stranger.wait_until_it_answers()
+            foreign = op.info(stranger).cluster_id
+            self.assertNotEqual(foreign, op.info(ours.nodes[0]).cluster_id)
+            # Both sides say it: who was asked, and who asked.
+            words = f"this node belongs to cluster {foreign}, the caller"
+            for node in (stranger, *ours.nodes):
+                wait_until(f"node {node.number} says that it is of another cluster", lambda: words in node.log())
+            op.wait_until_dead(1)
+            self.assertEqual(sorted(op.nodes()), before)
+            ours.nodes[0].client.create_topic("orders", replication_factor=1)
 
 
 if __name__ == "__main__":
