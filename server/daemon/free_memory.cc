@@ -1,9 +1,12 @@
 #include "server/daemon/free_memory.h"
 
+#include <glog/logging.h>
 #include <malloc.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <fstream>
 
 #include "storage/base/limits.h"
 
@@ -14,6 +17,14 @@ constexpr uint64_t kWorthBytes = 32 * limits::kMiB;
 // A node with less to do than a tenth of a processor is at rest.
 constexpr int kBusyShare = 10;
 
+uint64_t ResidentBytes() {
+  std::ifstream statm("/proc/self/statm");
+  uint64_t all = 0;
+  uint64_t resident = 0;
+  statm >> all >> resident;
+  return resident * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
 Duration Time(const timeval& time) { return std::chrono::seconds(time.tv_sec) + std::chrono::microseconds(time.tv_usec); }
 
 }  // namespace
@@ -21,8 +32,14 @@ Duration Time(const timeval& time) { return std::chrono::seconds(time.tv_sec) + 
 void FreeMemory::Look(MonotonicTime now) {
   rusage usage{};
   if (::getrusage(RUSAGE_SELF, &usage) != 0 || !IsAtRest(now, Time(usage.ru_utime) + Time(usage.ru_stime))) return;
-  if (IsWorthIt(::mallinfo2().fordblks)) ::malloc_trim(0);
+  const Reading before = Read();
+  if (!IsWorthIt(before)) return;
+  ::malloc_trim(0);
+  low_ = Read();
+  LOG(INFO) << "memory_given_back resident_bytes=" << low_.resident << " before=" << before.resident;
 }
+
+FreeMemory::Reading FreeMemory::Read() { return {.resident = ResidentBytes(), .free = ::mallinfo2().fordblks}; }
 
 bool FreeMemory::IsAtRest(MonotonicTime now, Duration cpu_time) {
   const bool first = looked_at_ == MonotonicTime{};
@@ -32,11 +49,9 @@ bool FreeMemory::IsAtRest(MonotonicTime now, Duration cpu_time) {
   return !busy;
 }
 
-bool FreeMemory::IsWorthIt(uint64_t free_bytes) {
-  free_bytes_min_ = std::min(free_bytes_min_, free_bytes);
-  if (free_bytes < free_bytes_min_ + kWorthBytes) return false;
-  free_bytes_min_ = free_bytes;
-  return true;
+bool FreeMemory::IsWorthIt(const Reading& now) {
+  low_ = {.resident = std::min(low_.resident, now.resident), .free = std::min(low_.free, now.free)};
+  return now.resident >= low_.resident + kWorthBytes || now.free >= low_.free + kWorthBytes;
 }
 
 }  // namespace flotilla

@@ -18,12 +18,18 @@ class FreeMemory {
   friend class FreeMemoryTest;
   // `cpu_time` of the whole process, so far.
   bool IsAtRest(MonotonicTime now, Duration cpu_time);
-  // `free_bytes` of the pools: also those that were given back, which stay in them as addresses.
-  bool IsWorthIt(uint64_t free_bytes);
+  // `free` in the pools are also those bytes that were given back; they are resident again when they are used. Either may have grown.
+  struct Reading {
+    uint64_t resident = 0;
+    uint64_t free = 0;
+  };
+  static Reading Read();
+  bool IsWorthIt(const Reading& now);
 
   MonotonicTime looked_at_;
   Duration cpu_time_{};
-  uint64_t free_bytes_min_ = 0;  // since it was given back
+  // Right after it last gave back, or less since. At first it never has.
+  Reading low_;
 };
 
 }  // namespace flotilla
