@@ -387,6 +387,10 @@ void RaftHost::SetPriority(GroupId group, uint32_t priority) {
   if (Group* found = impl_->Find(group)) found->SetPriority(priority);
 }
 
+void RaftHost::FailGroup(GroupId group, Status reason) {
+  if (Group* found = impl_->Find(group)) found->Fail(std::move(reason));
+}
+
 Status RaftHost::TakeSnapshot(GroupId group) {
   Group* found = impl_->Find(group);
   if (found == nullptr) return NoSuchGroup(group);

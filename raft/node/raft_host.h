@@ -137,6 +137,8 @@ class RaftHost final : public storage::WriteSink {
   Status TransferLeadership(GroupId group, ReplicaId target);
   void Campaign(GroupId group);
   void SetPriority(GroupId group, uint32_t priority);
+  // What the replica has on its disk is damaged, as its user found: it takes no part any more, and others take its place.
+  void FailGroup(GroupId group, Status reason);
   // Takes a snapshot of the state machine, keeps it, and cuts the log behind its anchor once no follower needs what goes, or too many
   // entries would stay for it. OK: it began, or there is nothing to cut. OVERLOADED: an earlier one is not done yet. On a full disk
   // it is given up. And what StateMachine::Snapshot says.

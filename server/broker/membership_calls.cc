@@ -102,7 +102,10 @@ void MembershipCalls::Report(uint64_t id, const internal::v1::ReportRequest& req
   report.leaders = request.leader_count();
   report.warnings.assign(request.warnings().begin(), request.warnings().end());
   if (Status status = member_.controller.Report(report); !status.ok()) return member_.board.Fail(id, status);
-  TakeLeaders(request.leaders());
+  // The node may have applied a change before we have, and counts as told what is answered with OK: it has to say it again.
+  if (!TakeLeaders(request.leaders())) {
+    return member_.board.Fail(id, Status(Reason::kNoLeader, "this node leads the metadata and has not applied all of what the report is about; report again"));
+  }
   internal::v1::ReportResponse response;
   response.set_term(member_.leaders.Of(metadata::kMetadataGroup).epoch.value());
   response.set_metadata_version(member_.image().version.value());
@@ -126,10 +129,10 @@ bool MembershipCalls::TakeLeaders(const google::protobuf::RepeatedPtrField<inter
   for (const internal::v1::GroupLeader& leader : leaders) {
     const GroupId group{leader.group()};
     const Term epoch{leader.term()};
-    // Of groups that have a replica here this node knows for itself; so does it of the metadata.
-    if (group == metadata::kMetadataGroup || member_.replicas.Find(group) != nullptr) continue;
+    // Of groups that have a sound replica here this node knows for itself; so does it of the metadata.
+    if (group == metadata::kMetadataGroup || member_.replicas.TakesPart(group)) continue;
     if (!member_.image().groups.Contains(group)) {
-      all = false;
+      all &= group < member_.image().next_group;  // deleted; else it is news to us
       continue;
     }
     member_.leaders.Learn(group, {.node = NodeId{leader.node_id()}, .epoch = epoch});
@@ -162,6 +165,7 @@ internal::v1::ReportRequest MembershipCalls::MakeReport(bool full) {
   report.set_full(full);
   report.set_stopping(stopping_);
   for (const std::string& warning : own_.warnings()) report.add_warnings(warning);
+  for (const std::string& stopped : member_.replicas.Stopped()) report.add_warnings("REPLICA_STOPPED: " + stopped);
   return report;
 }
 
@@ -173,7 +177,7 @@ void MembershipCalls::SendReport() {
   internal::v1::ReportRequest report = MakeReport(full);
   const uint64_t sequence = member_.leaders.sequence();
   member_.leaders.ForEachSince(full ? 0 : told_sequence_, [&](uint64_t, GroupId group, const Leader& leader) {
-    if (group == metadata::kMetadataGroup || member_.replicas.Find(group) == nullptr) return true;
+    if (group == metadata::kMetadataGroup || !member_.replicas.TakesPart(group)) return true;
     internal::v1::GroupLeader& out = *report.add_leaders();
     out.set_group(group.value());
     out.set_node_id(leader.node.value());

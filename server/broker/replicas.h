@@ -61,6 +61,10 @@ class Replicas final : private raft::GroupSink, private partition::LeadershipLis
   void Tick();
 
   partition::Partition* Find(GroupId group) const;
+  // It is open and sound, and so learns from the group itself who leads.
+  bool TakesPart(GroupId group) const;
+  // "orders/0: DATA_LOSS: ..." of each replica that has stopped, of the first few: for people.
+  std::vector<std::string> Stopped() const;
   // Why a replica that should be here is not open: for people.
   std::string Problem(GroupId group) const;
   ReplicaCounters counters() const;
