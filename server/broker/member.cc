@@ -431,12 +431,28 @@ bool Member::leads_nothing() const {
 
 // --- Views
 
+Backlog Member::backlog() const {
+  Backlog backlog{.calls = board_.size(),
+                  .metadata_syncs = board_.syncs(),
+                  .decisions = decisions_.size(),
+                  .leader_waits = waits_.size(),
+                  .fetches = fetches_.size(),
+                  .reads = reads_.size(),
+                  .attempts = dispatcher_.size()};
+  replicas_.ForEachOpen([&](GroupId, const partition::Partition& partition) {
+    backlog.appends += partition.waiting_appends();
+    backlog.parked += partition.waiting_fetches();
+  });
+  return backlog;
+}
+
 MemberCounters Member::counters() const {
   MemberCounters counters{.host = host_.counters(),
                           .replicas = replicas_.counters(),
                           .produce = produce_totals_,
                           .fetch = fetch_totals_,
                           .dispatch = dispatcher_.counters(),
+                          .backlog = backlog(),
                           .subscriptions = subscriptions_.size(),
                           .subscription_bytes = stream_buffers_.bytes(),
                           .calls = board_.size(),

@@ -111,7 +111,10 @@ void MembershipCalls::Report(uint64_t id, const internal::v1::ReportRequest& req
   for (const internal::v1::GroupSize& size : request.sizes()) report.sizes[GroupId{size.group()}] = size.log_bytes();
   report.warnings.assign(request.warnings().begin(), request.warnings().end());
   if (Status status = member_.controller.Report(report); !status.ok()) return member_.board.Fail(id, status);
-  TakeLeaders(request.leaders());
+  // The node may have applied a change before we have, and counts as told what is answered with OK: it has to say it again.
+  if (!TakeLeaders(request.leaders())) {
+    return member_.board.Fail(id, Status(Reason::kNoLeader, "this node leads the metadata and has not applied all of what the report is about; report again"));
+  }
   internal::v1::ReportResponse response;
   response.set_term(member_.leaders.Of(metadata::kMetadataGroup).epoch.value());
   response.set_metadata_version(member_.image().version.value());
@@ -149,9 +152,10 @@ bool MembershipCalls::TakeLeaders(const google::protobuf::RepeatedPtrField<inter
   for (const internal::v1::GroupLeader& leader : leaders) {
     const GroupId group{leader.group()};
     const Term epoch{leader.term()};
+    // Who takes part in a group knows for itself; so does everybody of the metadata.
     if (group == metadata::kMetadataGroup || member_.replicas.HearsLeader(group)) continue;
     if (!member_.image().groups.Contains(group)) {
-      all = false;
+      all &= group < member_.image().next_group;  // deleted; else it is news to us
       continue;
     }
     member_.leaders.Learn(group, {.node = NodeId{leader.node_id()}, .epoch = epoch});
@@ -198,6 +202,7 @@ internal::v1::ReportRequest MembershipCalls::MakeReport(bool full) {
   report.set_full(full);
   report.set_stopping(stopping_);
   for (const std::string& warning : own_.warnings()) report.add_warnings(warning);
+  for (const std::string& stopped : member_.replicas.Stopped()) report.add_warnings("REPLICA_STOPPED: " + stopped);
   return report;
 }
 

@@ -12,6 +12,7 @@ namespace {
 
 // 1 s of 50 ms.
 constexpr raft::Tick kRetryTicks = 20;
+constexpr size_t kStoppedMax = 10;
 
 GroupId GroupOf(const metadata::PartitionAction& action) {
   struct Of {
@@ -107,6 +108,22 @@ void Replicas::Tick() {
 partition::Partition* Replicas::Find(GroupId group) const {
   const auto found = replicas_.find(group);
   return found == replicas_.end() || !found->second.open ? nullptr : found->second.partition.get();
+}
+
+std::vector<std::string> Replicas::Stopped() const {
+  std::map<std::string, std::string> stopped;
+  for (const auto& [group, replica] : replicas_) {
+    if (!replica.open || replica.partition->fault().ok()) continue;
+    const metadata::Topic* topic = image_->FindTopic(replica.key.topic);
+    const std::string name = (topic == nullptr ? replica.key.topic.ToString() : topic->name) + "/" + std::to_string(replica.key.partition);
+    stopped.emplace(name, replica.partition->fault().ToString());
+  }
+  std::vector<std::string> out;
+  for (const auto& [name, fault] : stopped) {
+    if (out.size() == kStoppedMax) break;
+    out.push_back(name + ": " + fault);
+  }
+  return out;
 }
 
 std::string Replicas::Problem(GroupId group) const {
@@ -295,6 +312,8 @@ void Replicas::OnPartitionLeadership(GroupId group, const raft::StateMachine::Le
 bool Replicas::HearsLeader(GroupId group) const {
   const metadata::Partition* partition = image_ == nullptr ? nullptr : image_->FindPartition(group);
   const raft::RaftCore* core = around_.host.Find(group);
+  const partition::Partition* open = Find(group);
+  if (open != nullptr && !open->fault().ok()) return false;
   return partition != nullptr && core != nullptr && partition->WantedOn(self_) == core->self() && core->configuration().Contains(core->self());
 }
 

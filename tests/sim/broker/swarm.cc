@@ -47,6 +47,7 @@ FaultRates MakeFaults(Random& random) {
   faults.disk_slow = Sometimes(random, 3, 2 * kSecond, 15 * kSecond);
   faults.disk_full = Sometimes(random, 4, 4 * kSecond, 20 * kSecond);
   faults.sync_failure = Sometimes(random, 4, 5 * kSecond, 25 * kSecond);
+  faults.bit_flip = Sometimes(random, 6, 2 * kSecond, 15 * kSecond);
   faults.wipe = Sometimes(random, 6, 5 * kSecond, 25 * kSecond);
   return faults;
 }
@@ -111,8 +112,9 @@ Swarm MakeSwarm(uint64_t seed) {
   swarm.topics_first = static_cast<uint32_t>(random.Between(1, 3));
   swarm.topics_max = swarm.topics_first + 4;
   // A lost disk takes what had no copy: such runs have copies of everything.
-  swarm.single_replicas = swarm.faults.wipe == 0 && random.OneIn(2);
-  swarm.calm_birth = swarm.faults.wipe != 0 || random.OneIn(2);
+  const bool loses = swarm.faults.wipe != 0 || swarm.faults.bit_flip != 0;
+  swarm.single_replicas = !loses && random.OneIn(2);
+  swarm.calm_birth = loses || random.OneIn(2);
   swarm.two_inits = random.OneIn(4);
   swarm.sync_min = static_cast<Time>(random.Between(20, 500));
   swarm.sync_spread = OneOf<Time>(random, {100, 2 * kMillisecond, 30 * kMillisecond});

@@ -31,6 +31,7 @@ struct FaultRates {
   Time disk_slow = 0;
   Time disk_full = 0;
   Time sync_failure = 0;
+  Time bit_flip = 0;
   Time wipe = 0;
 };
 

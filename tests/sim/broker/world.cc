@@ -8,6 +8,8 @@ namespace flotilla::sim::broker {
 
 namespace {
 
+constexpr size_t kQueuedWorkMax = 20'000;
+
 // What of the swarm is a part of its own, and may be left out.
 Swarm LeaveOut(Swarm swarm, Parts& parts) {
   WireConditions& wires = swarm.wires;
@@ -28,7 +30,8 @@ World::World(const Swarm& swarm, const Excerpt& excerpt, Trace::Mode mode, std::
       trace_(events_, mode, 400, trace_out),
       random_(swarm.seed),
       wires_(events_, random_.Fork(), tally_),
-      ledger_(verdict_, tally_),
+      witness_(machines_, verdict_, tally_, trace_),
+      ledger_(verdict_, tally_, &witness_),
       moves_(verdict_, tally_) {
   wires_.SetConditions(swarm_.wires);
   const Environment environment{.events = events_, .wires = wires_, .trace = trace_, .tally = tally_, .verdict = verdict_, .swarm = swarm_};
@@ -62,6 +65,9 @@ void World::OnDown(Machine& machine) {
 void World::OnEventOver(Machine& machine) {
   CheckImage(machine);
   moves_.OnEventOver(machine);
+  if (machine.queued_work() > kQueuedWorkMax) {
+    verdict_.Violated("queues are bounded", "machine ", machine.place(), " has ", machine.queued_work(), " pieces of work to do; the limit is ", kQueuedWorkMax);
+  }
 }
 
 void World::OnRemoved(Machine& machine) {
@@ -88,6 +94,7 @@ void World::CheckImage(Machine& machine) {
   seen = image.get();
   kept_[machine.place().value()] = image;
   moves_.OnImage(image);
+  witness_.OnImage(image);
   const std::string cluster = image->cluster->id.ToString();
   if (cluster_.empty()) cluster_ = cluster;
   if (cluster_ != cluster) {
