@@ -398,7 +398,8 @@ class GoingTest(ClusterTest):
 
 
 class WrongClock(Place):
-    """A node whose wall clock is off."""
+    """A node that reads a wall clock which is off. Absolute waits still go by the true one, so that this is good for what a
+    node says about its clock, and for nothing that takes time."""
 
     def __init__(self, seconds):
         self._seconds = seconds
@@ -417,7 +418,7 @@ class ClockTest(ClusterTest):
         cls.cluster.__enter__()
         cls.op = Operations(cls.cluster)
 
-    def test_clocks_that_are_an_hour_apart_are_told_and_break_nothing(self):
+    def test_clocks_that_are_an_hour_apart_are_told(self):
         ours, fast, slow = self.nodes
         now = self.op.info(ours).time_ms
         self.assertAlmostEqual(self.op.info(fast).time_ms - now, 3_600_000, delta=60_000)
@@ -428,15 +429,6 @@ class ClockTest(ClusterTest):
             return {problem.node_id for problem in health.problems if problem.kind == "CLOCK_SKEW"}
 
         wait_until("health names those that differ from the metadata leader", lambda: len(told()) == 2)
-        self.create_topic(partitions=3)
-        with Load(self.cluster, self.topic) as load:
-            for node in self.nodes:  # each leads for a while
-                load.wait_for(100)
-                node.kill()
-                load.wait_for(100)
-                node.start()
-                self.cluster.wait_until_healthy()
-        load.check()
         for node in self.nodes:
             self.assertEqual(self.op.nodes()[self.op.id_of(node)].state, metadata_pb2.NODE_STATE_ALIVE)
 
