@@ -7,7 +7,7 @@ import unittest
 from calls import TIMEOUT_S, failing, text_of
 from flotilla.v1 import admin_pb2, cluster_pb2, metadata_pb2
 from load import Load
-from nodes import PATIENCE_S, Cluster, Node, free_ports, wait_until
+from nodes import PATIENCE_S, Cluster, Place, wait_until
 from operations import CRAWL_BYTES_PER_S, Operations, refused
 from scene import ClusterTest, main
 from steady import Steady
@@ -395,6 +395,42 @@ class GoingTest(ClusterTest):
         load.check()
         health = self.client.cluster.GetHealth(cluster_pb2.GetHealthRequest(), timeout=TIMEOUT_S)
         self.assertEqual(health.status, cluster_pb2.HEALTH_STATUS_OK, health)
+
+
+class WrongClock(Place):
+    """A node that reads a wall clock which is off. Absolute waits still go by the true one, so that this is good for what a
+    node says about its clock, and for nothing that takes time."""
+
+    def __init__(self, seconds):
+        self._seconds = seconds
+
+    def enter(self):
+        os.environ["LD_PRELOAD"] = os.environ["FLOTILLA_CLOCK_SHIFT"]
+        os.environ["FLOTILLA_CLOCK_SHIFT_S"] = str(self._seconds)
+
+
+class ClockTest(ClusterTest):
+    @classmethod
+    def setUpClass(cls):
+        if not os.environ.get("FLOTILLA_CLOCK_SHIFT"):
+            raise unittest.SkipTest("FLOTILLA_CLOCK_SHIFT is not set")
+        cls.cluster = Cluster(3, places=[Place(), WrongClock(3600), WrongClock(-3600)])
+        cls.cluster.__enter__()
+        cls.op = Operations(cls.cluster)
+
+    def test_clocks_that_are_an_hour_apart_are_told(self):
+        ours, fast, slow = self.nodes
+        now = self.op.info(ours).time_ms
+        self.assertAlmostEqual(self.op.info(fast).time_ms - now, 3_600_000, delta=60_000)
+        self.assertAlmostEqual(self.op.info(slow).time_ms - now, -3_600_000, delta=60_000)
+
+        def told():
+            health = self.client.cluster.GetHealth(cluster_pb2.GetHealthRequest(), timeout=2)
+            return {problem.node_id for problem in health.problems if problem.kind == "CLOCK_SKEW"}
+
+        wait_until("health names those that differ from the metadata leader", lambda: len(told()) == 2)
+        for node in self.nodes:
+            self.assertEqual(self.op.nodes()[self.op.id_of(node)].state, metadata_pb2.NODE_STATE_ALIVE)
 
 
 class StrangerTest(unittest.TestCase):
