@@ -313,8 +313,10 @@ bool Replicas::HearsLeader(GroupId group) const {
   const metadata::Partition* partition = image_ == nullptr ? nullptr : image_->FindPartition(group);
   const raft::RaftCore* core = around_.host.Find(group);
   const partition::Partition* open = Find(group);
-  if (open != nullptr && !open->fault().ok()) return false;
-  return partition != nullptr && core != nullptr && partition->WantedOn(self_) == core->self() && core->configuration().Contains(core->self());
+  if (partition == nullptr || core == nullptr || (open != nullptr && !open->fault().ok())) return false;
+  // A newcomer hears its leader long before it has the entry that makes it a member.
+  if (core->leader().valid()) return true;
+  return partition->WantedOn(self_) == core->self() && core->configuration().Contains(core->self());
 }
 
 }  // namespace flotilla::broker

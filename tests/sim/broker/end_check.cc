@@ -96,8 +96,9 @@ void EndCheck::HealthAnswered(size_t machine, const CallOutcome& outcome) {
   for (const NodeId ghost : world_.ghosts) nodes += world_.moves().newest()->FindNode(ghost) != nullptr ? 1 : 0;
   if (well && problems.empty() && health.nodes() != nodes) problems = " the cluster has " + std::to_string(health.nodes()) + " nodes of " + std::to_string(nodes);
   const auto counters = world_.machines()[machine]->up() ? world_.machines()[machine]->broker().counters() : std::nullopt;
-  if (well && problems.empty() && left_overs == 0 && counters && counters->replicas.not_open != 0) {
-    problems = " it has " + std::to_string(counters->replicas.not_open) + " replicas that do not take part, and tells nobody";
+  const uint64_t not_open = counters ? counters->replicas.not_open : 0;
+  if (well && problems.empty() && left_overs == 0 && not_open != 0) {
+    problems = " it has " + std::to_string(not_open) + " replicas that do not take part, and tells nobody";
   }
   well = well && problems.empty();
   if (well) {

@@ -156,12 +156,6 @@ void Machine::Calm() {
   clock_.SetRate(1);
 }
 
-bool Machine::OnSubmit(const storage::WriteTask& task) {
-  if (DiesHere("crash before a write is queued")) return false;
-  owner_.OnWrite(*this, task);
-  return true;
-}
-
 bool Machine::DiesHere(const char* where) {
   const bool lived = up();
   const bool dies = Computer::DiesHere(where);

@@ -38,8 +38,6 @@ class MachineOwner {
   virtual void OnDown(Machine& machine) = 0;
   // One event of the process is over, and it lives.
   virtual void OnEventOver(Machine& machine) = 0;
-  // It hands a task to its disk.
-  virtual void OnWrite(Machine& machine, const storage::WriteTask& task) = 0;
   // Its broker says that the node was removed from the cluster, and ends.
   virtual void OnRemoved(Machine& machine) = 0;
 };

@@ -57,10 +57,12 @@ class World final : private MachineOwner, private PeerDirectory {
   Machine& OneInService();
 
  private:
-  void OnSubmit(Machine& machine, const storage::WriteTask& task) override { witness_.OnSubmit(machine, task); }
+  void OnSubmit(Machine& machine, const storage::WriteTask& task) override {
+    witness_.OnSubmit(machine, task);
+    moves_.OnWrite(machine, task);
+  }
   void OnDown(Machine& machine) override;
   void OnEventOver(Machine& machine) override;
-  void OnWrite(Machine& machine, const storage::WriteTask& task) override { moves_.OnWrite(machine, task); }
   void OnRemoved(Machine& machine) override;
   Machine* AtAddress(const std::string& peer_address) override;
   // Rule: the metadata at one version is the same everywhere.
