@@ -92,16 +92,22 @@ std::vector<std::string> ExpectedMet() {
   return {"raft message lost", "connection reset half-way", "message delayed for long", "message on a slow link", "message cut off",
           "forward stream opened", "forward stream broken", "client stream broken", "one-way cut", "partition", "client cut off",
           "process killed", "power cut", "whole cluster down", "orderly stop in time", "orderly stop cut short", "pause",
-          "clock changed its rate", "clock jumped", "disk slow", "disk filled up", "sync failed", "disk wiped", "process ends by itself",
-          "crash before a write is queued", "crash before a message of Raft", "crash before a call to a peer", "crash before an answer to a peer",
+          "clock changed its rate", "clock jumped", "disk slow", "disk filled up", "sync failed", "disk wiped", "bit flipped", "process ends by itself",
+          "crash before the node's file is written", "crash before a write is queued", "crash before a message of Raft", "crash before a call to a peer", "crash before an answer to a peer",
           "crash before a part is forwarded", "crash before an answer to a client", "crash before an event to a client",
           "append acknowledged", "append deduplicated", "append refused", "append unknown", "conditional append refused", "epoch raised",
-          "record read", "subscription resumed", "subscription started", "offsets listed", "topic created", "topic deleted", "partitions added",
+          "record read", "subscription resumed", "subscription started", "credit granted", "compressed batch read", "offsets listed", "topic created", "topic deleted", "partitions added",
           "config updated", "partition trimmed", "leadership transferred", "read behind the start", "produce waits for newer metadata",
           "metadata watched", "unsynced write lost", "unsynced write torn", "unsynced write kept",
+          "damage noticed", "damaged node stops", "record looked for on the disks",
+          "leader elected", "vote cast", "entries overwritten", "log replaced by a snapshot", "log cut behind a trim",
+          "metadata's log cut behind a snapshot", "checkpoint written", "members changed", "replica made", "replica deleted",
           "answered ERROR_REASON_NO_LEADER", "answered ERROR_REASON_OUTCOME_UNKNOWN", "answered ERROR_REASON_OUT_OF_ORDER",
           "answered ERROR_REASON_OFFSET_MISMATCH", "answered ERROR_REASON_NOT_INITIALIZED", "answered ERROR_REASON_SHUTTING_DOWN",
-          "answered ERROR_REASON_TOPIC_NOT_FOUND", "answered ERROR_REASON_DISK_FULL"};
+          "answered ERROR_REASON_TOPIC_NOT_FOUND", "answered ERROR_REASON_DISK_FULL", "answered ERROR_REASON_UNKNOWN_PRODUCER",
+          "answered ERROR_REASON_DEADLINE_EXCEEDED", "answered ERROR_REASON_STORAGE_FAILED", "answered ERROR_REASON_NOT_ENOUGH_NODES",
+          "answered ERROR_REASON_CONFIGURATION_PENDING", "stream ended ERROR_REASON_SHUTTING_DOWN", "stream ended ERROR_REASON_TOPIC_NOT_FOUND",
+          "stream ended ERROR_REASON_OFFSET_OUT_OF_RANGE"};
 }
 
 }  // namespace flotilla::sim::broker
