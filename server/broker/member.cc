@@ -32,6 +32,7 @@ raft::HostOptions HostOptionsOf(const BrokerOptions& options, const internal::v1
   host.boot = state.boot();
   host.core = options.core;
   host.recovery_exempt = {metadata::kMetadataGroup};
+  host.keep_entries_for_followers = options.keep_entries_for_followers;
   return host;
 }
 
@@ -57,7 +58,7 @@ Member::Member(const BrokerOptions& options, const BrokerSurroundings& around, c
       time_(around.clock, options.tick),
       random_(random),
       host_(HostOptionsOf(options, state), around.executor, around.readers, around.store, around.network, random_.Fork()),
-      machine_(metadata::kSupportedFeatures),
+      machine_(metadata::kSupportedFeatures, options.metadata_snapshot_bytes),
       metadata_log_(host_),
       controller_({.self = {self_, state.metadata_incarnation()}, .liveness = {}}, metadata_log_, machine_, around.clock, random_.Fork()),
       waits_(around.executor, time_),

@@ -227,11 +227,10 @@ void EndCheck::ReadOne(const std::shared_ptr<Reading>& reading) {
       const int64_t from = reading->position;
       if (!TakeFetched(world_, "the last Fetch", reading->partition, outcome.answer.partitions[0], &reading->position)) return;
       for (const partition::FetchedBatch& batch : outcome.answer.partitions[0].batches) {
-        v1::RecordSet set;
-        if (!set.ParseFromArray(batch.records.data(), static_cast<int>(batch.records.size()))) continue;
-        for (int i = 0; i < set.records_size(); ++i) {
+        const std::optional<v1::RecordSet> set = RecordsIn(batch.header, batch.records.view());
+        for (int i = 0; set && i < set->records_size(); ++i) {
           const auto offset = static_cast<int64_t>(batch.base_offset.value()) + i;
-          if (offset >= from && offset < reading->end) reading->records.push_back(NumberIn(set.records(i)));
+          if (offset >= from && offset < reading->end) reading->records.push_back(NumberIn(set->records(i)));
         }
       }
     } else {

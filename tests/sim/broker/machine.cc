@@ -69,6 +69,8 @@ flotilla::broker::BrokerOptions Machine::Options() {
   options.tick = std::chrono::microseconds(swarm.tick);
   options.core = swarm.core;
   options.partition = swarm.partition;
+  options.metadata_snapshot_bytes = swarm.metadata_snapshot_bytes;
+  options.keep_entries_for_followers = swarm.keep_entries_for_followers;
   options.streams = swarm.streams;
   return options;
 }

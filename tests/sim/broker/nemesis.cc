@@ -156,8 +156,13 @@ void Nemesis::Crash(Machine& machine, bool power, const char* why) {
 
 void Nemesis::BootLater(Machine& machine) {
   const Time wait = static_cast<Time>(random_.Below(static_cast<uint64_t>(world_.swarm().down_max)));
-  world_.events().After(wait, [&machine, life = machine.life()] {
-    if (machine.down() && machine.life() == life) machine.Boot();
+  // Now and then it dies again while it starts.
+  const bool dies = world_.swarm().faults.crash_at_boundary != 0 && random_.OneIn(4);
+  const Machine::Death death{.effects = 1 + random_.Below(5), .power = random_.OneIn(2), .survive_percent = static_cast<uint32_t>(random_.Below(5) * 25)};
+  world_.events().After(wait, [&machine, life = machine.life(), dies, death] {
+    if (!machine.down() || machine.life() != life) return;
+    machine.Boot();
+    if (dies) machine.DieAfter(death);
   });
 }
 

@@ -2,6 +2,7 @@
 
 #include <sstream>
 
+#include "server/metadata/metadata_machine.h"
 #include "tests/sim/draws.h"
 
 namespace flotilla::sim::broker {
@@ -98,6 +99,8 @@ Swarm MakeSwarm(uint64_t seed) {
   swarm.hurt_for = static_cast<Time>(random.Between(15, 45)) * kSecond;
   swarm.core = MakeCore(random);
   swarm.partition.checkpoint_entries = OneOf<uint64_t>(random, {5, 50, partition::limits::kCheckpointEntries});
+  swarm.metadata_snapshot_bytes = OneOf<size_t>(random, {1000, 10'000, metadata::kSnapshotAfterBytes});
+  swarm.keep_entries_for_followers = OneOf<uint64_t>(random, {0, 10, 100'000});
   swarm.streams.heartbeat = std::chrono::seconds(random.Between(1, 10));
   swarm.store.tail_bytes = OneOf<size_t>(random, {0, 2000, limits::kTailBytesMax});
   swarm.wires = MakeWires(random);

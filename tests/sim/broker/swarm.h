@@ -70,6 +70,8 @@ struct Swarm {
   Time tick = 50 * kMillisecond;
   raft::CoreOptions core;
   partition::PartitionOptions partition;
+  size_t metadata_snapshot_bytes = 0;
+  uint64_t keep_entries_for_followers = 0;
   flotilla::broker::StreamOptions streams;
   storage::MemoryStoreOptions store;
   WireConditions wires;

@@ -2,22 +2,20 @@
 
 #include <algorithm>
 
-#include "flotilla/v1/records.pb.h"
 #include "server/metadata/metadata_machine.h"
-#include "server/partition/batch.h"
-#include "tests/sim/broker/producers.h"
+#include "tests/sim/broker/batches.h"
 
 namespace flotilla::sim::broker {
 namespace {
 
 // The record at `offset` of an entry that holds it; 0: none of ours.
 uint64_t RecordAt(const storage::Entry& entry, int64_t offset) {
-  if (entry.header.kind != storage::EntryKind::kData || entry.payload.size() < partition::kBatchHeaderBytes) return 0;
-  const Bytes records = partition::RecordsOf(entry.payload);
-  v1::RecordSet set;
-  if (!set.ParseFromArray(records.data(), static_cast<int>(records.size()))) return 0;
+  if (entry.header.kind != storage::EntryKind::kData) return 0;
+  const Result<partition::BatchHeader> header = partition::DecodeBatchHeader(entry.payload.view());
+  if (!header.ok()) return 0;
+  const std::optional<v1::RecordSet> set = RecordsIn(*header, partition::RecordsOf(entry.payload).view());
   const auto at = static_cast<int>(offset - static_cast<int64_t>(entry.header.base_offset.value()));
-  return at < set.records_size() ? NumberIn(set.records(at)) : 0;
+  return set && at < set->records_size() ? NumberIn(set->records(at)) : 0;
 }
 
 bool Contains(const std::vector<ReplicaId>& replicas, ReplicaId id) { return std::find(replicas.begin(), replicas.end(), id) != replicas.end(); }
