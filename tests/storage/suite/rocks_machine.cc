@@ -51,8 +51,7 @@ class RocksMachine final : public Machine {
                                    .log_families = 3,
                                    .memtable_bytes = 64 * limits::kKiB,
                                    .write_buffer_bytes = 4 * limits::kMiB,
-                                   .wal_bytes_max = limits::kMiB,
-                                   .direct_io = false};
+                                   .wal_bytes_max = limits::kMiB};
   std::unique_ptr<LogStore> store_;
 };
 
