@@ -77,6 +77,7 @@ rocksdb::DBOptions DatabaseOptions(const RocksStoreOptions& options, const Engin
   // Which damage may be cut away was decided by recovery.h, before the database is opened for writing.
   database.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
   database.avoid_unnecessary_blocking_io = true;
+  database.enable_pipelined_write = true;  // the writer's two threads: one may sync while the other fills memtables
   database.stats_dump_period_sec = 0;
   database.stats_persist_period_sec = 0;
   return database;
