@@ -194,6 +194,9 @@ Status CheckOptions(const RocksStoreOptions& options) {
                                                 " log families; use 1 to " +
                                                 std::to_string(limits::kLogFamiliesMax));
   }
+  if (options.second_thread_bytes == 0) {
+    return Status(Reason::kInvalidArgument, "second_thread_bytes is 0; use 1 or more");
+  }
   return {};
 }
 

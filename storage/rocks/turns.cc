@@ -22,7 +22,7 @@ Status Turns::Push(WriteTask task, WriteSink& sink) {
   queue_.Push(std::move(task), sink);
   const auto reaches = [&](size_t wanted) { return before < wanted && before + bytes >= wanted; };
   if (reaches(wanted_bytes_)) work_.NotifyOne();
-  if (!building_ && reaches(kWorthAThreadBytes)) second_.NotifyOne();
+  if (!building_ && reaches(second_thread_bytes_)) second_.NotifyOne();
   return {};
 }
 
@@ -76,7 +76,7 @@ Turns::Work Turns::Next(uint64_t turn, size_t bytes) {
       work.more = true;
       return work;
     }
-    wanted_bytes_ = room > 0 ? kWorthAThreadBytes : SIZE_MAX;
+    wanted_bytes_ = room > 0 ? second_thread_bytes_ : SIZE_MAX;
     work_.Wait(mutex_);
   }
   wanted_bytes_ = 1;

@@ -23,7 +23,8 @@ namespace flotilla::storage {
 
 class Turns {
  public:
-  explicit Turns(const Clock& clock) : clock_(clock) {}
+  // `second_thread_bytes`: what has to wait to be worth a second thread.
+  Turns(const Clock& clock, size_t second_thread_bytes) : clock_(clock), second_thread_bytes_(second_thread_bytes) {}
 
   // --- Any thread
   // OVERLOADED, SHUTTING_DOWN: nothing was queued.
@@ -54,16 +55,15 @@ class Turns {
   void Published(uint64_t turn, std::optional<MonotonicTime> due) FLOTILLA_EXCLUDES(mutex_);
 
  private:
-  // What has to wait before a second thread begins: below, waking it costs more than it saves.
-  static constexpr size_t kWorthAThreadBytes = limits::kWriteGroupBytesMax / 8;
   // What is taken before the turn ahead is synced, one turn of each group at a time. The rest of the batch is for who comes meanwhile.
   static constexpr size_t kTakenAheadBytes = limits::kWriteGroupBytesMax / 4 * 3;
 
-  bool WorthAThread() const FLOTILLA_REQUIRES(mutex_) { return queue_.bytes() >= kWorthAThreadBytes; }
+  bool WorthAThread() const FLOTILLA_REQUIRES(mutex_) { return queue_.bytes() >= second_thread_bytes_; }
   bool MayWrite(uint64_t turn) const FLOTILLA_REQUIRES(mutex_) { return last_synced_ + 1 == turn; }
   bool Waits() const FLOTILLA_REQUIRES(mutex_) { return !queue_.empty() || !reclaimed_.empty() || stopping_; }
 
   const Clock& clock_;
+  const size_t second_thread_bytes_;  // above 0
   mutable Mutex mutex_;
   ConditionVariable work_;       // for who builds: more to do, or the turn ahead is synced
   ConditionVariable second_;     // for who has no turn

@@ -20,7 +20,7 @@ Writer::Writer(const Parts& parts, const RocksStoreOptions& options, Start start
     : parts_(parts),
       wal_check_bytes_(options.wal_bytes_max / 16),
       tail_bytes_max_(options.tail_bytes),
-      turns_(parts.clock),
+      turns_(parts.clock, options.second_thread_bytes),
       pool_(parts.engine.log_families()),
       destroyed_(std::move(start.destroyed)),
       reserve_(parts.free_space, options.disk_reserve_bytes),

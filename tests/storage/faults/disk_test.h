@@ -154,7 +154,8 @@ class DiskTest : public testing::TestWithParam<bool> {
                              .memtable_bytes = 64 * limits::kKiB,
                              .write_buffer_bytes = 4 * limits::kMiB,
                              .wal_bytes_max = limits::kMiB,
-                             .direct_io = GetParam()};
+                             .direct_io = GetParam(),
+                             .second_thread_bytes = 1};
   std::unique_ptr<LogStore> store_;
   EntryMaker make_{kGroup};
   std::vector<std::string> acknowledged_;

@@ -48,7 +48,7 @@ class TurnsTest : public testing::Test {
   SystemClock clock_;
   RecordingSink sink_;
   const Bytes text_ = Bytes(std::string(2 * limits::kMiB, 'x'));
-  Turns turns_{clock_};
+  Turns turns_{clock_, 256 * limits::kKiB};
   Turns::Work work_;
 };
 

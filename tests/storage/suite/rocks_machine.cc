@@ -51,7 +51,8 @@ class RocksMachine final : public Machine {
                                    .log_families = 3,
                                    .memtable_bytes = 64 * limits::kKiB,
                                    .write_buffer_bytes = 4 * limits::kMiB,
-                                   .wal_bytes_max = limits::kMiB};
+                                   .wal_bytes_max = limits::kMiB,
+                                   .second_thread_bytes = 1};
   std::unique_ptr<LogStore> store_;
 };
 
