@@ -77,6 +77,10 @@ void Replicas::Confirm() {
   std::vector<GroupId> waiting;
   for (const auto& [group, retry] : retries_) waiting.push_back(group);
   for (const GroupId group : waiting) Look(group);
+  // A topic may have come and gone between two images: no difference has told that its replicas, of an earlier process, are to go.
+  for (const GroupId group : around_.store.Groups()) {
+    if (group.value() != 0 && !replicas_.contains(group)) Look(group);
+  }
 }
 
 void Replicas::Follow(metadata::Shared<metadata::Image> image) {

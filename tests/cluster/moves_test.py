@@ -112,7 +112,11 @@ class MovesTest(ClusterTest):
         nodes, spare = self.topic_with_spare(megabytes=MEGABYTES)
         values = self.client.values(self.topic)
         self.op.set_rate(WALK_BYTES_PER_S)
-        wait_until("it is known how large the log is", lambda: self.op.move(self.topic, from_=nodes[0], validate_only=True).move.bytes_total)
+        # Leaders measure their logs every few seconds.
+        wait_until(
+            "it is known how large the log is",
+            lambda: self.op.move(self.topic, from_=nodes[0], validate_only=True).move.bytes_total > MEGABYTES * 7e5,
+        )
         move = self.op.move(self.topic, from_=nodes[0], to=spare).move
         self.assertAlmostEqual(move.bytes_total, MEGABYTES * 1e6, delta=MEGABYTES * 3e5)
         copying = self.op.wait_for_stage(self.topic, admin_pb2.MOVE_STAGE_COPYING)
