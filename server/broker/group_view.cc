@@ -52,6 +52,8 @@ std::optional<internal::v1::GroupDescription> DescribeGroup(const MemberContext&
     described.set_log_start_offset(offsets.log_start_offset.value());
     described.set_high_watermark(offsets.high_watermark.value());
     described.set_applied_bytes(partition->applied_bytes());
+    // The store's estimate knows little of what is still in memory. Of a log that was never trimmed everything that was applied is there.
+    if (offsets.log_start_offset.value() == 0) described.set_log_bytes(std::max(described.log_bytes(), partition->applied_bytes()));
   }
   return described;
 }
