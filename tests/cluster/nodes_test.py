@@ -90,7 +90,7 @@ class CrewTest(ClusterTest):
     def picture(self):
         """What may not change when something is refused."""
         nodes = {node_id: (node.state, node.mode) for node_id, node in self.op.nodes().items()}
-        partitions = self.client.admin.ListPartitions(admin_pb2.ListPartitionsRequest(page_size=1000), timeout=TIMEOUT_S)
+        partitions = self.op.client().admin.ListPartitions(admin_pb2.ListPartitionsRequest(page_size=1000), timeout=TIMEOUT_S)
         replicas = {
             (details.topic.name, details.partition.partition): sorted(r.node_id for r in details.partition.replicas)
             for details in partitions.partitions

@@ -46,6 +46,7 @@ class StoppedStoreTest : public DiskTest {
 
   int looks_ = 0;
 };
+FLOTILLA_DISK_SUITE(StoppedStoreTest);
 
 TEST_P(StoppedStoreTest, EverythingIsReadAndNothingChanges) {
   MakeAndStop(200);
