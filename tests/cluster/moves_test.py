@@ -118,7 +118,7 @@ class MovesTest(ClusterTest):
             lambda: self.op.move(self.topic, from_=nodes[0], validate_only=True).move.bytes_total > MEGABYTES * 7e5,
         )
         move = self.op.move(self.topic, from_=nodes[0], to=spare).move
-        self.assertGreater(move.bytes_total, 0)  # about: what is not in tables yet is estimated from a sample
+        self.assertAlmostEqual(move.bytes_total, MEGABYTES * 1e6, delta=MEGABYTES * 3e5)
         copying = self.op.wait_for_stage(self.topic, admin_pb2.MOVE_STAGE_COPYING)
         self.assertIsNotNone(copying, "some megabytes at a rate take their time")
         details = self.op.partition(self.topic).partition

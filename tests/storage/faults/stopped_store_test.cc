@@ -157,7 +157,5 @@ TEST_P(StoppedStoreTest, DamageInOneGroupDoesNotHideTheOthers) {
   EXPECT_EQ(found->entries, 2U) << "those of the other group";
 }
 
-FLOTILLA_DISK_SUITE(StoppedStoreTest);
-
 }  // namespace
 }  // namespace flotilla::storage
