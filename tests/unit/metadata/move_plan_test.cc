@@ -501,6 +501,16 @@ class RandomClusterTest : public BalanceTest, public ::testing::WithParamInterfa
       }
     });
   }
+  // How many replicas are on their way to the node that gets most of them.
+  size_t MostReceived() const {
+    std::map<NodeId, size_t> received;
+    size_t most = 0;
+    scene_.image().moving.ForEach([&](GroupId group, MoveCause) {
+      for (const ReplicaId& replica : scene_.image().FindPartition(group)->NewReplicas())
+        most = std::max(most, ++received[replica.node]);
+    });
+    return most;
+  }
   // Some of the moves under way are over.
   void SettleSome() {
     const Shared<Image> before = scene_.shared();
@@ -535,6 +545,7 @@ TEST_P(RandomClusterTest, BalancingEndsAndBreaksNoRule) {
     }
     Carry(plan);
     ASSERT_NO_FATAL_FAILURE(CheckPromises());
+    ASSERT_LE(MostReceived(), options_.running_per_node_max);
     SettleSome();
   }
   EXPECT_TRUE(scene_.image().moving.empty());
