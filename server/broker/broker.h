@@ -44,8 +44,10 @@ class Broker final : public ClientApi, public PeerApi, public PeerSink {
   void BeginShutdown();
   bool ReadyToStop() const;
 
-  // This node's replica of a group, as Raft sees it; null: none is open. For those who look from outside.
+  // For those who look from outside: this node's replica of a group, as Raft sees it (null: none is open), and who leads the group as
+  // far as this node knows.
   const raft::RaftCore* Replica(GroupId group) const { return member_ == nullptr ? nullptr : member_->Replica(group); }
+  Leader LeaderOf(GroupId group) const { return member_ == nullptr ? Leader{} : member_->LeaderOf(group); }
 
   // --- any thread
   BrokerState state() const;

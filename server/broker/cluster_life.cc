@@ -339,14 +339,14 @@ void ClusterLife::Tick() {
   if (Registers() && !joining_) Join();
 }
 
-// Founders are registered by the plan; later starts, and everybody else, say who they are.
+// Founders are registered by the plan; later starts, and everybody else, say who they are. And so does a member that hears of nobody.
 bool ClusterLife::Registers() {
   if (!member()) return !birth_;
   const metadata::Shared<metadata::Image> image = callbacks_.image();
-  if (image == nullptr || !image->cluster) return false;
+  const bool known = image != nullptr && image->cluster.has_value();
   const MonotonicTime now = around_.clock.Now();
-  if (heard_at_ == MonotonicTime{} || callbacks_.controller().value() != 0) heard_at_ = now;
-  return !registered_ || now - heard_at_ >= limits::kLonelyAfter;
+  if (heard_at_ == MonotonicTime{} || (known && callbacks_.controller().value() != 0)) heard_at_ = now;
+  return (known && !registered_) || now - heard_at_ >= limits::kLonelyAfter;
 }
 
 void ClusterLife::RepeatPlan() {
@@ -361,13 +361,17 @@ void ClusterLife::RepeatPlan() {
 }
 
 void ClusterLife::Join() {
-  std::vector<std::string> addresses = OtherSeeds();
-  if (const metadata::Shared<metadata::Image> image = callbacks_.image(); image != nullptr) {
+  std::vector<std::string> addresses;
+  const metadata::Shared<metadata::Image> image = callbacks_.image();
+  if (image != nullptr && image->cluster) {
     // It knows its cluster: any node that lives will do, itself to begin with.
     addresses = {options_.description.peer_address};
     for (const metadata::Node* node : image->LivingNodes()) {
       if (node->id.value() != state_.node_id()) addresses.push_back(node->description.peer_address);
     }
+  } else {
+    addresses = OtherSeeds();
+    for (const internal::v1::FoundingMember& member : state_.metadata_members()) addresses.push_back(member.peer_address());
   }
   if (addresses.empty()) return;
   internal::v1::JoinRequest request;

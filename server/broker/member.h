@@ -70,6 +70,7 @@ class Member final : private metadata::MetadataListener, private LeaderListener,
   Decisions& decisions() { return decisions_; }
   bool leads_metadata() const { return controller_.leading(); }
   const raft::RaftCore* Replica(GroupId group) const { return host_.Find(group); }
+  Leader LeaderOf(GroupId group) const { return leaders_.Of(group); }
 
   // --- calls
   uint64_t Fetch(uint64_t ticket, const v1::FetchRequest& request, const Caller& caller, FetchDone done);

@@ -18,7 +18,8 @@ bool MayTryAgain(const Status& status) {
     case Reason::kCancelled:
     case Reason::kShuttingDown:
     case Reason::kGroupNotFound:
-    case Reason::kStorageFailed:  // that node is about to stop; another one will lead
+    case Reason::kStorageFailed:   // that node is about to stop; another one will lead
+    case Reason::kReplicaFaulted:  // that replica takes no part any more
       return RefusalOf(status) == Refusal::kNone;
     default:
       return false;

@@ -295,7 +295,10 @@ void Replicas::OnPartitionLeadership(GroupId group, const raft::StateMachine::Le
 bool Replicas::HearsLeader(GroupId group) const {
   const metadata::Partition* partition = image_ == nullptr ? nullptr : image_->FindPartition(group);
   const raft::RaftCore* core = around_.host.Find(group);
-  return partition != nullptr && core != nullptr && partition->WantedOn(self_) == core->self() && core->configuration().Contains(core->self());
+  if (partition == nullptr || core == nullptr) return false;
+  // A newcomer hears its leader long before it has the entry that makes it a member.
+  if (core->leader().valid()) return true;
+  return partition->WantedOn(self_) == core->self() && core->configuration().Contains(core->self());
 }
 
 }  // namespace flotilla::broker

@@ -44,12 +44,14 @@ class Planner {
   }
   bool ChangesLeaders() const { return !plan_.leaders.empty(); }
 
-  // Moves under way whose new place is lost get another one.
+  // Moves under way whose new place is lost get another one. On the way back every place may be a lost one: who was to be left
+  // may have died meanwhile, and nobody can call that off.
   void Replace() {
     image_.moving.ForEach([&](GroupId group, MoveCause cause) {
       const size_t number = model_.PartitionOf(group);
       const PartitionRow& row = model_.partitions()[number];
-      for (const ReplicaId& replica : row.partition->NewReplicas()) {
+      const bool back = cause == MoveCause::kCancelled;
+      for (const ReplicaId& replica : back ? row.partition->replicas : row.partition->NewReplicas()) {
         const size_t lost = model_.NodeOf(replica.node);
         if (!IsLost(*nodes()[lost].node, cause)) continue;
         const std::optional<size_t> to = BestPlace(row, lost);

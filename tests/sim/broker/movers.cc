@@ -234,6 +234,13 @@ void Movers::CleanUp() {
   // A move to a node that will never come back is called off.
   image()->moving.ForEach([this](GroupId group, metadata::MoveCause cause) {
     const metadata::Partition& partition = *image()->FindPartition(group);
+    // On the way back to such a node: that one has to go.
+    for (const ReplicaId& replica : partition.replicas) {
+      if (cause != metadata::MoveCause::kCancelled || !world_.IsGhost(replica.node)) continue;
+      v1::RemoveNodeRequest request;
+      request.set_node_id(static_cast<int32_t>(replica.node.value()));
+      return Ask("/flotilla.v1.ClusterService/RemoveNode", request.SerializeAsString(), "node removed");
+    }
     const bool lost = std::any_of(partition.replicas.begin(), partition.replicas.end(), [&](const ReplicaId& replica) {
       const std::vector<ReplicaId>& before = partition.movement->settled;
       return world_.IsGhost(replica.node) && std::find(before.begin(), before.end(), replica) == before.end();

@@ -4,6 +4,8 @@
 
 namespace flotilla::sim::broker {
 
+using flotilla::broker::Leader;
+
 void MovesWatch::OnImage(const metadata::Shared<metadata::Image>& image) {
   if (newest_ != nullptr && newest_->version >= image->version) return;
   newest_ = image;
@@ -99,16 +101,22 @@ void MovesWatch::Tell(const std::vector<std::unique_ptr<Machine>>& machines, Tra
   };
   newest_->groups.ForEach([&](GroupId group, const metadata::PartitionKey&) {
     const metadata::Partition& partition = *newest_->FindPartition(group);
-    bool led = false;
+    NodeId leader;
     for (const auto& machine : machines) {
       const raft::RaftCore* core = machine->up() ? machine->broker().Replica(group) : nullptr;
-      led |= core != nullptr && core->leads_surely();
+      if (core != nullptr && core->leads_surely()) leader = core->self().node;
     }
-    if (led && !partition.movement) return;
+    const bool known = std::all_of(machines.begin(), machines.end(), [&](const auto& machine) {
+      return !machine->up() || machine->broker().LeaderOf(group).node == leader;
+    });
+    if (leader.value() != 0 && known && !partition.movement) return;
     trace.Story(NodeId{}, "group ", group, " epoch ", partition.placement_epoch, " wants", list(partition.replicas),
                 partition.movement ? ", had" + list(partition.movement->settled) + ", leaving" + list(partition.movement->leaving) : "");
     for (const auto& machine : machines) {
-      const raft::RaftCore* core = machine->up() ? machine->broker().Replica(group) : nullptr;
+      if (!machine->up()) continue;
+      const Leader hint = machine->broker().LeaderOf(group);
+      const raft::RaftCore* core = machine->broker().Replica(group);
+      trace.Story(machine->place(), "knows of leader ", hint.node, " in term ", hint.epoch);
       if (core == nullptr) continue;
       trace.Story(machine->place(), "has ", core->self(), ' ', raft::RoleName(core->role()), " term ", core->term(), " leader ", core->leader(), " commit ",
                   core->commit(), " last ", core->log().last_id().term, '/', core->log().last(), " at ", core->log().configuration_index(), ": ",
