@@ -50,8 +50,8 @@ class Planner {
     image_.moving.ForEach([&](GroupId group, MoveCause cause) {
       const size_t number = model_.PartitionOf(group);
       const PartitionRow& row = model_.partitions()[number];
-      const bool back = cause == MoveCause::kCancelled;
-      for (const ReplicaId& replica : back ? row.partition->replicas : row.partition->NewReplicas()) {
+      const std::vector<ReplicaId> fresh = row.partition->NewReplicas();
+      for (const ReplicaId& replica : fresh.empty() ? row.partition->replicas : fresh) {
         const size_t lost = model_.NodeOf(replica.node);
         if (!IsLost(*nodes()[lost].node, cause)) continue;
         const std::optional<size_t> to = BestPlace(row, lost);

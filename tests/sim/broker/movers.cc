@@ -236,7 +236,7 @@ void Movers::CleanUp() {
     const metadata::Partition& partition = *image()->FindPartition(group);
     // On the way back to such a node: that one has to go.
     for (const ReplicaId& replica : partition.replicas) {
-      if (cause != metadata::MoveCause::kCancelled || !world_.IsGhost(replica.node)) continue;
+      if (!partition.NewReplicas().empty() || !world_.IsGhost(replica.node)) continue;
       v1::RemoveNodeRequest request;
       request.set_node_id(static_cast<int32_t>(replica.node.value()));
       return Ask("/flotilla.v1.ClusterService/RemoveNode", request.SerializeAsString(), "node removed");
