@@ -11,6 +11,7 @@
 #include "client/cli/text.h"
 #include "client/cli/watch.h"
 #include "flotilla/v1/admin.pb.h"
+#include "flotilla/v1/cluster.pb.h"
 
 namespace flotilla::cli {
 namespace {
@@ -67,23 +68,26 @@ client::Error ListAll(Session& session, int32_t node, v1::ListMovesResponse* mov
   return CallAllPages(session, Method("ListMoves"), request, moves);
 }
 
-// The replicas that the partition has, none of them about to go.
-client::Error ListReplicas(Session& session, const v1::PartitionRef& ref, std::vector<int32_t>* nodes) {
-  v1::ListPartitionsRequest request;
-  *request.mutable_topic() = ref.topic();
-  v1::ListPartitionsResponse response;
-  if (client::Error error = CallAllPages(session, Method("ListPartitions"), request, &response); !error.ok()) return error;
-  for (const v1::PartitionDetails& details : response.partitions()) {
-    if (details.partition().partition() != ref.partition()) continue;
-    for (const v1::Replica& replica : details.partition().replicas()) {
-      if (!replica.leaving()) nodes->push_back(replica.node_id());
+// The nodes that shall have a replica, as of the decision or later; whoever answers may not have heard of it before.
+client::Error ListReplicas(Session& session, const v1::PartitionRef& ref, int64_t version, std::vector<int32_t>* nodes) {
+  v1::GetMetadataRequest request;
+  *request.add_topics() = ref.topic();
+  request.set_min_version(version);
+  v1::GetMetadataResponse response;
+  if (client::Error error = session.Call("/flotilla.v1.ClusterService/GetMetadata", request, &response); !error.ok()) return error;
+  for (const v1::TopicMetadata& topic : response.topics()) {
+    for (const v1::Partition& partition : topic.partitions()) {
+      if (partition.partition() != ref.partition()) continue;
+      for (const v1::Replica& replica : partition.replicas()) {
+        if (!replica.leaving()) nodes->push_back(replica.node_id());
+      }
     }
   }
   return {};
 }
 
 // Until it is not under way any more; then says whether it came to its end or was called off.
-int Watch(Session& session, const v1::Move& begun) {
+int Watch(Session& session, const v1::Move& begun, int64_t version) {
   const v1::PartitionRef& ref = begun.partition();
   v1::Move last = begun;
   const int code = WatchProgress(session, "the move goes on by itself; flotilla partition moves", [&] {
@@ -107,7 +111,7 @@ int Watch(Session& session, const v1::Move& begun) {
   });
   if (code != kExitOk) return code;
   std::vector<int32_t> nodes;
-  if (client::Error error = ListReplicas(session, ref, &nodes); !error.ok()) return session.Fail(error);
+  if (client::Error error = ListReplicas(session, ref, version, &nodes); !error.ok()) return session.Fail(error);
   const bool arrived = std::all_of(begun.to_node_ids().begin(), begun.to_node_ids().end(),
                                    [&](int32_t node) { return std::find(nodes.begin(), nodes.end(), node) != nodes.end(); });
   if (session.json()) session.PrintJson(last);
@@ -124,7 +128,7 @@ int Change(Session& session, const MoveOptions& options, const char* method, Req
   request.set_request_id(client::NewRequestId());
   Response response;
   if (client::Error error = session.Call(Method(method), request, &response); !error.ok()) return session.Fail(error);
-  if (options.watch && !options.dry_run) return Watch(session, response.move());
+  if (options.watch && !options.dry_run) return Watch(session, response.move(), response.metadata_version());
   if (session.json()) return session.PrintJson(response), kExitOk;
   if (options.dry_run) session.Say("only checked; this would be done");
   PrintMoves(session, {&response.move()});

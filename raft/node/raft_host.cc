@@ -414,6 +414,10 @@ void RaftHost::SetPriority(GroupId group, uint32_t priority) {
 
 void RaftHost::SetRecoveryRate(uint64_t bytes_per_tick) { impl_->node().recovery.SetRate(bytes_per_tick); }
 
+void RaftHost::FailGroup(GroupId group, Status reason) {
+  if (Group* found = impl_->Find(group)) found->Fail(std::move(reason));
+}
+
 Status RaftHost::TakeSnapshot(GroupId group) {
   Group* found = impl_->Find(group);
   if (found == nullptr) return NoSuchGroup(group);

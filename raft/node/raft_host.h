@@ -145,6 +145,8 @@ class RaftHost final : public storage::WriteSink {
   // How fast learners catch up from this node's disk: bytes of entries per tick, all groups together, shared evenly. 0: as fast as
   // they go. Voters, and entries that are still in a log's tail in memory, are never held back. From the next fetch on.
   void SetRecoveryRate(uint64_t bytes_per_tick);
+  // What the replica has on its disk is damaged, as its user found: it takes no part any more, and others take its place.
+  void FailGroup(GroupId group, Status reason);
   // Takes a snapshot of the state machine, keeps it, and cuts the log behind its anchor once no follower needs what goes, or too many
   // entries would stay for it. OK: it began, or there is nothing to cut. OVERLOADED: an earlier one is not done yet. On a full disk
   // it is given up. And what StateMachine::Snapshot says.

@@ -125,9 +125,11 @@ void SnapshotSender::Erase(Transfers::iterator transfer) {
 
 void SnapshotSender::PeerUnreachable(NodeId node) {
   for (Transfer& transfer : transfers_) {
-    if (transfer.to.node != node) continue;
+    if (transfer.to.node != node || transfer.paused) continue;
     Rewind(transfer, transfer.acknowledged);
     transfer.window = 1;
+    // Not at once: what is sent to somebody who is not there comes back as this news, of which every transfer to him would make more.
+    transfer.paused = true;
   }
 }
 

@@ -54,7 +54,7 @@ class SnapshotSender {
     raft::Tick heard_at = 0;     // of the receiver
     raft::Tick wait_ticks = 0;   // for an answer, before the next try
     raft::Tick retry_at = 0;
-    bool paused = false;         // the receiver cannot take it now
+    bool paused = false;         // until retry_at: the receiver cannot take it now, or is not there
   };
   using Transfers = std::list<Transfer>;
 

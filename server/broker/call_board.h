@@ -83,6 +83,7 @@ class CallBoard final : private LeaderWaitSink, public LeaderListener {
   void Tick();
   void OnLeader(GroupId /*group*/, const Leader& /*leader*/) override {}
   size_t size() const { return calls_.size(); }
+  size_t syncs() const { return syncs_.size(); }
 
  private:
   struct Method {

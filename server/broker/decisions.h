@@ -26,6 +26,8 @@ class Decisions final : private metadata::AnswerSink {
     waiting_.emplace(token, std::move(then));
     controller_.Submit(request, token, *this);
   }
+  // Those that are not answered yet.
+  size_t size() const { return waiting_.size(); }
 
  private:
   // Inside of group 0, perhaps: the rest is posted.

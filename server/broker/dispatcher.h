@@ -81,6 +81,8 @@ class Dispatcher final : public ReplicaListener, private partition::ProduceSink,
   void OnForwardAnswer(NodeId from, ForwardAnswer answer);
   void OnForwardBroken(NodeId to);
   void Tick();
+  // Attempts that are not answered yet.
+  size_t size() const { return rows_.size(); }
   const DispatchCounters& counters() const { return counters_; }
   StageTimes& stage_times() { return stage_times_; }
   const StageTimes& stage_times() const { return stage_times_; }

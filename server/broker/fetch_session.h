@@ -32,6 +32,7 @@ class Fetches final : private ReadSink {
   // `synced`: why the image may be too old to say that something does not exist.
   void Begin(uint64_t ticket, const v1::FetchRequest& request, const Caller& caller, FetchDone done, const Status& synced = {});
   void Cancel(uint64_t ticket);
+  size_t size() const { return fetches_.size(); }
   void Tick();
 
  private:

@@ -29,6 +29,7 @@ class LeaderWaits final : public LeaderListener {
   // Once, by a posted call, at `until` at the latest. A ticket for Cancel.
   uint64_t Wait(GroupId group, raft::Tick until, uint64_t token, LeaderWaitSink& sink);
   void Cancel(uint64_t ticket);
+  size_t size() const { return rows_.size(); }
   void Tick();
 
   // LeaderListener

@@ -44,6 +44,10 @@ inline constexpr Duration kForwardedFetchMargin = std::chrono::milliseconds(200)
 inline constexpr size_t kStreamMessageBytes = 256 * kKiB;
 // What a stream may have read ahead of its client, all partitions together.
 inline constexpr size_t kStreamBufferBytes = kMiB;
+// What all streams of a node may have waiting for their clients; above that they hold one message each, up to twice as much.
+inline constexpr size_t kStreamsBufferBytes = 256 * kMiB;
+// A client that takes nothing is ended after so long while that is used up: others need the memory.
+inline constexpr Duration kStallWhenScarce = std::chrono::seconds(5);
 inline constexpr Duration kSubscribeWaitDefault = std::chrono::milliseconds(100);
 inline constexpr Duration kSubscribeWaitMax = std::chrono::seconds(10);
 // How long one read of a subscription waits before it asks anew: what ends unnoticed is noticed then.
@@ -72,6 +76,7 @@ inline constexpr Duration kOwnImageWait = std::chrono::seconds(2);
 inline constexpr Duration kDescribeTimeout = std::chrono::seconds(1);
 
 static_assert(kStreamMessageBytes <= kStreamBufferBytes);
+static_assert(100 * kStreamBufferBytes <= kStreamsBufferBytes, "a hundred streams at least are never in need");
 static_assert(kFetchBytesDefault <= kFetchBytesMax);
 
 }  // namespace flotilla::broker::limits

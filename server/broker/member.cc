@@ -32,6 +32,7 @@ raft::HostOptions HostOptionsOf(const BrokerOptions& options, const internal::v1
   host.boot = state.boot();
   host.core = options.core;
   host.recovery_exempt = {metadata::kMetadataGroup};
+  host.keep_entries_for_followers = options.keep_entries_for_followers;
   return host;
 }
 
@@ -57,7 +58,7 @@ Member::Member(const BrokerOptions& options, const BrokerSurroundings& around, c
       time_(around.clock, options.tick),
       random_(random),
       host_(HostOptionsOf(options, state), around.executor, around.readers, around.store, around.network, random_.Fork()),
-      machine_(metadata::kSupportedFeatures),
+      machine_(metadata::kSupportedFeatures, options.metadata_snapshot_bytes),
       metadata_log_(host_),
       controller_({.self = {self_, state.metadata_incarnation()}, .liveness = {}}, metadata_log_, machine_, around.clock, random_.Fork()),
       waits_(around.executor, time_),
@@ -196,7 +197,7 @@ std::unique_ptr<EventStream> Member::Subscribe(const v1::SubscribeRequest& reque
   auto subscription = std::make_unique<Subscription>(
       Subscription::Surroundings{
           .executor = around_.executor, .time = time_, .metadata = machine_, .leaders = leaders_, .reads = reads_, .totals = fetch_totals_,
-          .options = options_.streams},
+          .buffers = stream_buffers_, .options = options_.streams},
       id, request, caller, sink, [this, id] { subscriptions_.erase(id); },
       [this](std::function<void(const Status&)> then) { board_.SyncMetadata(std::move(then)); });
   subscriptions_.emplace(id, subscription.get());
@@ -442,13 +443,30 @@ bool Member::leads_nothing() const {
 
 // --- Views
 
+Backlog Member::backlog() const {
+  Backlog backlog{.calls = board_.size(),
+                  .metadata_syncs = board_.syncs(),
+                  .decisions = decisions_.size(),
+                  .leader_waits = waits_.size(),
+                  .fetches = fetches_.size(),
+                  .reads = reads_.size(),
+                  .attempts = dispatcher_.size()};
+  replicas_.ForEachOpen([&](GroupId, const partition::Partition& partition) {
+    backlog.appends += partition.waiting_appends();
+    backlog.parked += partition.waiting_fetches();
+  });
+  return backlog;
+}
+
 MemberCounters Member::counters() const {
   MemberCounters counters{.host = host_.counters(),
                           .replicas = replicas_.counters(),
                           .produce = produce_totals_,
                           .fetch = fetch_totals_,
                           .dispatch = dispatcher_.counters(),
+                          .backlog = backlog(),
                           .subscriptions = subscriptions_.size(),
+                          .subscription_bytes = stream_buffers_.bytes(),
                           .calls = board_.size(),
                           .metadata_version = image().version,
                           .controller = leaders_.Of(metadata::kMetadataGroup),

@@ -32,13 +32,28 @@
 
 namespace flotilla::broker {
 
+// What waits on this node for something, by where. When nobody asks for anything all of it is 0.
+struct Backlog {
+  uint64_t calls = 0;  // of clients, and the node's own
+  uint64_t metadata_syncs = 0;
+  uint64_t decisions = 0;
+  uint64_t leader_waits = 0;
+  uint64_t fetches = 0;   // of clients
+  uint64_t reads = 0;     // of partitions
+  uint64_t attempts = 0;  // at partitions, here or on other nodes
+  uint64_t appends = 0;   // in partitions that are here
+  uint64_t parked = 0;    // fetches in partitions that are here
+};
+
 struct MemberCounters {
   raft::HostCounters host;
   ReplicaCounters replicas;
   ProduceTotals produce;
   FetchTotals fetch;
   DispatchCounters dispatch;
+  Backlog backlog;
   uint64_t subscriptions = 0;
+  uint64_t subscription_bytes = 0;
   uint64_t calls = 0;
   LogIndex metadata_version;
   Leader controller;
@@ -100,6 +115,7 @@ class Member final : private metadata::MetadataListener, private LeaderListener,
 
  private:
   MemberContext Context();
+  Backlog backlog() const;
   void FollowImage();
   void Confirm();
   void LookForSelf();
@@ -140,6 +156,7 @@ class Member final : private metadata::MetadataListener, private LeaderListener,
   Decisions decisions_;
   ProduceTotals produce_totals_;
   FetchTotals fetch_totals_;
+  StreamBuffers stream_buffers_;
   Fetches fetches_;
   GroupDescriptions descriptions_;
   TopicCalls topic_calls_;

@@ -3,6 +3,7 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <utility>
 
 #include "server/broker/limits.h"
@@ -21,6 +22,17 @@ constexpr raft::Tick kLookTicks = 60;
 // A burst of elections is told in one report.
 constexpr raft::Tick kSoonTicks = 2;
 constexpr size_t kLeadersPerAnswerMax = 2000;
+
+// Two seconds are more than a report takes, and what records and the settings of topics can live with.
+constexpr int64_t kClockSkewMillisMax = 2000;
+
+// Of a node whose clock is not that of the metadata leader. Nothing rests on clocks but times of records, and what goes by them.
+std::string ClockWarning(int64_t theirs_ms, int64_t ours_ms) {
+  const int64_t ahead = theirs_ms - ours_ms;
+  if (theirs_ms == 0 || std::abs(ahead) <= kClockSkewMillisMax) return {};
+  return "CLOCK_SKEW: its clock is " + std::to_string(std::abs(ahead) / 1000) + " s " + (ahead > 0 ? "ahead of" : "behind") +
+         " that of the metadata leader; set the clocks right (chrony, systemd-timesyncd), records get their times by them";
+}
 
 Uuid UuidOf(const std::string& bytes) { return Uuid::FromBytes(bytes).value_or(Uuid()); }
 
@@ -110,8 +122,14 @@ void MembershipCalls::Report(uint64_t id, const internal::v1::ReportRequest& req
   report.leaders = request.leader_count();
   for (const internal::v1::GroupSize& size : request.sizes()) report.sizes[GroupId{size.group()}] = size.log_bytes();
   report.warnings.assign(request.warnings().begin(), request.warnings().end());
+  if (const std::string warning = ClockWarning(request.time_ms(), member_.time.clock().WallMillis()); !warning.empty()) {
+    report.warnings.push_back(warning);
+  }
   if (Status status = member_.controller.Report(report); !status.ok()) return member_.board.Fail(id, status);
-  TakeLeaders(request.leaders());
+  // The node may have applied a change before we have, and counts as told what is answered with OK: it has to say it again.
+  if (!TakeLeaders(request.leaders())) {
+    return member_.board.Fail(id, Status(Reason::kNoLeader, "this node leads the metadata and has not applied all of what the report is about; report again"));
+  }
   internal::v1::ReportResponse response;
   response.set_term(member_.leaders.Of(metadata::kMetadataGroup).epoch.value());
   response.set_metadata_version(member_.image().version.value());
@@ -149,9 +167,10 @@ bool MembershipCalls::TakeLeaders(const google::protobuf::RepeatedPtrField<inter
   for (const internal::v1::GroupLeader& leader : leaders) {
     const GroupId group{leader.group()};
     const Term epoch{leader.term()};
+    // Who takes part in a group knows for itself; so does everybody of the metadata.
     if (group == metadata::kMetadataGroup || member_.replicas.HearsLeader(group)) continue;
     if (!member_.image().groups.Contains(group)) {
-      all = false;
+      all &= group < member_.image().next_group;  // deleted; else it is news to us
       continue;
     }
     member_.leaders.Learn(group, {.node = NodeId{leader.node_id()}, .epoch = epoch});
@@ -198,6 +217,7 @@ internal::v1::ReportRequest MembershipCalls::MakeReport(bool full) {
   report.set_full(full);
   report.set_stopping(stopping_);
   for (const std::string& warning : own_.warnings()) report.add_warnings(warning);
+  for (const std::string& stopped : member_.replicas.Stopped()) report.add_warnings("REPLICA_STOPPED: " + stopped);
   return report;
 }
 

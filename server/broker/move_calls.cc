@@ -111,7 +111,8 @@ v1::Move MoveCalls::Describe(const PartitionPlace& place, const GroupDescription
   v1::Move move = DescribeMove(*place.topic, *place.partition, at == found.end() ? nullptr : &at->second);
   if (at == found.end()) return move;
   const Paces::Key key{.what = group.value(), .since = static_cast<int64_t>(place.partition->placement_epoch)};
-  move.set_remaining_ms(moves_.Look(key, static_cast<uint64_t>(move.bytes_left()), member_.time.clock().Now()).remaining_ms);
+  // By entries: how many bytes there are is not always known.
+  move.set_remaining_ms(moves_.Look(key, CopyOf(*place.partition, at->second).entries_left, member_.time.clock().Now()).remaining_ms);
   return move;
 }
 
@@ -190,7 +191,7 @@ void MoveCalls::GetBalance(uint64_t id) {
     for (const GroupId group : Balancing()) {
       ++running;
       const auto at = found.find(group);
-      if (at != found.end()) bytes += CopyOf(*PlaceOf(group, image).partition, at->second).left;
+      if (at != found.end()) bytes += CopyOf(*PlaceOf(group, image).partition, at->second).bytes_left;
     }
     response.set_moves_running(running);
     if (image.balancing) {

@@ -41,16 +41,16 @@ v1::MoveStage StageOf(const metadata::Partition& partition, const GroupDescripti
   if (group.changing()) return v1::MOVE_STAGE_SWITCHING;
   size_t members = 0;  // wanted ones
   size_t voters = 0;
-  bool all_near = true;
+  bool all_there = true;
   for (const ReplicaId& wanted : partition.replicas) {
     const ReplicaDescription* member = FindMember(group, wanted);
     if (member == nullptr) continue;
     ++members;
     voters += member->voter() ? 1 : 0;
-    all_near &= member->voter() || member->in_sync();
+    all_there &= member->voter() || member->match_index() >= group.last_index();
   }
   if (members < partition.replicas.size()) return v1::MOVE_STAGE_DECIDED;
-  if (voters < partition.replicas.size()) return all_near ? v1::MOVE_STAGE_SWITCHING : v1::MOVE_STAGE_COPYING;
+  if (voters < partition.replicas.size()) return all_there ? v1::MOVE_STAGE_SWITCHING : v1::MOVE_STAGE_COPYING;
   return static_cast<size_t>(group.replicas_size()) == partition.replicas.size() ? v1::MOVE_STAGE_FINISHING : v1::MOVE_STAGE_SWITCHING;
 }
 
@@ -80,17 +80,18 @@ CopyProgress CopyOf(const metadata::Partition& partition, const GroupDescription
   CopyProgress copy;
   const uint64_t entries = group.last_index() + 1 - std::min(group.first_index(), group.last_index() + 1);
   for (const ReplicaId& replica : Arriving(partition)) {
-    copy.total += group.log_bytes();
+    copy.bytes += group.log_bytes();
+    copy.entries += entries;
     const ReplicaDescription* member = FindMember(group, replica);
     // Who votes had all of it once, and keeps up as everybody does.
     if (member != nullptr && member->voter()) continue;
     const uint64_t match = member == nullptr ? 0 : member->match_index();
-    const uint64_t missing = std::min(entries, group.last_index() - std::min(match, group.last_index()));
-    if (entries != 0) {
-      copy.left += static_cast<uint64_t>(static_cast<double>(group.log_bytes()) * static_cast<double>(missing) / static_cast<double>(entries));
-    }
+    copy.entries_left += std::min(entries, group.last_index() - std::min(match, group.last_index()));
   }
-  copy.left = std::min(copy.left, copy.total);
+  if (copy.entries != 0) {
+    const double left = static_cast<double>(copy.entries_left) / static_cast<double>(copy.entries);
+    copy.bytes_left = static_cast<uint64_t>(static_cast<double>(copy.bytes) * left);
+  }
   return copy;
 }
 
@@ -110,15 +111,15 @@ v1::Move DescribeMove(const metadata::Topic& topic, const metadata::Partition& p
   }
   move.set_stage(StageOf(partition, *group));
   const CopyProgress copy = CopyOf(partition, *group);
-  move.set_bytes_total(static_cast<int64_t>(copy.total));
-  move.set_bytes_left(static_cast<int64_t>(copy.left));
+  move.set_bytes_total(static_cast<int64_t>(copy.bytes));
+  move.set_bytes_left(static_cast<int64_t>(copy.bytes_left));
   move.set_stalled(group->stalled());
-  const bool copied = move.stage() >= v1::MOVE_STAGE_SWITCHING;
-  if (copied) {
+  if (move.stage() >= v1::MOVE_STAGE_SWITCHING) {
     move.set_percent(100);
-  } else if (copy.total != 0) {
+  } else if (copy.entries != 0) {
     // 100 is for what is copied.
-    move.set_percent(std::min<int32_t>(99, static_cast<int32_t>(100 * static_cast<double>(copy.total - copy.left) / static_cast<double>(copy.total))));
+    const double done = static_cast<double>(copy.entries - copy.entries_left) / static_cast<double>(copy.entries);
+    move.set_percent(std::min<int32_t>(99, static_cast<int32_t>(100 * done)));
   }
   return move;
 }

@@ -10,10 +10,12 @@
 
 namespace flotilla::broker {
 
-// Bytes that new replicas get, and those that are left of them; about.
+// What new replicas get, and what is left of it.
 struct CopyProgress {
-  uint64_t total = 0;
-  uint64_t left = 0;
+  uint64_t bytes = 0;  // about; 0: not known
+  uint64_t bytes_left = 0;
+  uint64_t entries = 0;
+  uint64_t entries_left = 0;
 };
 CopyProgress CopyOf(const metadata::Partition& partition, const internal::v1::GroupDescription& group);
 

@@ -103,7 +103,7 @@ class EvacuationReport {
     const bool moving = place.partition->movement && !place.partition->WantedOn(node_.id).valid();
     uint64_t bytes = 0;
     if (group != nullptr) {
-      bytes = moving ? CopyOf(*place.partition, *group).left : group->log_bytes();
+      bytes = moving ? CopyOf(*place.partition, *group).bytes_left : group->log_bytes();
     } else if (const auto size = sizes_.find(place.partition->group); size != sizes_.end()) {
       bytes = size->second;
     }

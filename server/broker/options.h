@@ -10,6 +10,7 @@
 #include "server/broker/membership_calls.h"
 #include "server/broker/node_file.h"
 #include "server/metadata/image.h"
+#include "server/metadata/metadata_machine.h"
 #include "server/partition/config.h"
 #include "storage/base/clock.h"
 #include "storage/log/log_store.h"
@@ -27,6 +28,10 @@ struct BrokerOptions {
   Duration tick = std::chrono::milliseconds(50);
   // Template of all groups, in ticks.
   raft::CoreOptions core;
+  // A follower that needs entries holds back the cut of a log for so many.
+  uint64_t keep_entries_for_followers = raft::HostOptions{}.keep_entries_for_followers;
+  // Of the metadata's log, between two snapshots.
+  size_t metadata_snapshot_bytes = metadata::kSnapshotAfterBytes;
   partition::PartitionOptions partition;
   StreamOptions streams;
   // What people should know of this node: "INSECURE: ...".

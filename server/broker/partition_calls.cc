@@ -136,7 +136,8 @@ v1::PartitionDetails PartitionCalls::DetailsOf(const metadata::Topic& topic, con
   details.set_leader_answered(true);
   details.set_log_start_offset(static_cast<int64_t>(group.log_start_offset()));
   details.set_high_watermark(static_cast<int64_t>(group.high_watermark()));
-  details.set_size_bytes(static_cast<int64_t>(group.log_bytes()));
+  // A log that was not measured yet is new: what was appended is what is in it.
+  details.set_size_bytes(static_cast<int64_t>(group.log_bytes() != 0 ? group.log_bytes() : group.applied_bytes()));
   for (v1::Replica& replica : *details.mutable_partition()->mutable_replicas()) {
     for (const auto& described : group.replicas()) {
       if (described.node_id() != static_cast<uint64_t>(replica.node_id())) continue;

@@ -15,6 +15,8 @@ constexpr std::string_view kSettleReplicas = "/flotilla.internal.v1.MembershipSe
 
 // What was refused or not answered is tried again: after half a second of 50 ms.
 constexpr raft::Tick kAgainTicks = 10;
+// A learner has everything when it has what the leader had one to two such times ago: 1 s.
+constexpr raft::Tick kHasItWithinTicks = 20;
 // A learner that got nothing for so long stands still: 5 s.
 constexpr raft::Tick kStillTicks = 100;
 // Whether a learner gains on its leader is looked at over this time: 30 s.
@@ -179,7 +181,15 @@ void ReplicaMover::Sync() {
   });
 }
 
-GroupSight ReplicaMover::SightOf(const raft::CoreStatus& status) const {
+// Between one and two stretches of time ago, or when this began.
+void ReplicaMover::NoteEnd(raft::Tick now, LogIndex end, Row* row) {
+  if (row->end_seen_at == 0) row->end_before = row->end_later = end;
+  if (row->end_seen_at != 0 && now < row->end_seen_at + kHasItWithinTicks) return;
+  row->end_before = std::exchange(row->end_later, end);
+  row->end_seen_at = now;
+}
+
+GroupSight ReplicaMover::SightOf(const raft::CoreStatus& status, LogIndex end_before) const {
   GroupSight sight{.self = status.self,
                    .configuration = status.configuration,
                    .committed = status.configuration_index <= status.commit,
@@ -187,7 +197,7 @@ GroupSight ReplicaMover::SightOf(const raft::CoreStatus& status) const {
   for (const raft::ReplicaStatus& replica : status.replicas) {
     const bool answers = replica.last_active + member_.election_ticks > member_.host.now();
     const bool has_it = replica.match.value() != 0 && replica.state != raft::ProgressState::kSnapshot &&
-                        replica.lag <= flotilla::limits::kPromotionLagEntriesMax;
+                        replica.lag <= flotilla::limits::kPromotionLagEntriesMax && (replica.voter || replica.match >= end_before);
     if (answers && has_it) sight.near.insert(replica.id);
   }
   return sight;
@@ -200,7 +210,8 @@ void ReplicaMover::Look(GroupId group, const metadata::Partition& partition, con
     return;
   }
   const raft::CoreStatus status = core.status();
-  const MoveStep step = NextMoveStep(partition, SightOf(status));
+  NoteEnd(member_.host.now(), status.last, &row);
+  const MoveStep step = NextMoveStep(partition, SightOf(status, row.end_before));
   if (step.kind != MoveStep::Kind::kSettle) row.read.reset(), row.confirmed = false;
   Watch(status, step, &row);
   switch (step.kind) {

@@ -79,6 +79,11 @@ class ReplicaMover final : private raft::ProposalSink, private raft::ReadSink {
     uint64_t sync_round = 0;      // that this row takes part in
     uint64_t epoch = 0;           // that the rest is about
     std::map<ReplicaId, Copying> copying;
+    // The log's end a while ago, and a little later: a learner votes once it has what there was then. Entries alone do not
+    // tell how far it is, they may be large.
+    LogIndex end_before;
+    LogIndex end_later;
+    raft::Tick end_seen_at = 0;   // 0: never
     size_t handed_over = 0;       // attempts
     std::optional<uint64_t> read; // confirms that it is settled
     bool confirmed = false;
@@ -88,7 +93,8 @@ class ReplicaMover final : private raft::ProposalSink, private raft::ReadSink {
   };
 
   void Look(GroupId group, const metadata::Partition& partition, const raft::RaftCore& core);
-  GroupSight SightOf(const raft::CoreStatus& status) const;
+  static void NoteEnd(raft::Tick now, LogIndex end, Row* row);
+  GroupSight SightOf(const raft::CoreStatus& status, LogIndex end_before) const;
   void Sync();
   void HandOver(GroupId group, Row* row, const MoveStep& step);
   void Change(GroupId group, Row* row, const MoveStep& step);

@@ -12,6 +12,7 @@ namespace {
 
 // 1 s of 50 ms.
 constexpr raft::Tick kRetryTicks = 20;
+constexpr size_t kStoppedMax = 10;
 
 GroupId GroupOf(const metadata::PartitionAction& action) {
   struct Of {
@@ -76,6 +77,10 @@ void Replicas::Confirm() {
   std::vector<GroupId> waiting;
   for (const auto& [group, retry] : retries_) waiting.push_back(group);
   for (const GroupId group : waiting) Look(group);
+  // A topic may have come and gone between two images: no difference has told that its replicas, of an earlier process, are to go.
+  for (const GroupId group : around_.store.Groups()) {
+    if (group.value() != 0 && !replicas_.contains(group)) Look(group);
+  }
 }
 
 void Replicas::Follow(metadata::Shared<metadata::Image> image) {
@@ -107,6 +112,22 @@ void Replicas::Tick() {
 partition::Partition* Replicas::Find(GroupId group) const {
   const auto found = replicas_.find(group);
   return found == replicas_.end() || !found->second.open ? nullptr : found->second.partition.get();
+}
+
+std::vector<std::string> Replicas::Stopped() const {
+  std::map<std::string, std::string> stopped;
+  for (const auto& [group, replica] : replicas_) {
+    if (!replica.open || replica.partition->fault().ok()) continue;
+    const metadata::Topic* topic = image_->FindTopic(replica.key.topic);
+    const std::string name = (topic == nullptr ? replica.key.topic.ToString() : topic->name) + "/" + std::to_string(replica.key.partition);
+    stopped.emplace(name, replica.partition->fault().ToString());
+  }
+  std::vector<std::string> out;
+  for (const auto& [name, fault] : stopped) {
+    if (out.size() == kStoppedMax) break;
+    out.push_back(name + ": " + fault);
+  }
+  return out;
 }
 
 std::string Replicas::Problem(GroupId group) const {
@@ -295,7 +316,8 @@ void Replicas::OnPartitionLeadership(GroupId group, const raft::StateMachine::Le
 bool Replicas::HearsLeader(GroupId group) const {
   const metadata::Partition* partition = image_ == nullptr ? nullptr : image_->FindPartition(group);
   const raft::RaftCore* core = around_.host.Find(group);
-  if (partition == nullptr || core == nullptr) return false;
+  const partition::Partition* open = Find(group);
+  if (partition == nullptr || core == nullptr || (open != nullptr && !open->fault().ok())) return false;
   // A newcomer hears its leader long before it has the entry that makes it a member.
   if (core->leader().valid()) return true;
   return partition->WantedOn(self_) == core->self() && core->configuration().Contains(core->self());

@@ -68,8 +68,10 @@ class Replicas final : private raft::GroupSink, private partition::LeadershipLis
   void Tick();
 
   partition::Partition* Find(GroupId group) const;
-  // Whether this node hears for itself who leads the group: it has a replica that is a member and is meant to stay.
+  // Whether this node hears for itself who leads the group: it has a replica that is sound, a member, and meant to stay.
   bool HearsLeader(GroupId group) const;
+  // "orders/0: DATA_LOSS: ..." of each replica that has stopped, of the first few: for people.
+  std::vector<std::string> Stopped() const;
   // Why a replica that should be here is not open: for people.
   std::string Problem(GroupId group) const;
   ReplicaCounters counters() const;

@@ -52,6 +52,7 @@ Subscription::~Subscription() {
   for (const Cursor& cursor : cursors_) {
     if (cursor.read != 0) around_.reads.Cancel(cursor.read);
   }
+  around_.buffers.Return(held_);
   if (on_gone_) on_gone_();
 }
 
@@ -191,11 +192,15 @@ void Subscription::StartReads() {
     idle_.pop_front();
     Cursor& cursor = cursors_[index];
     if (cursor.stage != Stage::kIdle) continue;
-    if (cursor.behind && ahead_ >= kAheadMax) {
+    if (!MayRead(cursor)) {
       idle_.push_back(index);
       continue;
     }
-    if (cursor.behind) ++ahead_;
+    if (cursor.behind) {
+      ++ahead_;
+      cursor.held = limits::kStreamMessageBytes;
+      Hold(cursor.held);
+    }
     cursor.stage = Stage::kReading;
     cursor.read = around_.reads.Fetch({.partition = cursor.key,
                                        .start = cursor.next,
@@ -205,6 +210,35 @@ void Subscription::StartReads() {
                                        .deadline = raft::kNever},
                                       caller_, index, *this);
   }
+}
+
+bool Subscription::MayRead(const Cursor& cursor) const {
+  if (!cursor.behind) return true;
+  if (ahead_ >= kAheadMax) return false;
+  return around_.buffers.MayRead(held_) && (has_credit() || !around_.buffers.scarce());
+}
+
+void Subscription::PutBack() {
+  for (; !ready_.empty(); ready_.pop_front()) {
+    Cursor& cursor = cursors_[ready_.front()];
+    cursor.next = cursor.message.start_offset;
+    cursor.behind = true;
+    cursor.message = {};
+    cursor.stage = Stage::kIdle;
+    Drop(std::exchange(cursor.held, 0));
+    --ahead_;
+    idle_.push_back(ready_.front());
+  }
+}
+
+void Subscription::Hold(size_t bytes) {
+  held_ += bytes;
+  around_.buffers.Take(bytes);
+}
+
+void Subscription::Drop(size_t bytes) {
+  held_ -= bytes;
+  around_.buffers.Return(bytes);
 }
 
 void Subscription::OnRead(uint64_t token, ReadAnswer answer) {
@@ -222,6 +256,7 @@ void Subscription::OnRead(uint64_t token, ReadAnswer answer) {
 void Subscription::OnMessage(size_t index, ReadAnswer answer) {
   Cursor& cursor = cursors_[index];
   if (cursor.behind) --ahead_;
+  Drop(std::exchange(cursor.held, 0));
   if (!answer.status.ok()) return Fail(index, answer.status);
   NoteLeader(&cursor, answer);
   partition::FetchResult& result = answer.result;
@@ -242,6 +277,8 @@ void Subscription::OnMessage(size_t index, ReadAnswer answer) {
   cursor.message.partition = static_cast<int32_t>(cursor.key.partition);
   FillFetched(result, &cursor.message);
   cursor.message.batches = std::move(result.batches);
+  cursor.held = BytesOf(cursor.message.batches);
+  Hold(cursor.held);
   cursor.next = result.next_offset;
   cursor.told_caught_up = false;
   cursor.stage = Stage::kReady;
@@ -335,6 +372,7 @@ bool Subscription::NextEvent(SubscribeEvent* event) {
   around_.totals.bytes += bytes;
   sent_bytes_ += static_cast<int64_t>(bytes);
   *event = std::move(cursor.message);
+  held_by_event_ = std::exchange(cursor.held, 0);
   cursor.stage = Stage::kIdle;
   --ahead_;
   NoteEnd(index);
@@ -345,6 +383,7 @@ bool Subscription::NextEvent(SubscribeEvent* event) {
 
 void Subscription::Ready() {
   busy_ = false;
+  Drop(std::exchange(held_by_event_, 0));
   Pump();
 }
 
@@ -361,13 +400,18 @@ void Subscription::Tick() {
     SendStarted();
     Pump();
   }
+  const bool scarce = around_.buffers.scarce();
   if (busy_) {
-    if (now - handed_at_ < around_.time.Ticks(around_.options.stall)) return;
-    return End(Refuse(Refusal::kSlowConsumer, "nothing of this stream was read for " +
-                                                  std::to_string(around_.options.stall / std::chrono::seconds(1)) +
+    const Duration stall = scarce && held_ > 0 ? std::min(around_.options.stall, limits::kStallWhenScarce) : around_.options.stall;
+    if (now - handed_at_ < around_.time.Ticks(stall)) return;
+    return End(Refuse(Refusal::kSlowConsumer, "nothing of this stream was read for " + std::to_string(stall / std::chrono::seconds(1)) +
                                                   " seconds; open it again where it stopped")
-                   .With("limit_ms", std::to_string(around_.options.stall / std::chrono::milliseconds(1))));
+                   .With("limit_ms", std::to_string(stall / std::chrono::milliseconds(1))));
   }
+  if (scarce && !has_credit()) PutBack();
+  // What it may not read at one moment it may at another.
+  if (!idle_.empty()) Pump();
+  if (busy_ || ended_) return;
   if (!started_ || now - quiet_since_ < around_.time.Ticks(around_.options.heartbeat)) return;
   v1::SubscribeResponse heartbeat;
   heartbeat.mutable_heartbeat()->set_time_ms(around_.time.clock().WallMillis());
@@ -379,6 +423,8 @@ void Subscription::End(const Status& status) {
   if (std::exchange(ended_, true)) return;
   for (Cursor& cursor : cursors_) {
     if (cursor.read != 0) around_.reads.Cancel(std::exchange(cursor.read, 0));
+    cursor.message = {};
+    Drop(std::exchange(cursor.held, 0));
   }
   sink_.OnEnd(status);
 }

@@ -14,6 +14,7 @@
 #include "server/broker/client_api.h"
 #include "server/broker/fetch_session.h"
 #include "server/broker/partition_reads.h"
+#include "server/broker/stream_buffers.h"
 
 namespace flotilla::broker {
 
@@ -26,6 +27,7 @@ class Subscription final : public EventStream, private ReadSink {
     const LeaderTable& leaders;
     PartitionReads& reads;
     FetchTotals& totals;
+    StreamBuffers& buffers;
     StreamOptions options;
   };
   using Synchronise = std::function<void(std::function<void(const Status&)>)>;
@@ -65,6 +67,7 @@ class Subscription final : public EventStream, private ReadSink {
     Offset end;        // with until_end
     bool located = false;
     bool behind = true;  // not read to the end: its next read brings a message at once
+    size_t held = 0;     // for what is being read or ready
     bool told_caught_up = false;
     FetchedPartition message;
     Leader leader;
@@ -76,6 +79,12 @@ class Subscription final : public EventStream, private ReadSink {
   void Locate(size_t index);
   void OnLocated(size_t index, ReadAnswer answer);
   void StartReads();
+  bool MayRead(const Cursor& cursor) const;
+  // What the client is not ready for is read again later: others need the memory.
+  void PutBack();
+  // What this holds, of what is written, ready, and about to be read.
+  void Hold(size_t bytes);
+  void Drop(size_t bytes);
   void OnMessage(size_t index, ReadAnswer answer);
   void NoteLeader(Cursor* cursor, const ReadAnswer& answer);
   void NoteEnd(size_t index);
@@ -107,6 +116,8 @@ class Subscription final : public EventStream, private ReadSink {
   std::deque<size_t> ready_;                  // cursors with a message, in the order of their coming
   std::deque<size_t> idle_;                   // cursors that wait for their turn
   size_t ahead_ = 0;                          // cursors that have, or will at once have, a message
+  size_t held_ = 0;                           // of the node's buffers
+  size_t held_by_event_ = 0;                  // of these: for the event that is not written yet
   size_t over_ = 0;
   Status first_error_;
   size_t failed_ = 0;

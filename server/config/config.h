@@ -49,6 +49,7 @@ struct TlsConfig {
 
 struct LimitsConfig {
   uint64_t inflight_bytes = 0;
+  uint32_t max_connections = 0;
   uint32_t max_streams = 0;
   Duration consumer_stall{};
   bool operator==(const LimitsConfig&) const = default;

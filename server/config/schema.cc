@@ -117,6 +117,12 @@ constexpr std::array kKeys = {
         .help = "Records received and not yet answered, all clients together. Above it requests are refused; clients try "
                 "again later."},
     Key{.section = "limits",
+        .name = "max_connections",
+        .kind = CountKey{[](Config& c) -> uint32_t& { return c.limits.max_connections; }, 16, 1'000'000},
+        .default_text = "10000",
+        .help = "Connections of clients that are open at once; further ones are told so and closed. With a low limit of "
+                "file descriptors (LimitNOFILE) it is fewer, and the log says so."},
+    Key{.section = "limits",
         .name = "max_streams",
         .kind = CountKey{[](Config& c) -> uint32_t& { return c.limits.max_streams; }, 1, 1'000'000},
         .default_text = "10000",
@@ -175,7 +181,7 @@ constexpr std::array kKeys = {
         .name = "direct_io",
         .kind = BoolKey{[](Config& c) -> bool& { return c.storage.direct_io; }},
         .default_text = "true",
-        .help = "Flushes and compactions go around the page cache, where the file system can."},
+        .help = "The write-ahead log, flushes and compactions go around the page cache, where the file system can."},
     Key{.section = "storage",
         .name = "disk_reserve",
         .kind = SizeKey{[](Config& c) -> uint64_t& { return c.storage.disk_reserve_bytes; }, kMiB, kTiB},

@@ -12,6 +12,7 @@
 
 #include "raft/node/thread_executor.h"
 #include "server/broker/broker.h"
+#include "server/daemon/descriptors.h"
 #include "server/daemon/liveness.h"
 #include "server/daemon/metrics.h"
 #include "server/daemon/node_state_file.h"
@@ -90,6 +91,7 @@ class RunningNode final : public Daemon {
     return config::AdvertisedAddress(config_, listen, advertise, listen.port);
   }
   broker::DiskSpace Disk() const;
+  size_t ConnectionsMax() const;
   template <typename Work>
   auto OnExecutor(Work work);
 
@@ -218,12 +220,13 @@ Status RunningNode::StartServers() {
                                         .credentials = rpc::InsecurePeerCredentials().server,
                                         .inflight_bytes_max = config_.limits.inflight_bytes,
                                         .streams_max = config_.limits.max_streams,
+                                        .connections_max = ConnectionsMax(),
                                         .heartbeat_after = config_.grpc.stream_heartbeat,
                                         .seed = Seed()},
                                        *broker_, workers_, access_, clock_);
   if (!clients.ok()) return clients.status();
   client_server_ = *std::move(clients);
-  metrics_ = std::make_unique<NodeMetrics>(*broker_, *store_, *client_server_, version_);
+  metrics_ = std::make_unique<NodeMetrics>(*broker_, *store_, *client_server_, *peer_server_, version_);
   std::string http = "off";
   if (config_.listen.http) {
     Result<std::unique_ptr<http::HttpServer>> server = http::HttpServer::Start(
@@ -234,6 +237,15 @@ Status RunningNode::StartServers() {
   }
   step.Done("client=" + ToString(config_.listen.client) + " peer=" + ToString(config_.listen.peer) + " http=" + http);
   return {};
+}
+
+size_t RunningNode::ConnectionsMax() const {
+  const size_t wanted = config_.limits.max_connections;
+  const uint64_t descriptors = RaiseDescriptorLimit();
+  const size_t allowed = ConnectionsWithin(descriptors, wanted);
+  LOG_IF(WARNING, allowed < wanted) << "connections_limited max_connections=" << wanted << " allowed=" << allowed
+                                    << " file_descriptors=" << descriptors << " advice=\"raise LimitNOFILE (ulimit -n)\"";
+  return allowed;
 }
 
 bool RunningNode::Moved() {

@@ -16,6 +16,7 @@
 #include "server/config/load.h"
 #include "server/config/print.h"
 #include "server/daemon/daemon.h"
+#include "server/daemon/free_memory.h"
 #include "server/daemon/reload.h"
 #include "server/daemon/service_manager.h"
 #include "server/daemon/stopped_node.h"
@@ -32,6 +33,7 @@ constexpr Duration kStopGrace = std::chrono::seconds(10);
 constexpr Duration kStartPatience = std::chrono::hours(2);
 // How often, within the watchdog's time, the node looks whether it still works.
 constexpr int kLooksPerWatchdog = 6;
+constexpr Duration kLookAtMemoryEvery = std::chrono::seconds(5);
 
 struct Arguments {
   std::string config;
@@ -95,6 +97,7 @@ class Watch {
     while (true) {
       Tell();
       FeedWatchdog();
+      LookAtMemory();
       const int number = NextSignal(signals, std::chrono::milliseconds(200));
       if (number == SIGHUP) {
         const Reloaded result = reloader_.Reload(config::ProcessEnvironment());
@@ -133,6 +136,13 @@ class Watch {
     looked_ = true;
   }
 
+  void LookAtMemory() {
+    const auto now = std::chrono::steady_clock::now();
+    if (now < look_at_memory_) return;
+    look_at_memory_ = now + kLookAtMemoryEvery;
+    memory_.Look(now);
+  }
+
   Daemon& daemon_;
   const ServiceManager& manager_;
   const Reloader reloader_;
@@ -140,6 +150,8 @@ class Watch {
   std::string reload_;  // what is left to say about the last reload
   std::chrono::steady_clock::time_point look_again_;
   bool looked_ = false;
+  FreeMemory memory_;
+  std::chrono::steady_clock::time_point look_at_memory_;
 };
 
 Result<std::unique_ptr<Daemon>> StartDaemon(const config::Config& config, const ServiceManager& manager) {

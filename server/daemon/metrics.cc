@@ -34,6 +34,7 @@ void NodeMetrics::Collect(http::MetricWriter& writer) {
   writer.Gauge("flotilla_config_reload_success", "1 unless the configuration was wrong when it was last read again (SIGHUP).", {}, reload_ok_ ? 1 : 0);
   CollectBroker(writer);
   CollectStore(writer);
+  CollectConnections(writer);
   CollectClients(writer);
 }
 
@@ -68,6 +69,8 @@ void NodeMetrics::CollectBroker(http::MetricWriter& writer) const {
                      {{"stage", stage}}, Doubling(times->counts(), times->sum_micros()));
   }
   writer.Gauge("flotilla_subscriptions", "Subscriptions that are open.", {}, Number(counters->subscriptions));
+  writer.Gauge("flotilla_subscription_buffer_bytes", "Bytes that subscriptions hold for clients that have not taken them.", {},
+               Number(counters->subscription_bytes));
   writer.Gauge("flotilla_raft_groups", "Raft groups on this node.", {}, Number(counters->host.groups));
   writer.Gauge("flotilla_raft_groups_led", "Raft groups that this node leads.", {}, Number(counters->host.groups_led));
   writer.Counter("flotilla_raft_messages_sent_total", "Raft messages to other nodes.", {}, Number(counters->host.messages_sent));
@@ -89,9 +92,23 @@ void NodeMetrics::CollectStore(http::MetricWriter& writer) const {
   writer.Gauge("flotilla_storage_failed", "1 once a write or a sync has failed: the node stops.", {}, store.failed ? 1 : 0);
 }
 
+void NodeMetrics::CollectConnections(http::MetricWriter& writer) const {
+  for (const auto& [port, connections] : {std::pair{"client", clients_.counters().connections}, std::pair{"peer", peers_.connections()}}) {
+    const http::Labels labels = {{"port", port}};
+    writer.Gauge("flotilla_connections", "Connections that are open at a port of this node.", labels, Number(connections.open));
+    writer.Counter("flotilla_connections_total", "Connections that were admitted.", labels, Number(connections.admitted));
+    writer.Counter("flotilla_connections_refused_total", "Connections refused because there were too many.", labels, Number(connections.refused));
+    writer.Counter("flotilla_connections_failed_total", "Connections lost because the process was out of file descriptors or memory.",
+                   labels, Number(connections.failed));
+  }
+}
+
 void NodeMetrics::CollectClients(http::MetricWriter& writer) const {
   const rpc::client::ClientCounters clients = clients_.counters();
   writer.Gauge("flotilla_inflight_bytes", "Bytes of produce requests that are not answered yet.", {}, Number(clients.inflight_bytes));
+  writer.Gauge("flotilla_answer_bytes", "Bytes of fetched records that clients have not taken.", {}, Number(clients.answer_bytes));
+  writer.Gauge("flotilla_client_calls", "Calls and streams of clients that are not over.", {}, Number(clients.calls));
+  writer.Gauge("flotilla_client_uploads", "Calls whose request has not arrived yet.", {}, Number(clients.uploads));
   writer.Gauge("flotilla_client_streams", "Streams that clients have open.", {}, Number(clients.streams));
   for (const auto& [reason, count] : clients.rejected) {
     writer.Counter("flotilla_throttled_total", "Requests refused at the edge.", {{"reason", reason}}, Number(count));

@@ -70,14 +70,17 @@ class Progress {
 // --- dump-log
 
 void ListGroups(const storage::StoppedStore& store, const Talk& talk) {
-  talk.out << "GROUP  LABEL  REPLICA  TERM  COMMIT  FIRST  LAST  OFFSETS\n";
+  talk.out << "GROUP  LABEL  REPLICA  TERM  COMMIT  FIRST  LAST  OFFSETS  MEMBERS\n";
   for (const GroupId group : store.logs().Groups()) {
     const Result<storage::GroupState> state = store.logs().Load(group);
     if (!state.ok()) continue;
     const storage::LogBounds& bounds = state->bounds;
+    const Result<raft::Configuration> members =
+        raft::DecodeConfiguration((state->configurations.empty() ? state->snapshot.configuration : state->configurations.back().payload).view());
     talk.out << group << "  " << (state->identity.label.empty() ? "-" : state->identity.label) << "  " << state->identity.self << "  "
              << state->hard_state.term << "  " << state->hard_state.commit << "  " << bounds.first_index() << "  " << bounds.last_index() << "  ["
-             << bounds.start.end_offset << "," << bounds.end.end_offset << ")\n";
+             << bounds.start.end_offset << "," << bounds.end.end_offset << ")  "
+             << (members.ok() ? raft::ToString(*members) : std::string(members.status().message())) << '\n';
   }
 }
 

@@ -128,8 +128,16 @@ void MetadataController::Submit(const Request& request, uint64_t token, AnswerSi
   }
 }
 
+// What a replica says that takes no part any more. When it is the only one, why; else others take its place.
+Status MetadataController::Stopped(const Status& why) const {
+  const bool of_this_replica = why.reason() == Reason::kStorageFailed || why.reason() == Reason::kDataLoss || why.reason() == Reason::kReplicaFaulted;
+  if (!of_this_replica || configuration_.voters.size() <= 1) return why;
+  return Status(Reason::kNoLeader, "the metadata on this node has stopped, and another node takes over; nothing was done, ask again: " +
+                                       std::string(why.message()));
+}
+
 Status MetadataController::WhyNot() const {
-  if (!machine_.health().ok()) return machine_.health();
+  if (!machine_.health().ok()) return Stopped(machine_.health());
   if (!leading_) {
     const NodeId leader = seen_.leader.node;
     if (leader == NodeId{} || leader == options_.self.node) {
@@ -166,7 +174,7 @@ Status MetadataController::Propose(std::vector<Record> records, Waiting own) {
   }
   const uint64_t id = next_id_++;
   const Result<LogIndex> index = log_.Propose(leading_->term, EncodeBatch(batch), id, *this);
-  if (!index.ok()) return index.status();
+  if (!index.ok()) return Stopped(index.status());
   CHECK_GT(*index, leading_->image->version);
   leading_->image = AtVersion(**after, *index);
   own.answer.version = *index;
@@ -181,7 +189,7 @@ void MetadataController::AnswerWhenCertain(Waiting waiting) {
   }
   const uint64_t id = next_id_++;
   const Status status = log_.ConfirmLeadership(id, *this);
-  if (!status.ok()) return waiting.sink->OnAnswer(waiting.token, {status, {}, {}});
+  if (!status.ok()) return waiting.sink->OnAnswer(waiting.token, {Stopped(status), {}, {}});
   confirming_.emplace(id, Confirming{leading_->term, std::move(waiting)});
 }
 
@@ -304,9 +312,13 @@ void MetadataController::ChangeMembers() {
       PlanVoters(*machine_.image(), configuration_, log_.CaughtUpLearners());
   if (change.empty()) return;
   const Status begun = log_.ChangeMembers(change, kNobody, *this);
+  if (!begun.ok()) {
+    LOG_EVERY_N(WARNING, 60) << "members of the metadata wait to change: reason=\"" << begun << '"';
+    return;
+  }
   LOG(INFO) << "members of the metadata change: learn=" << change.add_learners.size()
             << " promote=" << change.promote.size() << " demote=" << change.demote.size()
-            << " remove=" << change.remove.size() << " status=" << begun;
+            << " remove=" << change.remove.size();
 }
 
 void MetadataController::MoveReplicas() {

@@ -95,7 +95,7 @@ class MetadataController final : public MetadataListener, public raft::ProposalS
                      const Clock& clock, Random random);
 
   // Answers `sink` once, perhaps before it returns. Refusals of the deciders; NOT_LEADER (detail "leader"),
-  // NO_LEADER, OVERLOADED, REPLICA_FAULTED.
+  // NO_LEADER, OVERLOADED; when there is no other replica, why this one has stopped.
   void Submit(const Request& request, uint64_t token, AnswerSink& sink);
   // NOT_LEADER, NO_LEADER, and as CheckIdentity.
   Status Report(const NodeReport& report);
@@ -142,6 +142,7 @@ class MetadataController final : public MetadataListener, public raft::ProposalS
     raft::Tick plan_at = 0;
   };
 
+  Status Stopped(const Status& why) const;
   Status WhyNot() const;
   Context DrawContext();
   // Proposes and waits; the refusal if there is nothing to wait for.

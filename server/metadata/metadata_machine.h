@@ -39,7 +39,8 @@ class MetadataListener {
 
 class MetadataMachine final : public raft::StateMachine {
  public:
-  explicit MetadataMachine(FeatureRange supported) : supported_(supported) {}
+  explicit MetadataMachine(FeatureRange supported, size_t snapshot_after_bytes = kSnapshotAfterBytes)
+      : supported_(supported), snapshot_after_bytes_(snapshot_after_bytes) {}
 
   // Before the group opens. Listeners outlive the group.
   void AddListener(MetadataListener& listener) { listeners_.push_back(&listener); }
@@ -54,7 +55,7 @@ class MetadataMachine final : public raft::StateMachine {
   // OK, or why the machine halted.
   const Status& health() const { return health_; }
   // The log has grown enough since the last snapshot.
-  bool WantsSnapshot() const { return health_.ok() && bytes_since_snapshot_ >= kSnapshotAfterBytes; }
+  bool WantsSnapshot() const { return health_.ok() && bytes_since_snapshot_ >= snapshot_after_bytes_; }
 
   // raft::StateMachine
   LogIndex AppliedOnOpen(const storage::GroupState& state, const storage::LogReader& reader) override;
@@ -72,6 +73,7 @@ class MetadataMachine final : public raft::StateMachine {
   void Halt(Status reason);
 
   const FeatureRange supported_;
+  const size_t snapshot_after_bytes_;
   std::vector<MetadataListener*> listeners_;
   ChangeFeed feed_;
   Shared<Image> image_ = std::make_shared<const Image>();

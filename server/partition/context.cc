@@ -4,8 +4,14 @@
 
 namespace flotilla::partition {
 
+Status GroupHandle::Stopped(const Status& why) const {
+  if (alone()) return why;
+  return Status(Reason::kNoLeader, "the replica on this node has stopped, and another one takes its place; try again shortly: " +
+                                       std::string(why.message()));
+}
+
 Status Context::MayServe() const {
-  if (!machine.fault().ok()) return machine.fault();
+  if (!machine.fault().ok()) return handle.Stopped(machine.fault());
   const raft::StateMachine::Leadership& leadership = machine.leadership();
   if (leadership.role == raft::Role::kLeader && leadership.surely) return {};
   if (leadership.role == raft::Role::kLeader) {

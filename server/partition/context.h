@@ -40,7 +40,7 @@ struct Context {
   raft::Tick now = 0;
 
   // OK when this replica may answer for the partition: it leads, surely. Otherwise NOT_LEADER
-  // (leader_node_id, leader_epoch), NO_LEADER, or the machine's fault.
+  // (leader_node_id, leader_epoch), NO_LEADER, or, of the only replica, the machine's fault.
   Status MayServe() const;
 };
 

@@ -434,7 +434,9 @@ FetchResult FetchPath::Empty(const Row& row) const {
 
 void FetchPath::Fail(uint64_t number, const Status& status) {
   FetchResult result = Empty(rows_.at(number));
-  result.status = status;
+  result.status = GroupHandle::IsFault(status) ? context_.handle.Stopped(status) : status;
+  // What is damaged here others have: they serve it, and this replica takes no part any more. The only replica goes on with what is sound.
+  if (status.reason() == Reason::kDataLoss && !context_.handle.alone()) context_.handle.Fail(status);
   Answer(number, std::move(result));
 }
 

@@ -61,8 +61,8 @@ struct FetchedBatch {
 Status DecompressBatch(FetchedBatch* batch, Decompressor& decompressor);
 
 struct FetchResult {
-  // OFFSET_OUT_OF_RANGE (log_start_offset, high_watermark, offset), NOT_LEADER, NO_LEADER, DATA_LOSS,
-  // REPLICA_FAULTED, CANCELLED.
+  // OFFSET_OUT_OF_RANGE (log_start_offset, high_watermark, offset), NOT_LEADER, NO_LEADER, CANCELLED; of the only replica also
+  // DATA_LOSS, STORAGE_FAILED, REPLICA_FAULTED.
   Status status;
   // Where the answer begins, now that the start is looked up; the first batch may begin earlier.
   Offset start_offset;

@@ -20,12 +20,30 @@ class GroupHandle {
   GroupHandle(raft::RaftHost& host, GroupId group) : host_(host), group_(group) {}
 
   GroupId group() const { return group_; }
-  // As RaftHost's of the same names.
+  // As RaftHost's of the same names; but a replica that has stopped says what Stopped says.
   Result<LogIndex> Propose(const raft::Proposal& proposal, uint64_t token, raft::ProposalSink& sink) {
-    return host_.Propose(group_, std::span(&proposal, 1), token, sink);
+    Result<LogIndex> index = host_.Propose(group_, std::span(&proposal, 1), token, sink);
+    if (!index.ok() && IsFault(index.status())) return Stopped(index.status());
+    return index;
   }
-  Status ReadIndex(uint64_t token, raft::ReadSink& sink) { return host_.ReadIndex(group_, token, sink); }
+  Status ReadIndex(uint64_t token, raft::ReadSink& sink) {
+    const Status asked = host_.ReadIndex(group_, token, sink);
+    return IsFault(asked) ? Stopped(asked) : asked;
+  }
   Status TakeSnapshot() { return host_.TakeSnapshot(group_); }
+  void Fail(const Status& reason) { host_.FailGroup(group_, reason); }
+
+  // Reasons of this replica alone.
+  static bool IsFault(const Status& status) {
+    return status.reason() == Reason::kStorageFailed || status.reason() == Reason::kDataLoss || status.reason() == Reason::kReplicaFaulted;
+  }
+  // Whether there is no other replica that could take its place.
+  bool alone() const {
+    const raft::RaftCore* core = host_.Find(group_);
+    return core == nullptr || core->configuration().voters.size() <= 1;
+  }
+  // What callers hear of a replica that has stopped: NO_LEADER, for another one takes its place; when there is no other, why.
+  Status Stopped(const Status& why) const;
 
   // The end of the log as it is in memory: where the next proposal goes.
   storage::LogAnchor end() const {

@@ -80,8 +80,15 @@ void Partition::OnLeadership() {
   PostWake();
 }
 
+void Partition::OnFault() {
+  leadership_moved_ = true;
+  PostWake();
+}
+
 void Partition::LookAround() {
   wake_posted_ = false;
+  // Also when it was only this that could not read an entry: others may.
+  if (!machine_.fault().ok()) context_.handle.Fail(machine_.fault());
   produce_.Advance();
   const bool leadership_moved = std::exchange(leadership_moved_, false);
   if (leadership_moved) produce_.OnLeadership();
@@ -173,6 +180,8 @@ void Partition::OnCutPlace(Offset log_start, const Result<storage::EntryHeader>&
   LogIndex anchor = machine_.applied();
   if (header.ok()) {
     anchor = std::min(anchor, header->index - 1);
+  } else if (header.status().reason() == Reason::kDataLoss && !context_.handle.alone()) {
+    return context_.handle.Fail(header.status());
   } else if (header.status().reason() != Reason::kOffsetOutOfRange || log_start < machine_.high_watermark()) {
     LOG(WARNING) << "the place of a trim was not found group=" << context_.around.group
                  << " log_start=" << log_start << " reason=" << header.status();

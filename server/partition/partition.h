@@ -86,11 +86,15 @@ class Partition final : private PartitionMachine::Observer, private raft::Propos
   // --- views
   Offset log_start() const { return machine_.log_start(); }
   Offset high_watermark() const { return machine_.high_watermark(); }
+  uint64_t waiting_appends() const { return produce_.counters().waiting; }
+  uint64_t waiting_fetches() const { return fetch_.counters().waiting; }
   // Payload bytes applied since this object was made.
   uint64_t applied_bytes() const { return machine_.applied_bytes(); }
   // OK, or why this replica answers nobody: see Context::MayServe.
   Status MayServe() const { return context_.MayServe(); }
   PartitionStatus status() const;
+  // Not OK: this replica has stopped, and why.
+  const Status& fault() const { return machine_.fault(); }
 
  private:
   struct TrimCall {
@@ -106,7 +110,7 @@ class Partition final : private PartitionMachine::Observer, private raft::Propos
   // PartitionMachine::Observer: inside of the group, so only noted and posted.
   void OnAdvanced() override { PostWake(); }
   void OnLeadership() override;
-  void OnFault() override { PostWake(); }
+  void OnFault() override;
   void ProposeTrim(uint64_t number);
   void AnswerTrim(uint64_t number, const Status& status);
   // raft::ReadSink: of trims beyond the end, which only a leader that is sure of it may refuse.

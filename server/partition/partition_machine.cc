@@ -214,6 +214,7 @@ Result<raft::SnapshotContent> PartitionMachine::Snapshot() {
 }
 
 void PartitionMachine::OnLeadership(const Leadership& leadership) {
+  if (!fault_.ok()) return;
   leadership_ = leadership;
   observer_.OnLeadership();
 }
@@ -223,6 +224,7 @@ void PartitionMachine::OnFault(const Status& reason) { EnterFault(reason); }
 void PartitionMachine::EnterFault(Status reason) {
   if (!fault_.ok()) return;
   fault_ = std::move(reason);
+  leadership_ = {.role = raft::Role::kFollower, .term = leadership_.term};
   LOG(ERROR) << "a partition stops: " << fault_;
   observer_.OnFault();
 }

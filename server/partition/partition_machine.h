@@ -61,6 +61,7 @@ class PartitionMachine final : public raft::StateMachine {
   // The oldest record that may be read.
   Offset log_start() const { return state_.log_start; }
   const ProducerState& producers() const { return state_.producers; }
+  // With a fault it leads nothing, and knows nobody who does.
   const Leadership& leadership() const { return leadership_; }
   // Bytes of payloads applied since the start; grows with the high watermark.
   uint64_t applied_bytes() const { return applied_bytes_; }

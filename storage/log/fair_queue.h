@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <map>
 #include <utility>
@@ -22,6 +23,12 @@ struct QueuedTask {
 
 class FairQueue {
  public:
+  struct Limits {
+    size_t bytes = limits::kWriteGroupBytesMax;
+    size_t share_bytes = limits::kWriteGroupShareBytes;  // of a group in its turn
+    bool one_turn_each = false;                          // leaves room for who comes later
+  };
+
   bool empty() const { return tasks_ == 0; }
   size_t tasks() const { return tasks_; }
   size_t bytes() const { return bytes_; }
@@ -38,19 +45,18 @@ class FairQueue {
   // The next batch, in the order in which it is applied: groups take turns, each with what fits into its share, until the
   // batch is full or the queue empty. Tasks of one group stay in order. A task larger than share or batch goes through
   // when it comes first. Empty when nothing waits.
-  std::vector<QueuedTask> TakeBatch(size_t batch_bytes = limits::kWriteGroupBytesMax,
-                                    size_t share_bytes = limits::kWriteGroupShareBytes) {
+  std::vector<QueuedTask> TakeBatch(const Limits& limits) {
     std::vector<QueuedTask> batch;
     size_t total = 0;
-    while (!turns_.empty()) {
+    for (size_t turns = limits.one_turn_each ? turns_.size() : SIZE_MAX; turns > 0 && !turns_.empty(); --turns) {
       auto group = groups_.find(turns_.front());
       std::deque<QueuedTask>& waiting = group->second;
       size_t share = 0;
       bool full = false;
       while (!waiting.empty()) {
         const size_t bytes = waiting.front().bytes;
-        full = !batch.empty() && total + bytes > batch_bytes;
-        if (full || (share != 0 && share + bytes > share_bytes)) break;
+        full = !batch.empty() && total + bytes > limits.bytes;
+        if (full || (share != 0 && share + bytes > limits.share_bytes)) break;
         share += bytes;
         total += bytes;
         batch.push_back(std::move(waiting.front()));

@@ -4,7 +4,7 @@
 //   LogWriter  one queue, one synced write at a time for all groups
 //
 //   writer.Submit({.group = g, .token = 7, .entries = batch, .hard_state = state}, sink);
-//   ... later, on the writer's thread: sink.OnWritten({g, 7, OK})      // it is on the disk
+//   ... later, on a thread of the writer: sink.OnWritten({g, 7, OK})      // it is on the disk
 //
 // Two implementations: storage/rocks (RocksDB) and storage/memory (a disk that knows what was synced; the simulator's).
 #pragma once
@@ -116,8 +116,8 @@ struct WriteDone {
   Status status;
 };
 
-// Who learns of completions. Called on the writer's thread, in the order of submission within a group; returns quickly
-// (posts to its executor) and does not call Submit.
+// Who learns of completions. Called on threads of the writer, never by two at once, in the order of submission within a group;
+// returns quickly (posts to its executor) and does not call Submit.
 class WriteSink {
  public:
   virtual ~WriteSink() = default;

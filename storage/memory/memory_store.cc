@@ -64,7 +64,7 @@ bool MemoryStore::BeginSync() {
   // What an earlier failure left in the cache is not ours to complete.
   CHECK_EQ(disk_.unsynced_.bytes, 0u);
   MemoryDisk::Unsynced& batch = disk_.unsynced_;
-  batch.tasks = queue_.TakeBatch();
+  batch.tasks = queue_.TakeBatch({});
   for (const QueuedTask& queued : batch.tasks) {
     batch.refused.push_back(CheckBeforeWrite(queued.task));
     if (batch.refused.back().ok() && !queued.task.empty()) batch.bytes += std::max<size_t>(queued.bytes, 1);
@@ -169,7 +169,7 @@ void MemoryStore::Latch(const char* what) {
   // Recovery will find the batch in the cache, so it keeps a copy of the tasks.
   if (disk_.unsynced_.bytes != 0) disk_.unsynced_.tasks = tasks;
   while (!queue_.empty()) {
-    for (QueuedTask& queued : queue_.TakeBatch()) tasks.push_back(std::move(queued));
+    for (QueuedTask& queued : queue_.TakeBatch({})) tasks.push_back(std::move(queued));
   }
   Complete(tasks, std::vector<Status>(tasks.size(), failure_));
 }

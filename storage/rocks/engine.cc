@@ -1,6 +1,5 @@
 #include "storage/rocks/engine.h"
 
-#include <fcntl.h>
 #include <rocksdb/cache.h>
 #include <rocksdb/convenience.h>
 #include <rocksdb/env.h>
@@ -8,7 +7,6 @@
 #include <rocksdb/perf_level.h>
 #include <rocksdb/table.h>
 #include <rocksdb/write_buffer_manager.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <map>
@@ -20,15 +18,6 @@ namespace {
 
 constexpr const char* kFixedFamilies[] = {"default", "meta", "state", "snapshots"};
 constexpr const char* kLogFamilyPrefix = "log-";
-
-// Tried with a file of our own: RocksDB would fail to open the database.
-bool DirectIoWorks(const std::string& directory) {
-  const std::string path = directory + "/.direct-io";
-  const int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | O_DIRECT | O_CLOEXEC, 0640);
-  if (descriptor >= 0) ::close(descriptor);
-  ::unlink(path.c_str());
-  return descriptor >= 0;
-}
 
 rocksdb::ColumnFamilyOptions FamilyOptions(const RocksStoreOptions& options,
                                            const std::shared_ptr<rocksdb::Cache>& cache) {
@@ -88,6 +77,7 @@ rocksdb::DBOptions DatabaseOptions(const RocksStoreOptions& options, const Engin
   // Which damage may be cut away was decided by recovery.h, before the database is opened for writing.
   database.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
   database.avoid_unnecessary_blocking_io = true;
+  database.enable_pipelined_write = true;  // the writer's two threads: one may sync while the other fills memtables
   database.stats_dump_period_sec = 0;
   database.stats_persist_period_sec = 0;
   return database;
@@ -104,7 +94,9 @@ Result<std::unique_ptr<Engine>> Engine::OpenReadOnly(const RocksStoreOptions& op
                                                      const EngineFiles& files) {
   std::unique_ptr<Engine> engine(new Engine());
   engine->files_ = files;
-  const rocksdb::DBOptions database = DatabaseOptions(options, files);
+  rocksdb::DBOptions database = DatabaseOptions(options, files);
+  // It would leave cleaning up to a thread, which RocksDB 7.8 asserts that a reader does not have.
+  database.avoid_unnecessary_blocking_io = false;
   std::vector<std::string> names;
   const rocksdb::Status listed = rocksdb::DB::ListColumnFamilies(database, files.path, &names);
   if (!listed.ok()) return FromOpen(listed, files.path);
@@ -132,7 +124,7 @@ Status Engine::OpenDatabase(const RocksStoreOptions& options, const EngineFiles&
   database.statistics = statistics_;
   const auto cache = rocksdb::NewLRUCache(options.block_cache_bytes);
   database.write_buffer_manager = std::make_shared<rocksdb::WriteBufferManager>(options.write_buffer_bytes);
-  database.use_direct_io_for_flush_and_compaction = options.direct_io && DirectIoWorks(files.path + "/..");
+  database.use_direct_io_for_flush_and_compaction = files.direct_io;
 
   std::vector<std::string> names;
   const rocksdb::Status listed = rocksdb::DB::ListColumnFamilies(database, files.path, &names);

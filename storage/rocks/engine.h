@@ -35,6 +35,7 @@ inline std::string_view ToView(const rocksdb::Slice& slice) { return {slice.data
 struct EngineFiles {
   std::string path;
   rocksdb::Env* env = nullptr;
+  bool direct_io = false;  // past the page cache, where that helps
 };
 
 // Settings of the database as a whole and of a family.

@@ -1,8 +1,10 @@
 #include "storage/rocks/rocks_store.h"
 
+#include <fcntl.h>
 #include <rocksdb/env.h>
 #include <rocksdb/file_system.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include <utility>
 
@@ -18,6 +20,7 @@
 #include "storage/rocks/rocks_status.h"
 #include "storage/rocks/rows.h"
 #include "storage/rocks/store_hooks.h"
+#include "storage/rocks/wal_file_system.h"
 #include "storage/rocks/writer.h"
 
 namespace flotilla::storage {
@@ -46,8 +49,20 @@ struct ClockOf : rocksdb::Env {
   static constexpr auto kMember = &ClockOf::system_clock_;
 };
 
-std::unique_ptr<rocksdb::Env> MakeEnv(const StoreHooks& hooks) {
-  std::unique_ptr<rocksdb::Env> env = rocksdb::NewCompositeEnv(hooks.file_system);
+// Tried with a file of our own: RocksDB would fail to open the database.
+bool DirectIoWorks(const std::string& directory) {
+  const std::string path = directory + "/.direct-io";
+  const int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | O_DIRECT | O_CLOEXEC, 0640);
+  if (descriptor >= 0) ::close(descriptor);
+  ::unlink(path.c_str());
+  return descriptor >= 0;
+}
+
+std::unique_ptr<rocksdb::Env> MakeEnv(const StoreHooks& hooks, bool direct_io) {
+  std::shared_ptr<rocksdb::FileSystem> files =
+      hooks.file_system != nullptr ? hooks.file_system : rocksdb::FileSystem::Default();
+  if (direct_io) files = std::make_shared<WalFileSystem>(files);
+  std::unique_ptr<rocksdb::Env> env = rocksdb::NewCompositeEnv(files);
   if (hooks.rocks_clock != nullptr) (*env).*ClockOf::kMember = hooks.rocks_clock;
   return env;
 }
@@ -55,7 +70,7 @@ std::unique_ptr<rocksdb::Env> MakeEnv(const StoreHooks& hooks) {
 // Everything below the store's interface, in the order in which it is made.
 struct Foundation {
   std::unique_ptr<DataDirectory> directory;
-  std::unique_ptr<rocksdb::Env> own_env;  // over an injected file system
+  std::unique_ptr<rocksdb::Env> env;
   FailureLatch latch;
   std::unique_ptr<Engine> engine;
   std::unique_ptr<Evidence> evidence;
@@ -179,6 +194,9 @@ Status CheckOptions(const RocksStoreOptions& options) {
                                                 " log families; use 1 to " +
                                                 std::to_string(limits::kLogFamiliesMax));
   }
+  if (options.second_thread_bytes == 0) {
+    return Status(Reason::kInvalidArgument, "second_thread_bytes is 0; use 1 or more");
+  }
   return {};
 }
 
@@ -245,9 +263,10 @@ Status OpenFoundation(const RocksStoreOptions& options, const StoreHooks& hooks,
   if (!directory.ok()) return directory.status();
   foundation->directory = *std::move(directory);
   const DataDirectory& data = *foundation->directory;
-  if (hooks.file_system != nullptr) foundation->own_env = MakeEnv(hooks);
-  const EngineFiles files{.path = data.database_path(),
-                          .env = foundation->own_env ? foundation->own_env.get() : rocksdb::Env::Default()};
+  const bool direct_io = options.direct_io && DirectIoWorks(options.directory);
+  foundation->env = MakeEnv(hooks, direct_io);
+  const EngineFiles files{
+      .path = data.database_path(), .env = foundation->env.get(), .direct_io = direct_io};
 
   const Result<uint64_t> evidence = ReadEvidence(data, *files.env);
   if (!evidence.ok()) return evidence.status();

@@ -43,8 +43,11 @@ struct RocksStoreOptions {
   // one.
   uint64_t wal_bytes_max = limits::kGiB;
   int background_jobs = 2;
-  // For flush and compaction, where the file system can.
+  // For the WAL, flush and compaction, where the file system can.
   bool direct_io = true;
+  // What has to wait while a batch is being written before the writer's second thread makes the next one. Below, waking it costs
+  // more than it saves.
+  size_t second_thread_bytes = 256 * limits::kKiB;
 
   // Entries kept in memory after they were written, all groups together.
   size_t tail_bytes = 64 * limits::kMiB;

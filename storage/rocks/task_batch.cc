@@ -35,14 +35,15 @@ uint32_t FamilyPool::Emptiest() const {
   return static_cast<uint32_t>(std::min_element(groups_.begin(), groups_.end()) - groups_.begin());
 }
 
-void TaskBatch::Begin(uint64_t number) {
+void TaskBatch::Begin(Start start) {
+  start_ = std::move(start);
   if (batch_.GetDataSize() > kBatchBytesKept) batch_ = rocksdb::WriteBatch();
   batch_.Clear();
   drafts_.clear();
   families_.clear();
   entries_ = 0;
   entry_bytes_ = 0;
-  batch_.Put(engine_.family(kMetaFamily), ToSlice(BatchNumberKey()), EncodeBatch({number, node_mark_}));
+  batch_.Put(engine_.family(kMetaFamily), ToSlice(BatchNumberKey()), EncodeBatch({start_.number, node_mark_}));
   families_.insert(kMetaFamily);
 }
 
@@ -71,21 +72,31 @@ GroupDraft& TaskBatch::DraftOf(GroupId group) {
   const auto [at, fresh] = drafts_.try_emplace(group);
   GroupDraft& draft = at->second;
   if (!fresh) return draft;
-  draft.published = table_.Find(group);
-  if (draft.published != nullptr) {
-    draft.before = draft.published->State();
-    draft.state = draft.before;
-    draft.place = draft.place_before = draft.published->place();
+  if (const GroupDraft* const ahead = DraftAhead(group)) {
+    draft.before = ahead->state;
+    draft.place = ahead->place;
+  } else if (const std::shared_ptr<Group> published = table_.Find(group)) {
+    draft.before = published->State();
+    draft.place = published->place();
   }
+  draft.state = draft.before;
+  draft.place_before = draft.place;
   return draft;
+}
+
+const GroupDraft* TaskBatch::DraftAhead(GroupId group) const {
+  if (start_.ahead == nullptr) return nullptr;
+  const auto draft = start_.ahead->drafts().find(group);
+  return draft == start_.ahead->drafts().end() ? nullptr : &draft->second;
 }
 
 Result<LogAnchor> TaskBatch::AnchorAt(const GroupDraft& draft, GroupId group, LogIndex index) {
   if (!draft.appended.empty() && index >= draft.appended.front().index()) {
     return AnchorAfter(draft.appended[index - draft.appended.front().index()].header);
   }
-  if (draft.published != nullptr) {
-    if (const auto cached = draft.published->FromTail(index, index + 1, {}))
+  start_.settle();
+  if (const std::shared_ptr<Group> published = table_.Find(group)) {
+    if (const auto cached = published->FromTail(index, index + 1, {}))
       return AnchorAfter(cached->front().header);
   }
   rocksdb::PinnableSlice value;
@@ -221,7 +232,11 @@ void TaskBatch::AddDestroyReclaimed(GroupId group) {
 }
 
 void TaskBatch::Seal() {
-  for (const auto& [group, draft] : drafts_) PutGroupRows(group, draft);
+  for (auto& [group, draft] : drafts_) {
+    PutGroupRows(group, draft);
+    if (const auto destroyed = destroyed_.find(group); destroyed != destroyed_.end())
+      draft.destroyed_in = destroyed->second;
+  }
 }
 
 void TaskBatch::PutGroupRows(GroupId group, const GroupDraft& draft) {

@@ -1,17 +1,20 @@
 // One synced write in the making: tasks become rows of one WriteBatch, and groups as they will be once it is
 // synced.
 //
-//   batch.Begin(number);
-//   for (WriteTask& task : tasks) outcomes.push_back(batch.Add(task));   // a refused task leaves nothing
-//   behind batch.Seal(); if (!batch.empty()) engine.WriteSynced(&batch.rows()); for (auto& [group, draft] :
-//   batch.drafts()) ... publish ...
+//   batch.Begin({.number = number, .ahead = ..., .settle = ...});
+//   for (WriteTask& task : tasks) outcomes.push_back(batch.Add(task));   // a refused task leaves nothing behind
+//   batch.Seal();
+//   if (!batch.empty()) engine.WriteSynced(&batch.rows());
+//   for (auto& [group, draft] : batch.drafts()) ... publish ...
 //
-// Writer thread only.
+// One thread at a time. After Seal the drafts do not change until the next Begin, but for `appended`, which belongs to who
+// publishes; so the batch behind can be built on them meanwhile.
 #pragma once
 
 #include <rocksdb/write_batch.h>
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -43,14 +46,14 @@ class FamilyPool {
 
 // A group as the batch will leave it.
 struct GroupDraft {
-  std::shared_ptr<Group> published;  // as readers see it; null: not there yet, or made anew in this batch
-  std::optional<GroupState> before;  // what the rows on the disk say
+  std::optional<GroupState> before;  // what the rows on the disk say; nothing: not there, or made anew in this batch
   std::optional<GroupState> state;
   GroupPlace place;
   GroupPlace place_before;
   LogIndex tail_cut = LogIndex{UINT64_MAX};
   std::vector<Entry> appended;  // the log's end, from this batch
   bool removes = false;
+  std::optional<uint32_t> destroyed_in;  // the family that has files of a former life of it
 };
 
 class TaskBatch {
@@ -60,8 +63,13 @@ class TaskBatch {
             uint32_t node_mark)
       : engine_(engine), table_(table), pool_(pool), destroyed_(destroyed), node_mark_(node_mark) {}
 
+  struct Start {
+    uint64_t number = 0;
+    const TaskBatch* ahead = nullptr;  // sealed, and perhaps not published yet; null: all others are published
+    std::function<void()> settle;      // waits until it is published
+  };
   // Forgets what was in it.
-  void Begin(uint64_t number);
+  void Begin(Start start);
   // Decides and, when the task is sound, adds it.
   Status Add(const WriteTask& task);
   // Entries of the group up to `upto` left the files: removes what is left of them.
@@ -75,12 +83,14 @@ class TaskBatch {
   rocksdb::WriteBatch& rows() { return batch_; }
 
   std::map<GroupId, GroupDraft>& drafts() { return drafts_; }
+  const std::map<GroupId, GroupDraft>& drafts() const { return drafts_; }
   const std::set<Family>& families() const { return families_; }  // which hold data of it
   uint64_t entries() const { return entries_; }
   uint64_t entry_bytes() const { return entry_bytes_; }
 
  private:
   GroupDraft& DraftOf(GroupId group);
+  const GroupDraft* DraftAhead(GroupId group) const;
   Result<LogAnchor> AnchorAt(const GroupDraft& draft, GroupId group, LogIndex index);
   Status CheckBeyondPlan(const WriteTask& task) const;
   void PutTask(const WriteTask& task, const TaskEffect& effect, GroupDraft* draft);
@@ -98,6 +108,7 @@ class TaskBatch {
   std::map<GroupId, uint32_t>& destroyed_;
   const uint32_t node_mark_;
 
+  Start start_;
   rocksdb::WriteBatch batch_;
   std::map<GroupId, GroupDraft> drafts_;
   std::set<Family> families_;

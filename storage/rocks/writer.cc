@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "storage/rocks/rocks_status.h"
+#include "storage/rocks/wal_file_system.h"
 
 namespace flotilla::storage {
 
@@ -19,116 +20,93 @@ Writer::Writer(const Parts& parts, const RocksStoreOptions& options, Start start
     : parts_(parts),
       wal_check_bytes_(options.wal_bytes_max / 16),
       tail_bytes_max_(options.tail_bytes),
+      turns_(parts.clock, options.second_thread_bytes),
       pool_(parts.engine.log_families()),
       destroyed_(std::move(start.destroyed)),
-      batch_(parts.engine, parts.table, pool_, destroyed_, start.node_mark),
-      tails_(options.tail_bytes),
       reserve_(parts.free_space, options.disk_reserve_bytes),
-      batch_number_(start.batch_number) {
+      batch_number_(start.batch_number),
+      tails_(options.tail_bytes),
+      lanes_{Lane(TaskBatch(parts.engine, parts.table, pool_, destroyed_, start.node_mark)),
+             Lane(TaskBatch(parts.engine, parts.table, pool_, destroyed_, start.node_mark))} {
   for (const auto& [group, family] : start.groups) pool_.Add(family);
 }
 
 void Writer::Run(Janitor& janitor) {
   CHECK(janitor_ == nullptr);
   janitor_ = &janitor;
-  thread_ = std::thread([this] { Loop(); });
+  for (Lane& lane : lanes_) lane.thread = std::thread([this, &lane] { Loop(lane); });
 }
 
 void Writer::Stop() {
-  {
-    MutexLock lock(mutex_);
-    stopping_ = true;
-    changed_.NotifyAll();
+  turns_.Stop();
+  for (Lane& lane : lanes_) {
+    if (lane.thread.joinable()) lane.thread.join();
   }
-  if (thread_.joinable()) thread_.join();
 }
 
 Status Writer::Submit(WriteTask task, WriteSink& sink) {
   if (parts_.latch.failed()) return parts_.latch.status();
-  const size_t bytes = task.bytes();
-  MutexLock lock(mutex_);
-  if (stopping_) return Status(Reason::kShuttingDown, "the store is closing; nothing was queued");
-  if (queue_.bytes() + bytes > limits::kWriteQueueBytesMax) {
-    return Status(Reason::kOverloaded, std::to_string(queue_.bytes()) +
-                                           " bytes wait for the disk, the limit is " +
-                                           std::to_string(limits::kWriteQueueBytesMax) + "; retry later");
-  }
-  const bool was_empty = queue_.empty();
-  queue_.Push(std::move(task), sink);
-  if (was_empty) changed_.NotifyAll();
-  return {};
+  return turns_.Push(std::move(task), sink);
 }
 
-void Writer::Reclaimed(const ReclaimJob& job) {
-  MutexLock lock(mutex_);
-  reclaimed_.push_back(job);
-  changed_.NotifyAll();
-}
-
-void Writer::Loop() {
+void Writer::Loop(Lane& lane) {
   Engine::MeasureSyncs();
+  while (const std::optional<uint64_t> turn = turns_.Take()) {
+    lane.turn = *turn;
+    Build(lane);
+    turns_.Sealed();
+    Write(lane);
+    turns_.WaitUntilPublished(lane.turn - 1);
+    Publish(lane);
+    turns_.Published(lane.turn, parts_.latch.failed() ? std::nullopt : parts_.evidence.sync_due());
+  }
+}
+
+// The batch of the turn ahead, when the other thread has it and it is perhaps not published yet.
+const TaskBatch* Writer::BatchAhead(const Lane& lane) const {
+  const Lane& other = &lane == &lanes_[0] ? lanes_[1] : lanes_[0];
+  return other.turn + 1 == lane.turn ? &other.batch : nullptr;
+}
+
+// --- Build
+
+void Writer::Build(Lane& lane) {
+  lane.tasks.clear();
+  lane.outcomes.clear();
+  lane.bytes = 0;
+  lane.reclaimed.clear();
+  lane.forgotten.clear();
+  lane.batch_number = 0;
+  lane.passed_sync = false;
+  lane.batch.Begin({.number = batch_number_ + 1,
+                    .ahead = BatchAhead(lane),
+                    .settle = [this, turn = lane.turn] { turns_.WaitUntilPublished(turn - 1); }});
   while (true) {
-    Work work = WaitForWork();
-    const bool stop = work.stop;
-    Handle(std::move(work));
-    SyncEvidence(/*now_or_never=*/stop);
-    if (stop) return;
-  }
-}
-
-Writer::Work Writer::WaitForWork() {
-  const std::optional<MonotonicTime> evidence_due = parts_.evidence.sync_due();
-  MutexLock lock(mutex_);
-  while (queue_.empty() && reclaimed_.empty() && !stopping_) {
-    if (!evidence_due) {
-      changed_.Wait(mutex_);
-      continue;
+    Turns::Work work = turns_.Next(lane.turn, lane.bytes);
+    for (const ReclaimJob& job : work.reclaimed) {
+      if (job.kind == ReclaimJob::Kind::kTrim) lane.batch.AddTrimReclaimed(job.group, job.upto);
+      if (job.kind == ReclaimJob::Kind::kDestroy) lane.batch.AddDestroyReclaimed(job.group);
     }
-    const MonotonicTime now = parts_.clock.Now();
-    if (now >= *evidence_due) break;
-    changed_.WaitFor(mutex_, std::min(*evidence_due - now, kEvidenceSyncInterval));
+    lane.reclaimed = std::move(work.reclaimed);
+    AddTasks(lane, std::move(work.tasks));
+    lane.last = work.stop;
+    if (!work.more) break;
   }
-  Work work;
-  work.tasks = queue_.TakeBatch();
-  work.reclaimed.swap(reclaimed_);
-  work.stop = stopping_ && queue_.empty();
-  return work;
+  lane.batch.Seal();
+  if (!lane.batch.empty()) lane.batch_number = ++batch_number_;
 }
 
-void Writer::Handle(Work work) {
-  if (work.tasks.empty() && work.reclaimed.empty()) return;
-  std::vector<Status> outcomes;
-  outcomes.reserve(work.tasks.size());
-  if (parts_.latch.failed()) {
-    outcomes.assign(work.tasks.size(), parts_.latch.status());
-    return Complete(work.tasks, std::move(outcomes));
-  }
+void Writer::AddTasks(Lane& lane, std::vector<QueuedTask> tasks) {
+  if (tasks.empty()) return;
   reserve_.Look();
-  forgotten_.clear();
-  batch_.Begin(batch_number_ + 1);
-  for (const ReclaimJob& job : work.reclaimed) {
-    if (job.kind == ReclaimJob::Kind::kTrim) batch_.AddTrimReclaimed(job.group, job.upto);
-    if (job.kind == ReclaimJob::Kind::kDestroy) batch_.AddDestroyReclaimed(job.group);
+  for (QueuedTask& queued : tasks) {
+    lane.outcomes.push_back(parts_.latch.failed() ? parts_.latch.status() : AddTask(lane, queued.task));
+    lane.bytes += queued.bytes;
+    lane.tasks.push_back(std::move(queued));
   }
-  for (const QueuedTask& queued : work.tasks) outcomes.push_back(AddTask(queued.task));
-  batch_.Seal();
-  const Status written = batch_.empty() ? Status() : WriteBatch();
-  if (!written.ok()) {
-    parts_.latch.Set(written);
-    outcomes.assign(work.tasks.size(), parts_.latch.status());
-    return Complete(work.tasks, std::move(outcomes));
-  }
-  Publish();
-  if (reserve_.scarce()) {
-    for (ReclaimJob job : work.reclaimed) {
-      job.kind = ReclaimJob::Kind::kCompact;
-      janitor_->Schedule(job);
-    }
-  }
-  Complete(work.tasks, std::move(outcomes));
 }
 
-Status Writer::AddTask(const WriteTask& task) {
+Status Writer::AddTask(Lane& lane, const WriteTask& task) {
   if (task.empty()) return {};
   if (task.grows()) {
     if (Status full = reserve_.Check(); !full.ok()) {
@@ -137,74 +115,127 @@ Status Writer::AddTask(const WriteTask& task) {
     }
   }
   if (task.create || task.destroy || task.replace_log) {
+    // The turn ahead may still give the janitor a job for the group.
+    turns_.WaitUntilPublished(lane.turn - 1);
     janitor_->Forget(task.group);
-    forgotten_.insert(task.group);
+    turns_.ForgetReclaimed(task.group);
+    lane.forgotten.insert(task.group);
   }
-  return batch_.Add(task);
+  return lane.batch.Add(task);
 }
 
-Status Writer::WriteBatch() {
-  FreezeWhatLosesEntries();
-  rocksdb::WriteBatch& batch = batch_.rows();
-  const uint64_t bytes = batch.GetDataSize();
-  const uint64_t nanos_before = Engine::SyncNanosOfThisThread();
-  const rocksdb::Status status = parts_.engine.WriteSynced(&batch);
-  if (!status.ok()) return FromWrite(status);
-  ++batch_number_;
-  if (Status recorded = parts_.evidence.Record(batch_number_, parts_.clock.Now()); !recorded.ok()) {
-    return Status(Reason::kStorageFailed, std::string(recorded.message()));
-  }
+// --- Write
 
-  const uint64_t nanos = Engine::SyncNanosOfThisThread() - nanos_before;
-  numbers_.syncs.fetch_add(1, std::memory_order_relaxed);
-  numbers_.sync_nanos_total.fetch_add(nanos, std::memory_order_relaxed);
-  numbers_.sync_nanos_max.store(std::max(nanos, numbers_.sync_nanos_max.load(std::memory_order_relaxed)),
-                                std::memory_order_relaxed);
-  numbers_.entries.fetch_add(batch_.entries(), std::memory_order_relaxed);
-  numbers_.bytes_written.fetch_add(batch_.entry_bytes(), std::memory_order_relaxed);
-  for (const Family family : batch_.families()) parts_.engine.pins().Written(family, wal_position_);
-  wal_position_ += bytes;
-  if (wal_position_ - wal_checked_at_ >= wal_check_bytes_) {
-    wal_checked_at_ = wal_position_;
-    janitor_->CheckPins(wal_position_);
+void Writer::Write(Lane& lane) {
+  if (lane.batch_number != 0 && !parts_.latch.failed()) {
+    FreezeWhatLosesEntries(lane);
+    const uint64_t nanos_before = Engine::SyncNanosOfThisThread();
+    const rocksdb::Status status = WriteAndPassOnceSynced(lane);
+    lane.sync_nanos = Engine::SyncNanosOfThisThread() - nanos_before;
+    // Before the next turn may write: a sync that succeeds after this one would prove nothing.
+    if (!status.ok()) parts_.latch.Set(FromWrite(status));
   }
-  return {};
+  if (!lane.passed_sync) turns_.Synced(lane.turn);
 }
 
-void Writer::FreezeWhatLosesEntries() {
+rocksdb::Status Writer::WriteAndPassOnceSynced(Lane& lane) {
+  const WalSyncWatch watch([&] { PassSync(lane); });
+  rocksdb::Status status = parts_.engine.WriteSynced(&lane.batch.rows());
+  if (status.ok() && !lane.passed_sync) PassSync(lane);  // files of the WAL that are not ours
+  return status;
+}
+
+void Writer::FreezeWhatLosesEntries(Lane& lane) {
   FrozenDatabase frozen;
-  for (auto& [id, draft] : batch_.drafts()) {
-    if (!draft.removes || draft.published == nullptr) continue;
+  for (const auto& [id, draft] : lane.batch.drafts()) {
+    if (!draft.removes) continue;
+    // The snapshot has to hold all that is published, and only that of the group.
+    turns_.WaitUntilPublished(lane.turn - 1);
+    const std::shared_ptr<Group> group = parts_.table.Find(id);
+    if (group == nullptr) continue;
     if (frozen == nullptr) {
       rocksdb::DB* const db = &parts_.engine.db();
       frozen.reset(db->GetSnapshot(),
                    [db](const rocksdb::Snapshot* snapshot) { db->ReleaseSnapshot(snapshot); });
     }
-    draft.published->Freeze(frozen);
+    group->Freeze(frozen);
   }
 }
 
-void Writer::Publish() {
-  for (auto& [id, draft] : batch_.drafts()) {
-    const bool start_moved = draft.published == nullptr || !draft.before || !draft.state ||
-                             draft.before->bounds.start != draft.state->bounds.start;
-    if (start_moved || forgotten_.contains(id)) ScheduleReclaim(id, draft);
+// The batch is in the WAL and synced. Where that is noticed at once, it is not in the memtables yet: what is sealed from now on holds it.
+void Writer::PassSync(Lane& lane) {
+  for (const Family family : lane.batch.families()) parts_.engine.pins().Written(family, wal_position_);
+  wal_position_ += lane.batch.rows().GetDataSize();
+  if (wal_position_ - wal_checked_at_ >= wal_check_bytes_) {
+    wal_checked_at_ = wal_position_;
+    janitor_->CheckPins(wal_position_);
+  }
+  lane.passed_sync = true;
+  turns_.Synced(lane.turn);
+}
+
+// --- Publish
+
+void Writer::Publish(Lane& lane) {
+  if (!parts_.latch.failed() && lane.batch_number != 0) {
+    if (Status recorded = RecordEvidence(lane); !recorded.ok()) parts_.latch.Set(std::move(recorded));
+  }
+  if (parts_.latch.failed()) {
+    // Nothing is acknowledged after a failure, whatever the disk holds.
+    lane.outcomes.assign(lane.tasks.size(), parts_.latch.status());
+  } else {
+    CountWritten(lane);
+    PublishGroups(lane);
+    if (reserve_.scarce()) {
+      for (ReclaimJob job : lane.reclaimed) {
+        job.kind = ReclaimJob::Kind::kCompact;
+        janitor_->Schedule(job);
+      }
+    }
+  }
+  Complete(lane);
+  SyncEvidence(/*now_or_never=*/lane.last);
+}
+
+Status Writer::RecordEvidence(const Lane& lane) {
+  const Status recorded = parts_.evidence.Record(lane.batch_number, parts_.clock.Now());
+  if (recorded.ok()) return {};
+  return Status(Reason::kStorageFailed, std::string(recorded.message()));
+}
+
+void Writer::CountWritten(const Lane& lane) {
+  if (lane.batch_number == 0) return;
+  const uint64_t nanos = lane.sync_nanos;
+  numbers_.syncs.fetch_add(1, std::memory_order_relaxed);
+  numbers_.sync_nanos_total.fetch_add(nanos, std::memory_order_relaxed);
+  numbers_.sync_nanos_max.store(std::max(nanos, numbers_.sync_nanos_max.load(std::memory_order_relaxed)),
+                                std::memory_order_relaxed);
+  numbers_.entries.fetch_add(lane.batch.entries(), std::memory_order_relaxed);
+  numbers_.bytes_written.fetch_add(lane.batch.entry_bytes(), std::memory_order_relaxed);
+}
+
+void Writer::PublishGroups(Lane& lane) {
+  for (auto& [id, draft] : lane.batch.drafts()) {
+    const bool start_moved =
+        !draft.before || !draft.state || draft.before->bounds.start != draft.state->bounds.start;
+    if (start_moved || lane.forgotten.contains(id)) ScheduleReclaim(id, draft);
     PublishGroup(id, &draft);
   }
 }
 
+// The turn behind may look at the draft: what it may need of it stays.
 void Writer::PublishGroup(GroupId id, GroupDraft* draft) {
   const bool made_anew = !draft->before;
-  if (draft->published != nullptr && made_anew) {
+  std::shared_ptr<Group> group = parts_.table.Find(id);
+  if (group != nullptr && made_anew) {
     parts_.table.Erase(id);
-    draft->published->MarkDestroyed();
-    draft->published.reset();
+    group->MarkDestroyed();
+    group.reset();
     tails_.Forget(id);
   }
   if (!draft->state) return;
-  std::shared_ptr<Group> group = draft->published;
   if (group == nullptr) group = std::make_shared<Group>(*draft->state, draft->place);
-  group->Publish({.state = *std::move(draft->state),
+  group->Publish({.state = *draft->state,
                   .place = draft->place,
                   .tail_cut = draft->tail_cut,
                   .appended = std::move(draft->appended),
@@ -221,20 +252,22 @@ void Writer::ScheduleReclaim(GroupId id, const GroupDraft& draft) {
                         .family = draft.place.family,
                         .upto = draft.state->bounds.start.last.index});
   }
-  if (const auto destroyed = destroyed_.find(id); destroyed != destroyed_.end()) {
+  if (draft.destroyed_in) {
     janitor_->Schedule(
-        {.kind = ReclaimJob::Kind::kDestroy, .group = id, .family = destroyed->second, .upto = {}});
+        {.kind = ReclaimJob::Kind::kDestroy, .group = id, .family = *draft.destroyed_in, .upto = {}});
   }
 }
 
-void Writer::Complete(const std::vector<QueuedTask>& tasks, std::vector<Status> outcomes) {
-  CHECK_EQ(tasks.size(), outcomes.size());
+void Writer::Complete(Lane& lane) {
+  CHECK_EQ(lane.tasks.size(), lane.outcomes.size());
   std::map<WriteSink*, std::vector<WriteDone>> by_sink;
-  for (size_t i = 0; i < tasks.size(); ++i) {
-    by_sink[tasks[i].sink].push_back({tasks[i].task.group, tasks[i].task.token, std::move(outcomes[i])});
+  for (size_t i = 0; i < lane.tasks.size(); ++i) {
+    const QueuedTask& queued = lane.tasks[i];
+    by_sink[queued.sink].push_back({queued.task.group, queued.task.token, std::move(lane.outcomes[i])});
   }
-  numbers_.tasks.fetch_add(tasks.size(), std::memory_order_relaxed);
+  numbers_.tasks.fetch_add(lane.tasks.size(), std::memory_order_relaxed);
   for (const auto& [sink, done] : by_sink) sink->OnWritten(done);
+  lane.tasks.clear();
 }
 
 void Writer::SyncEvidence(bool now_or_never) {
@@ -252,9 +285,8 @@ void Writer::Count(StoreCounters* counters) const {
   counters->bytes_written = numbers_.bytes_written.load(std::memory_order_relaxed);
   counters->refused_disk_full = numbers_.refused_disk_full.load(std::memory_order_relaxed);
   counters->free_bytes = reserve_.free_bytes();
-  MutexLock lock(mutex_);
-  counters->queue_bytes = queue_.bytes();
-  counters->queue_tasks = queue_.tasks();
+  counters->queue_bytes = turns_.bytes();
+  counters->queue_tasks = turns_.tasks();
 }
 
 }  // namespace flotilla::storage

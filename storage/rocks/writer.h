@@ -1,12 +1,17 @@
-// The writing half of the store: one thread, one synced batch at a time for all groups.
+// The writing half of the store: two threads that take turns, so that the disk has something to do while a batch is made and while
+// one goes into the memtables. At most one batch is written and not synced.
 //
-//   queue -> refuse when the disk is full -> decide and add to the batch -> write and sync -> evidence ->
-//   publish -> complete
+//   turn 1   build | write, sync | memtables, evidence, publish, complete
+//   turn 2           build ......| write, sync | memtables, evidence, publish, complete
+//   turn 3                                       build ...
 //
-// That is also the only legal order: readers see nothing, and nobody is told, before the sync and its
-// evidence.
+//   build    take from the queue, refuse what grows when the disk is full, decide, add to the batch
+//   publish  readers see it, and who submitted it is told: never before the sync and its evidence, and in the order of the turns
+//
+// A batch that removes something, or makes or destroys a group, waits until the one ahead of it is published.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <map>
@@ -16,12 +21,11 @@
 #include <vector>
 
 #include "storage/base/clock.h"
-#include "storage/base/mutex.h"
-#include "storage/log/fair_queue.h"
 #include "storage/rocks/evidence.h"
 #include "storage/rocks/janitor.h"
 #include "storage/rocks/store_hooks.h"
 #include "storage/rocks/task_batch.h"
+#include "storage/rocks/turns.h"
 
 namespace flotilla::storage {
 
@@ -68,59 +72,78 @@ class Writer {
   // Runs until Stop. `janitor` outlives it.
   void Run(Janitor& janitor);
   // Writes and completes what is queued; later tasks are refused.
-  void Stop() FLOTILLA_EXCLUDES(mutex_);
+  void Stop();
 
-  Status Submit(WriteTask task, WriteSink& sink) FLOTILLA_EXCLUDES(mutex_);
+  Status Submit(WriteTask task, WriteSink& sink);
   // The files of the job are gone. Any thread.
-  void Reclaimed(const ReclaimJob& job) FLOTILLA_EXCLUDES(mutex_);
-  void Count(StoreCounters* counters) const FLOTILLA_EXCLUDES(mutex_);
+  void Reclaimed(const ReclaimJob& job) { turns_.PushReclaimed(job); }
+  void Count(StoreCounters* counters) const;
 
  private:
-  struct Work {
+  // A thread, and what it carries through its turn.
+  struct Lane {
+    explicit Lane(TaskBatch empty) : batch(std::move(empty)) {}
+
+    std::thread thread;
+    TaskBatch batch;
+    uint64_t turn = 0;
     std::vector<QueuedTask> tasks;
+    std::vector<Status> outcomes;  // of the tasks, in their order
+    size_t bytes = 0;              // of the tasks
     std::vector<ReclaimJob> reclaimed;
-    bool stop = false;
+    std::set<GroupId> forgotten;  // by the janitor
+    uint64_t batch_number = 0;    // on the disk; 0: nothing was written
+    uint64_t sync_nanos = 0;
+    bool passed_sync = false;
+    bool last = false;
   };
   struct Numbers {
     std::atomic<uint64_t> syncs{0}, sync_nanos_total{0}, sync_nanos_max{0};
     std::atomic<uint64_t> tasks{0}, entries{0}, bytes_written{0}, refused_disk_full{0};
   };
 
-  void Loop();
-  Work WaitForWork() FLOTILLA_EXCLUDES(mutex_);
-  void Handle(Work work);
-  Status AddTask(const WriteTask& task);
-  Status WriteBatch();
-  void FreezeWhatLosesEntries();
-  void Publish();
+  void Loop(Lane& lane);
+  const TaskBatch* BatchAhead(const Lane& lane) const;
+
+  void Build(Lane& lane);
+  void AddTasks(Lane& lane, std::vector<QueuedTask> tasks);
+  Status AddTask(Lane& lane, const WriteTask& task);
+
+  void Write(Lane& lane);
+  void FreezeWhatLosesEntries(Lane& lane);
+  rocksdb::Status WriteAndPassOnceSynced(Lane& lane);
+  void PassSync(Lane& lane);
+
+  void Publish(Lane& lane);
+  Status RecordEvidence(const Lane& lane);
+  void CountWritten(const Lane& lane);
+  void PublishGroups(Lane& lane);
   void PublishGroup(GroupId id, GroupDraft* draft);
   void ScheduleReclaim(GroupId id, const GroupDraft& draft);
-  void Complete(const std::vector<QueuedTask>& tasks, std::vector<Status> outcomes);
+  void Complete(Lane& lane);
   void SyncEvidence(bool now_or_never);
 
   const Parts parts_;
   const uint64_t wal_check_bytes_;
   const size_t tail_bytes_max_;
   Janitor* janitor_ = nullptr;
+  Turns turns_;
 
-  // Writer thread only.
+  // Of the turn that is being built.
   FamilyPool pool_;
   std::map<GroupId, uint32_t> destroyed_;
-  TaskBatch batch_;
-  TailBudget tails_;
   DiskReserve reserve_;
-  uint64_t batch_number_ = 0;
+  uint64_t batch_number_ = 0;  // of the last batch that was sealed
+
+  // Of the turn that is being written.
   uint64_t wal_position_ = 0;
   uint64_t wal_checked_at_ = 0;
-  std::set<GroupId> forgotten_;  // by the janitor, in this batch
+
+  // Of the turn that is being published.
+  TailBudget tails_;
 
   Numbers numbers_;
-  mutable Mutex mutex_;
-  ConditionVariable changed_;
-  FairQueue queue_ FLOTILLA_GUARDED_BY(mutex_);
-  std::vector<ReclaimJob> reclaimed_ FLOTILLA_GUARDED_BY(mutex_);
-  bool stopping_ FLOTILLA_GUARDED_BY(mutex_) = false;
-  std::thread thread_;
+  std::array<Lane, 2> lanes_;
 };
 
 }  // namespace flotilla::storage

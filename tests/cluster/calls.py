@@ -11,6 +11,9 @@ from flotilla.v1 import errors_pb2, produce_pb2, produce_pb2_grpc, records_pb2
 # Between calls nobody reads a client's sockets but a poller of gRPC's, every 5 seconds unless told otherwise: a node
 # that has just started would seem dead for so long to those who ask and ask. Read when the first channel is made.
 os.environ.setdefault("GRPC_CLIENT_CHANNEL_BACKUP_POLL_INTERVAL_MS", "20")
+# A node is started by a fork, before which gRPC would wait for its threads to be idle: for ever, when one of them needs
+# what the forking thread holds. Our child does nothing but exec. Read when the first channel is made, too.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 TIMEOUT_S = 15
 # What clients put into the metadata of a call that shall not be forwarded.

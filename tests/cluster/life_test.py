@@ -2,12 +2,13 @@
 import contextlib
 import os
 import pathlib
+import subprocess
 import tempfile
 import unittest
 
 from calls import TIMEOUT_S, failing
 from flotilla.v1 import admin_pb2, cluster_pb2, metadata_pb2, produce_pb2
-from nodes import Cluster, Node, free_ports, wait_until
+from nodes import Cluster, Node, daemon, free_ports, wait_until
 from scene import ClusterTest, main
 
 
@@ -215,6 +216,46 @@ class WipedDiskTest(ClusterTest):
             cluster_pb2.GetMetadataRequest(topics=[{"name": created.topic.topic.name}]), timeout=TIMEOUT_S
         )
         self.assertEqual({r.node_id for r in replicas.topics[0].partitions[0].replicas}, {1, 2, new_id})
+
+
+class StoppedNodeTest(unittest.TestCase):
+    """flotillad verify and dump-log: what is in a stopped node's directory, and nothing of it changes."""
+
+    def run_daemon(self, *arguments):
+        return subprocess.run([daemon(), *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def test_a_stopped_node_is_looked_into(self):
+        with Cluster(1) as cluster:
+            (node,) = cluster.nodes
+            node.client.create_topic("orders", replication_factor=1)
+            for i in range(20):
+                node.client.write("orders", b"%d" % i * 1000)
+            said = self.run_daemon("verify", node.data_dir)
+            self.assertEqual(said.returncode, 1, said)
+            self.assertIn(f"in use by process {node.process.pid}", said.stderr)
+            self.assertEqual(node.stop(), 0)
+
+            said = self.run_daemon("verify", node.data_dir)
+            self.assertEqual(said.returncode, 0, said)
+            self.assertIn("all is well", said.stdout)
+            groups = self.run_daemon("dump-log", node.data_dir).stdout
+            self.assertIn("voters 1", groups)
+            (group,) = [line.split()[0] for line in groups.splitlines() if "orders/0" in line]
+            dump = self.run_daemon("dump-log", node.data_dir, "--group", group, "--payloads").stdout
+            self.assertEqual(dump.count("value_bytes="), 20)
+            self.assertEqual(len(self.run_daemon("dump-log", node.data_dir, "--group", group, "--from", 3, "--count", 2).stdout.splitlines()), 2)
+            self.assertEqual(self.run_daemon("dump-log", node.data_dir, "--group", 77).returncode, 1)
+            self.assertEqual(self.run_daemon("verify", cluster.directory).returncode, 1, "no data directory")
+
+            # It starts as if nobody had looked.
+            node.start()
+            cluster.wait_until_healthy()
+            self.assertEqual(len(node.client.values("orders")), 20)
+            node.stop()
+            (node.data_dir / "NODE").write_bytes((node.data_dir / "NODE").read_bytes()[:-1] + b"?")
+            said = self.run_daemon("verify", node.data_dir)
+            self.assertEqual(said.returncode, 65, said)
+            self.assertIn("NODE is damaged", said.stdout)
 
 
 class LaterNodeTest(unittest.TestCase):

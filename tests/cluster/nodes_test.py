@@ -7,7 +7,7 @@ import unittest
 from calls import TIMEOUT_S, failing, text_of
 from flotilla.v1 import admin_pb2, cluster_pb2, metadata_pb2
 from load import Load
-from nodes import PATIENCE_S, Cluster, Node, free_ports, wait_until
+from nodes import PATIENCE_S, Cluster, Place, wait_until
 from operations import CRAWL_BYTES_PER_S, Operations, refused
 from scene import ClusterTest, main
 from steady import Steady
@@ -231,14 +231,14 @@ class RefusalTest(CrewTest):
             self.assert_written(self.client.write(self.topic, b"it goes on", partition=partition))
 
     def test_a_decommission_that_the_replication_factor_forbids(self):
-        wide = self.topic + ".five"
+        wide = "on_five_nodes"
         self.client.create_topic(wide, replication_factor=5)
         self.addCleanup(self.client.admin.DeleteTopic, admin_pb2.DeleteTopicRequest(topic={"name": wide}), timeout=TIMEOUT_S)
         for validate_only in (True, False):
             self.assert_refused("NOT_ENOUGH_NODES", self.op.decommission, 5, text=wide, validate_only=validate_only)
 
     def test_a_decommission_of_what_has_no_majority(self):
-        single = self.topic + ".one"
+        single = "on_one_node"
         self.client.create_topic(single, replication_factor=1)
         (owner,) = self.op.replicas(single)
         self.cluster.node_with_id(owner).kill()
@@ -256,8 +256,8 @@ class RefusalTest(CrewTest):
     def test_a_node_that_is_being_decommissioned_is_not_just_undrained(self):
         # There has to be something that takes its time.
         node_id = self.op.replicas(self.topic)[0]
-        for _ in range(20):
-            self.assert_written(self.client.write(self.topic, b"x" * 100_000))
+        for _ in range(24):  # the newest 4 MiB are in memory, and are copied at once
+            self.assert_written(self.client.write(self.topic, b"x" * 500_000))
         self.op.set_rate(CRAWL_BYTES_PER_S)
         self.op.decommission(node_id)
         self.assert_error(refused(self.op.undrain, node_id), "NODE_DECOMMISSIONING", text="recommission", node_id=node_id)
@@ -397,31 +397,66 @@ class GoingTest(ClusterTest):
         self.assertEqual(health.status, cluster_pb2.HEALTH_STATUS_OK, health)
 
 
+class WrongClock(Place):
+    """A node that reads a wall clock which is off. Absolute waits still go by the true one, so that this is good for what a
+    node says about its clock, and for nothing that takes time."""
+
+    def __init__(self, seconds):
+        self._seconds = seconds
+
+    def enter(self):
+        os.environ["LD_PRELOAD"] = os.environ["FLOTILLA_CLOCK_SHIFT"]
+        os.environ["FLOTILLA_CLOCK_SHIFT_S"] = str(self._seconds)
+
+
+class ClockTest(ClusterTest):
+    @classmethod
+    def setUpClass(cls):
+        if not os.environ.get("FLOTILLA_CLOCK_SHIFT"):
+            raise unittest.SkipTest("FLOTILLA_CLOCK_SHIFT is not set")
+        cls.cluster = Cluster(3, places=[Place(), WrongClock(3600), WrongClock(-3600)])
+        cls.cluster.__enter__()
+        cls.op = Operations(cls.cluster)
+
+    def test_clocks_that_are_an_hour_apart_are_told(self):
+        ours, fast, slow = self.nodes
+        now = self.op.info(ours).time_ms
+        self.assertAlmostEqual(self.op.info(fast).time_ms - now, 3_600_000, delta=60_000)
+        self.assertAlmostEqual(self.op.info(slow).time_ms - now, -3_600_000, delta=60_000)
+
+        def told():
+            health = self.client.cluster.GetHealth(cluster_pb2.GetHealthRequest(), timeout=2)
+            return {problem.node_id for problem in health.problems if problem.kind == "CLOCK_SKEW"}
+
+        wait_until("health names those that differ from the metadata leader", lambda: len(told()) == 2)
+        for node in self.nodes:
+            self.assertEqual(self.op.nodes()[self.op.id_of(node)].state, metadata_pb2.NODE_STATE_ALIVE)
+
+
 class StrangerTest(unittest.TestCase):
     """Nodes that come with what is not theirs."""
 
     def test_a_node_that_starts_with_another_clusters_directory(self):
-        with Cluster(1) as ours, Cluster(1) as theirs:
-            ours.nodes[0].kill()
-            theirs.nodes[0].kill()
-            shutil.rmtree(ours.nodes[0].data_dir)
-            shutil.copytree(theirs.nodes[0].data_dir, ours.nodes[0].data_dir)
-            stranger = Node(2, theirs.directory, free_ports(3), ours.seeds, settings={"node": {"data_dir": ours.nodes[0].data_dir}})
-            theirs.all_nodes.append(stranger)
-            # Somebody of that cluster lives, so that it can be asked.
-            ours_again = Cluster(1)
-            with contextlib.closing(ours_again):
-                ours_again.__enter__()
-                stranger = Node(
-                    3, ours_again.directory, free_ports(3), ours_again.seeds, settings={"node": {"data_dir": ours.nodes[0].data_dir}}
-                )
-                ours_again.all_nodes.append(stranger)
-                stranger.start()
-                stranger.wait_until_it_answers()
-                wait_until("it says whose data it has", lambda: "belongs to cluster" in stranger.log())
-                listed = ours_again.nodes[0].client.cluster.ListNodes(cluster_pb2.ListNodesRequest(), timeout=TIMEOUT_S).nodes
-                self.assertEqual(len(listed), 1)
-                self.assertIn("cluster", Operations(ours_again).info(stranger).status)
+        with Cluster(3) as ours, Cluster(3) as theirs:
+            stranger = ours.nodes[0]
+            for node in (stranger, *theirs.nodes):
+                node.kill()
+            stranger.wipe()
+            shutil.copytree(theirs.nodes[0].data_dir, stranger.data_dir)
+            op = Operations(ours)
+            ours.nodes = ours.nodes[1:]
+            before = sorted(op.nodes())
+            stranger.start()
+            stranger.wait_until_it_answers()
+            foreign = op.info(stranger).cluster_id
+            self.assertNotEqual(foreign, op.info(ours.nodes[0]).cluster_id)
+            # Both sides say it: who was asked, and who asked.
+            words = f"this node belongs to cluster {foreign}, the caller"
+            for node in (stranger, *ours.nodes):
+                wait_until(f"node {node.number} says that it is of another cluster", lambda: words in node.log())
+            op.wait_until_dead(1)
+            self.assertEqual(sorted(op.nodes()), before)
+            ours.nodes[0].client.create_topic("orders", replication_factor=1)
 
 
 if __name__ == "__main__":

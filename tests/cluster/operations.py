@@ -103,8 +103,14 @@ class Operations:
     # ---- replicas
 
     def partitions(self, topic):
+        """As the metadata leader knows them: a node that has just started may not have heard the latest."""
         request = admin_pb2.ListPartitionsRequest(topic={"name": topic}, page_size=1000)
-        return self.client().admin.ListPartitions(request, timeout=TIMEOUT_S).partitions
+
+        def asked():
+            node = self._cluster.node_with_id(self.controller())
+            return node and node.client.admin.ListPartitions(request, timeout=TIMEOUT_S).partitions
+
+        return wait_until(f"the metadata leader lists {topic}", asked)
 
     def partition(self, topic, partition=0):
         return next(p for p in self.partitions(topic) if p.partition.partition == partition)

@@ -14,10 +14,10 @@ from operations import Operations
 from scene import ClusterTest, main
 
 SEED = int(os.environ.get("FLOTILLA_CLUSTER_SEED", random.SystemRandom().randrange(1 << 32)))
-RECORD = b"x" * 100_000
-# A copy takes about two seconds.
-RATE = 1 << 20
-MEGABYTES = 2
+RECORD = b"x" * 500_000
+# What is copied at a rate is all but the newest 4 MiB, which are in memory: about two seconds.
+RATE = 4 << 20
+MEGABYTES = 12
 LONGEST_S = 3.0
 
 LEADER, CONTROLLER, TARGET, SOURCE = "leader", "metadata leader", "target", "source"
@@ -40,7 +40,7 @@ class UpheavalTest(ClusterTest):
         self.op.put_back()
         self.op.set_rate(RATE)
         self.create_topic()
-        for _ in range(MEGABYTES * 10):
+        for _ in range(MEGABYTES * 2):
             self.assert_written(self.client.write(self.topic, RECORD))
         self.before = self.client.values(self.topic)
         self.client.create_topic(self.topic + ".load")

@@ -42,7 +42,7 @@ class Reporter final : public WriteSink {
 
 [[noreturn]] void WriteUntilKilled(const std::string& directory, uint64_t seed) {
   Reporter reporter;
-  auto store = OpenRocksStore(CrashOptions(directory));
+  auto store = OpenRocksStore(CrashOptions(directory, seed));
   CHECK(store.ok()) << store.status();
   std::vector<GroupWorkload> loads;
   for (uint64_t group = 1; group <= kCrashGroups; ++group) {

@@ -106,7 +106,7 @@ class CrashTest : public testing::Test {
 
   // After a child that began with found_ and `seed`. Says how many tasks were reported in all.
   void Verify(uint64_t seed, const std::map<GroupId, uint64_t>& durable) {
-    auto store = OpenRocksStore(CrashOptions(directory_));
+    auto store = OpenRocksStore(CrashOptions(directory_, seed / 4));
     ASSERT_TRUE(store.ok()) << store.status();
     for (auto& [group, model] : found_) {
       auto found = ReadModel(**store, group);

@@ -314,7 +314,7 @@ class DeployTest(unittest.TestCase):
         self.wait_until_healthy()
 
     def test_9d_an_empty_disk(self):
-        """The last scene: the node comes back as another one, and the old one is missed from then on."""
+        """A node is replaced as README.md tells: it comes back as another one, and the old one is removed."""
         with self.load() as load:
             load.wait_for(300)
             self.machines[2].kill()
@@ -324,7 +324,25 @@ class DeployTest(unittest.TestCase):
             self.assertIn("joined as node 4", self.machines[2].run("systemctl", "show", "-P", "StatusText", "flotilla"))
             self.unhealthy(self.nodes[0], "NODE_DEAD")
             load.wait_for(300)
-        self.check(load)
+            code, said = flotilla(self.nodes[0], "--yes", "--timeout", "60s", "node", "remove", "3", "--watch")
+            self.assertEqual(code, 0, said)
+            self.assertIn("node 3 is removed", said)
+            load.wait_for(300)
+        self.settle(load)
+        self.assertEqual(health_at(self.nodes[0])["nodes"], 3)
+
+    def test_9e_wrong_variables_of_the_unit(self):
+        """They are told with their name, and the unit is not started again and again with them."""
+        machine = self.machines[0]
+        before = machine.run("cat", "/etc/default/flotilla")
+        machine.write("/etc/default/flotilla", "FLOTILLA_LIMITS__MAX_STREEMS=1\n")
+        machine.run("systemctl", "restart", "flotilla", check=False)
+        show = lambda what: machine.run("systemctl", "show", "-P", what, "flotilla").strip()
+        self.assertEqual((show("ActiveState"), show("ExecMainStatus")), ("failed", "78"))
+        self.assertIn("MAX_STREEMS", machine.journal())
+        machine.write("/etc/default/flotilla", before)
+        machine.run("systemctl", "start", "flotilla")
+        self.wait_until_healthy()
 
 
 if __name__ == "__main__":

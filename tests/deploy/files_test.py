@@ -138,9 +138,9 @@ class InstallTest(unittest.TestCase):
 
     def test_the_manual_has_every_command(self):
         page = self.page("flotilla.1")
-        for command in ("cluster init", "cluster health", "topic create", "produce", "consume", "partition transfer-leader"):
+        for command in ("cluster init", "cluster balance", "node drain", "topic create", "produce", "consume", "partition move"):
             self.assertIn(f'.SS "flotilla {command} ', page)
-        for option in ("--config", "--check-config", "--print-default-config"):
+        for option in ("--config", "--check-config", "--print-default-config", "verify", "dump-log", "--payloads"):
             self.assertIn(option, self.page("flotillad.8"))
 
     @needs("man")

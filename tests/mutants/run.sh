@@ -3,7 +3,7 @@
 # applies, is a failure. See README.md.
 #
 #   tests/mutants/run.sh                 all of them
-#   tests/mutants/run.sh vote log        those whose names contain one of the words
+#   tests/mutants/run.sh vote broker/    those whose names contain one of the words
 #   tests/mutants/run.sh --list          what there is
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -11,14 +11,19 @@ top=$(cd "$here/../.." && pwd)
 work=$top/build/mutants
 jobs=${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc)}
 sim_seeds=${MUTANT_SIM_SEEDS:-1..400}
+broker_seeds=${MUTANT_BROKER_SEEDS:-1..600}
 limit_seconds=${MUTANT_LIMIT_SECONDS:-240}
 
 field() { sed -n "s/^$1: *//p" "$2" | head -n 1; }
 selected=()
-for patch in "$here"/*.patch; do
-  name=$(basename "$patch" .patch)
+name_of() { # patch: "old_term_commit", "broker/disk_error_ignored"
+  local name=${1#"$here"/}
+  echo "${name%.patch}"
+}
+for patch in "$here"/*.patch "$here"/*/*.patch; do
+  name=$(name_of "$patch")
   if [ "${1:-}" = --list ]; then
-    printf '%-36s %s\n' "$name" "$(field Bug "$patch")"
+    printf '%-44s %s\n' "$name" "$(field Bug "$patch")"
     continue
   fi
   if [ $# -eq 0 ]; then
@@ -53,7 +58,10 @@ build() { # target...
 probe() {
   case $1 in
     scenarios) timeout "$limit_seconds" "$work/tree/tests/raft/raft_scenarios" --gtest_brief=1 ;;
-    sim) timeout "$limit_seconds" "$work/tree/tests/sim/flotilla-sim" --seeds "$sim_seeds" --jobs "$jobs" ;;
+    sim) timeout "$limit_seconds" "$work/tree/tests/sim/flotilla-sim" --seeds "$sim_seeds" --jobs "$jobs" --failures 1 --shrink 0 ;;
+    brokersim)
+      timeout "$limit_seconds" "$work/tree/tests/sim/broker/flotilla-broker-sim" --seeds "$broker_seeds" --jobs "$jobs" --failures 1 --shrink 0
+      ;;
     *) timeout "$limit_seconds" "$(find "$work/tree/tests" -name "$1" -type f -perm -u+x)" --gtest_brief=1 ;;
   esac > "$2" 2>&1
 }
@@ -62,12 +70,13 @@ targets_of() { # probe...
     case $one in
       scenarios) echo raft_scenarios ;;
       sim) echo flotilla-sim ;;
+      brokersim) echo flotilla-broker-sim ;;
       *) echo "$one" ;;
     esac
   done
 }
 shown_by() { # probe log: the line that says what was seen
-  grep -m 1 -E 'invariant|Check failed|expect|FAILED|Failure|: error' "$2" | sed 's/^ *//' | cut -c 1-110
+  grep -m 1 -E 'invariant|Check failed|expect|FAILED|Failure|: error' "$2" | sed 's/^ *//' | cut -c 1-160
 }
 
 probes_of() {
@@ -102,10 +111,11 @@ passed=0
 failed=0
 undo() { patch -s -R -p1 -d "$work/src" < "$1" > /dev/null; }
 for patch in "${selected[@]}"; do
-  name=$(basename "$patch" .patch)
+  name=$(name_of "$patch")
+  log=$work/${name//\//.}
   started=$(date +%s)
   if ! patch -s -p1 --dry-run -d "$work/src" < "$patch" > "$work/patch.log" 2>&1; then
-    printf '%-36s NOT APPLICABLE  %s\n' "$name" "$(head -n 1 "$work/patch.log")"
+    printf '%-44s NOT APPLICABLE  %s\n' "$name" "$(head -n 1 "$work/patch.log")"
     failed=$((failed + 1))
     continue
   fi
@@ -115,13 +125,13 @@ for patch in "${selected[@]}"; do
   # shellcheck disable=SC2046,SC2086
   if ! build $(targets_of $probes); then
     undo "$patch"
-    printf '%-36s DOES NOT BUILD  %s\n' "$name" "$(grep -m 1 'error:' "$work/build.log" | cut -c 1-110)"
+    printf '%-44s DOES NOT BUILD  %s\n' "$name" "$(grep -m 1 'error:' "$work/build.log" | cut -c 1-110)"
     failed=$((failed + 1))
     continue
   fi
   for one in $probes; do
     status=0
-    probe "$one" "$work/$name.$one.log" || status=$?
+    probe "$one" "$log.$one.log" || status=$?
     # Running out of time is no finding: a bug has to show itself.
     if [ "$status" -ne 0 ] && [ "$status" -ne 124 ]; then
       found=$one
@@ -130,10 +140,10 @@ for patch in "${selected[@]}"; do
   done
   undo "$patch"
   if [ -n "$found" ]; then
-    printf '%-36s found by %-10s %3ds  %s\n' "$name" "$found" $(($(date +%s) - started)) "$(shown_by "$found" "$work/$name.$found.log")"
+    printf '%-44s found by %-10s %3ds  %s\n' "$name" "$found" $(($(date +%s) - started)) "$(shown_by "$found" "$log.$found.log")"
     passed=$((passed + 1))
   else
-    printf '%-36s NOT FOUND by %s\n' "$name" "$probes"
+    printf '%-44s NOT FOUND by %s\n' "$name" "$probes"
     failed=$((failed + 1))
   fi
 done

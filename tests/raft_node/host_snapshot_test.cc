@@ -199,6 +199,26 @@ TEST_F(HostSnapshotTest, ATransferGoesOnAfterAnInterruption) {
   EXPECT_LE(first_chunks, 2u);
 }
 
+// The news that a chunk did not get through must not be the reason to send it again at once: with several transfers to a node that is not
+// there each would send all of them again.
+TEST_F(HostSnapshotTest, ToANodeThatIsNotThereItIsTriedNowAndThen) {
+  Start();
+  LeaveNode3Behind();
+  int lost = 0;
+  cluster.filter = [&](Channel, PeerMessage& message) {
+    if (message.to != NodeId{3} || message.chunks.empty()) return true;
+    if (++lost < 1000) cluster.host(1).PeerUnreachable(NodeId{3});
+    return false;
+  };
+  cluster.Heal();
+  cluster.Ticks(50);
+  EXPECT_GT(lost, 1);
+  EXPECT_LT(lost, 10);
+  cluster.filter = nullptr;
+  cluster.Ticks(60);
+  EXPECT_EQ(cluster.machine(3).payloads, AllOfThem());
+}
+
 TEST_F(HostSnapshotTest, ADamagedChunkIsRefusedAndComesAgain) {
   Start();
   LeaveNode3Behind();

@@ -72,6 +72,8 @@ class Computer : private SubmitHook {
   uint64_t life() const { return life_; }
   bool IsLife(uint64_t life) const { return up() && life_ == life; }
   bool paused() const { return events_.now() < paused_until_; }
+  // The end of the last pause.
+  Time awake_since() const { return paused_until_; }
   // Only while not down().
   const storage::MemoryStore& store() const { return *process_->store; }
   size_t queued_work() const { return up() ? process_->executor->size() + process_->readers->size() : 0; }

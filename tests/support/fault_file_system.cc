@@ -20,6 +20,8 @@ using rocksdb::Slice;
 
 namespace {
 
+constexpr uint64_t kSectorBytes = 512;
+
 std::string DirectoryOf(const std::string& path) { return std::filesystem::path(path).parent_path().lexically_normal(); }
 
 IOStatus Injected(const char* what) { return IOStatus::IOError(std::string("injected: ") + what); }
@@ -37,12 +39,20 @@ std::optional<std::string> ContentOf(const std::string& path) {
   return std::string(std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>());
 }
 
-void FillWithZeros(const std::string& path, uint64_t offset, uint64_t size) {
+void Overwrite(const std::string& path, uint64_t offset, const std::string& bytes) {
   std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
   file.seekp(static_cast<std::streamoff>(offset));
-  const std::string zeros(size, '\0');
-  file.write(zeros.data(), static_cast<std::streamsize>(zeros.size()));
+  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   CHECK(file.good()) << path;
+}
+
+std::string BytesOf(const std::string& path, uint64_t offset, uint64_t size) {
+  std::ifstream file(path, std::ios::binary);
+  file.seekg(static_cast<std::streamoff>(offset));
+  std::string bytes(size, '\0');
+  file.read(bytes.data(), static_cast<std::streamsize>(size));
+  CHECK(file.good()) << path << " has no " << size << " bytes at " << offset;
+  return bytes;
 }
 
 }  // namespace
@@ -80,9 +90,10 @@ class FaultFile final : public rocksdb::FSWritableFileOwnerWrapper {
     return PositionedAppend(data, offset, options, debug);
   }
   IOStatus Truncate(uint64_t size, const IOOptions& options, IODebugContext* debug) override {
-    if (IOStatus stopped = files_.JudgeChange(); !stopped.ok()) return stopped;
+    const IOStatus stopped = files_.JudgeChange();
+    if (!stopped.ok() && KindOf(path_) != FileKind::kTable) return stopped;
     IOStatus status = target()->Truncate(size, options, debug);
-    if (status.ok()) files_.Grew(path_, size_ = size);
+    if (status.ok()) files_.HasSize(path_, size_ = size);
     return status;
   }
   IOStatus Sync(const IOOptions&, IODebugContext*) override { return SyncNow(); }
@@ -93,15 +104,21 @@ class FaultFile final : public rocksdb::FSWritableFileOwnerWrapper {
  private:
   template <typename WritePart>
   IOStatus Write(uint64_t offset, const Slice& data, WritePart write) {
-    const FaultFileSystem::Verdict verdict = files_.JudgeWrite(path_, data.size());
-    // A direct write is a whole number of sectors; half of one is none.
-    const bool partial = verdict.bytes != data.size();
-    const uint64_t bytes = partial && use_direct_io() ? 0 : verdict.bytes;
-    if (bytes != 0) {
-      IOStatus status = write(Slice(data.data(), bytes));
+    const uint64_t end = offset + data.size();
+    const uint64_t growth = end - std::min(end, size_);
+    const FaultFileSystem::Verdict verdict = files_.JudgeWrite(path_, {.bytes = data.size(), .growth = growth});
+    if (verdict.bytes != 0) {
+      files_.WillWrite(path_, offset);
+      IOStatus status = IOStatus::OK();
+      if (use_direct_io() && verdict.bytes != data.size()) {
+        // Half of a sector is none. RocksDB must not hear of the others: it would take them for the end of the file.
+        Overwrite(path_, offset, data.ToString().substr(0, verdict.bytes / kSectorBytes * kSectorBytes));
+      } else {
+        status = write(Slice(data.data(), verdict.bytes));
+      }
       if (!status.ok()) return status;
-      size_ = std::max(size_, offset + bytes);
-      files_.Grew(path_, size_);
+      size_ = std::max(size_, FileSize(path_));
+      files_.HasSize(path_, size_);
     }
     return verdict.status;
   }
@@ -161,24 +178,7 @@ bool FaultFileSystem::frozen() const {
 void FaultFileSystem::PowerCut(PowerCutOptions options) {
   std::lock_guard lock(mutex_);
   for (const auto& [path, state] : files_) {
-    if (!std::filesystem::exists(path)) continue;
-    const uint64_t unsynced = state.size - state.synced;
-    const uint64_t kept = std::min(options.keep_bytes, unsynced);
-    switch (options.unsynced) {
-      case Unsynced::kLost:
-        TruncateFile(path, state.synced);
-        break;
-      case Unsynced::kTorn:
-        TruncateFile(path, state.synced + kept);
-        break;
-      case Unsynced::kKept:
-        TruncateFile(path, state.size);  // what was only reserved beyond it goes
-        break;
-      case Unsynced::kHole:
-        TruncateFile(path, state.size);
-        FillWithZeros(path, state.synced, kept);
-        break;
-    }
+    if (std::filesystem::exists(path)) CutPower(path, state, options);
   }
   if (options.lose_directory_entries) {
     for (auto entry = new_entries_.rbegin(); entry != new_entries_.rend(); ++entry) {
@@ -200,6 +200,28 @@ void FaultFileSystem::PowerCut(PowerCutOptions options) {
   freeze_at_.reset();
   frozen_ = false;
   held_ = false;
+}
+
+void FaultFileSystem::CutPower(const std::string& path, const FileState& state, const PowerCutOptions& options) {
+  const uint64_t kept = std::min(options.keep_bytes, state.size - state.unsynced_from);
+  const uint64_t replaced = std::min<uint64_t>(kept, state.overwritten.size());  // of what was overwritten
+  switch (options.unsynced) {
+    case Unsynced::kLost:
+      TruncateFile(path, state.synced_size);
+      Overwrite(path, state.unsynced_from, state.overwritten);
+      break;
+    case Unsynced::kTorn:
+      TruncateFile(path, std::max(state.synced_size, state.unsynced_from + kept));
+      Overwrite(path, state.unsynced_from + replaced, state.overwritten.substr(replaced));
+      break;
+    case Unsynced::kKept:
+      TruncateFile(path, state.size);  // what was only reserved beyond it goes
+      break;
+    case Unsynced::kHole:
+      TruncateFile(path, state.size);
+      Overwrite(path, state.unsynced_from, state.overwritten.substr(0, replaced) + std::string(kept - replaced, '\0'));
+      break;
+  }
 }
 
 void FaultFileSystem::HoldSyncs() {
@@ -229,7 +251,7 @@ uint64_t FaultFileSystem::UnsyncedBytes(FileKind kind) const {
   std::lock_guard lock(mutex_);
   uint64_t bytes = 0;
   for (const auto& [path, state] : files_) {
-    if (kind == FileKind::kAny || KindOf(path) == kind) bytes += state.size - state.synced;
+    if (kind == FileKind::kAny || KindOf(path) == kind) bytes += state.size - state.unsynced_from;
   }
   return bytes;
 }
@@ -254,8 +276,9 @@ bool FaultFileSystem::StopsHere() {
   return true;
 }
 
-FaultFileSystem::Verdict FaultFileSystem::JudgeWrite(const std::string& path, uint64_t size) {
+FaultFileSystem::Verdict FaultFileSystem::JudgeWrite(const std::string& path, const Write& write) {
   std::lock_guard lock(mutex_);
+  const uint64_t size = write.bytes;
   const bool stops_here = !frozen_ && StopsHere();
   const FileKind kind = KindOf(path);
   // Tables are read again while the database lives; a power cut takes them away.
@@ -265,11 +288,11 @@ FaultFileSystem::Verdict FaultFileSystem::JudgeWrite(const std::string& path, ui
   ++operations_;
   if (FaultFires(Operation::kWrite, path)) return {0, Injected("a write failed")};
   if (!free_bytes_) return {size, IOStatus::OK()};
-  if (size > *free_bytes_) {
+  if (write.growth > *free_bytes_) {
     ++fired_;
-    return {std::exchange(*free_bytes_, 0), IOStatus::NoSpace("injected: the disk is full")};
+    return {size - write.growth + std::exchange(*free_bytes_, 0), IOStatus::NoSpace("injected: the disk is full")};
   }
-  *free_bytes_ -= size;
+  *free_bytes_ -= write.growth;
   return {size, IOStatus::OK()};
 }
 
@@ -279,7 +302,7 @@ IOStatus FaultFileSystem::JudgeSync(const std::string& path) {
   if (frozen_ || StopsHere()) return IsPretended(KindOf(path)) ? IOStatus::OK() : NoPower();
   ++operations_;
   if (FaultFires(Operation::kSync, path)) return Injected("a sync failed");
-  if (auto file = files_.find(path); file != files_.end()) file->second.synced = file->second.size;
+  if (auto file = files_.find(path); file != files_.end()) file->second = Synced(file->second.size);
   return IOStatus::OK();
 }
 
@@ -290,11 +313,21 @@ IOStatus FaultFileSystem::JudgeChange() const {
 
 // --- Remembering
 
-void FaultFileSystem::Grew(const std::string& path, uint64_t size) {
+void FaultFileSystem::WillWrite(const std::string& path, uint64_t offset) {
+  std::lock_guard lock(mutex_);
+  FileState& state = files_[path];
+  if (offset >= state.unsynced_from) return;
+  state.overwritten = BytesOf(path, offset, state.unsynced_from - offset) + state.overwritten;
+  state.unsynced_from = offset;
+}
+
+void FaultFileSystem::HasSize(const std::string& path, uint64_t size) {
   std::lock_guard lock(mutex_);
   FileState& state = files_[path];
   state.size = size;
-  state.synced = std::min(state.synced, size);
+  state.synced_size = std::min(state.synced_size, size);
+  state.unsynced_from = std::min(state.unsynced_from, size);
+  state.overwritten.resize(state.synced_size - state.unsynced_from);
 }
 
 void FaultFileSystem::DirectorySynced(const std::string& directory) {
@@ -305,7 +338,7 @@ void FaultFileSystem::DirectorySynced(const std::string& directory) {
 
 void FaultFileSystem::Created(const std::string& path, uint64_t size) {
   std::lock_guard lock(mutex_);
-  files_[path] = {size, size};
+  files_[path] = Synced(size);
 }
 
 // --- rocksdb::FileSystem
@@ -342,7 +375,7 @@ IOStatus FaultFileSystem::ReopenWritableFile(const std::string& path, const File
   const uint64_t size = FileSize(path);
   {
     std::lock_guard lock(mutex_);
-    files_.try_emplace(path, FileState{size, size});
+    files_.try_emplace(path, Synced(size));
     if (is_new) new_entries_.push_back({path, std::nullopt, std::nullopt});
   }
   *file = std::make_unique<FaultFile>(*this, path, size, std::move(beneath));
@@ -379,7 +412,7 @@ IOStatus FaultFileSystem::Truncate(const std::string& path, size_t size, const I
                                    IODebugContext* debug) {
   if (IOStatus stopped = JudgeChange(); !stopped.ok()) return stopped;
   IOStatus status = target()->Truncate(path, size, options, debug);
-  if (status.ok()) Grew(path, size);
+  if (status.ok()) HasSize(path, size);
   return status;
 }
 

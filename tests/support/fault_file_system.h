@@ -8,7 +8,7 @@
 //   ... open again: what was synced must be there
 //
 // Files lie in the file system beneath it, whole; syncs are only remembered, so a sweep over thousands of them is fast.
-// Files are taken to be append-only, which those of RocksDB are. Any thread.
+// Files grow at their end, or from a page before it that is written again, as those do that are written directly. Any thread.
 #pragma once
 
 #include <rocksdb/file_system.h>
@@ -29,7 +29,7 @@ enum class Unsynced {
   kLost,
   kTorn,  // the first keep_bytes of them
   kKept,
-  kHole,  // all of them, but the first keep_bytes read as zeros: pages reach the disk in any order
+  kHole,  // all of them but the first keep_bytes: pages reach the disk in any order
 };
 
 struct PowerCutOptions {
@@ -106,11 +106,15 @@ class FaultFileSystem final : public rocksdb::FileSystemWrapper {
   friend class FaultFile;
   friend class FaultDirectory;
 
-  // Both as of now; synced <= size.
+  // synced_size <= size, unsynced_from <= synced_size.
   struct FileState {
-    uint64_t size = 0;
-    uint64_t synced = 0;
+    uint64_t size = 0;           // as of now
+    uint64_t synced_size = 0;    // as of the last sync
+    uint64_t unsynced_from = 0;  // what was written since then begins here
+    std::string overwritten;     // what stood from there to synced_size
   };
+  static FileState Synced(uint64_t size) { return {size, size, size, {}}; }
+  static void CutPower(const std::string& path, const FileState& state, const PowerCutOptions& options);
   // A directory entry that was made since its directory was synced, and what stood there before.
   struct NewEntry {
     std::string path;
@@ -128,13 +132,18 @@ class FaultFileSystem final : public rocksdb::FileSystemWrapper {
     uint64_t bytes;
     rocksdb::IOStatus status;
   };
-  Verdict JudgeWrite(const std::string& path, uint64_t size);
+  struct Write {
+    uint64_t bytes;
+    uint64_t growth;  // of the file
+  };
+  Verdict JudgeWrite(const std::string& path, const Write& write);
   rocksdb::IOStatus JudgeSync(const std::string& path);
   rocksdb::IOStatus JudgeChange() const;
   bool FaultFires(Operation operation, const std::string& path);
   bool StopsHere();
 
-  void Grew(const std::string& path, uint64_t size);
+  void WillWrite(const std::string& path, uint64_t offset);
+  void HasSize(const std::string& path, uint64_t size);
   void DirectorySynced(const std::string& directory);
   void Created(const std::string& path, uint64_t size);
 

@@ -20,6 +20,21 @@ add_custom_command(
   VERBATIM)
 add_custom_target(flotilla_python_stubs ALL DEPENDS ${FLOTILLA_PYTHON_STUBS}/generated)
 
+# The protos of nodes, for tests that speak as one: not in FLOTILLA_PYTHON_PATH, because no client should.
+set(FLOTILLA_PYTHON_PEER_STUBS ${CMAKE_CURRENT_BINARY_DIR}/python_peer_stubs)
+set(peer_protos
+    ${FLOTILLA_PROTO_DIR}/flotilla/internal/v1/peer.proto ${FLOTILLA_PROTO_DIR}/flotilla/internal/v1/raft.proto
+    ${FLOTILLA_PROTO_DIR}/flotilla/internal/v1/forward.proto ${FLOTILLA_PROTO_DIR}/flotilla/internal/v1/raw.proto)
+add_custom_command(
+  OUTPUT ${FLOTILLA_PYTHON_PEER_STUBS}/generated
+  COMMAND ${CMAKE_COMMAND} -E make_directory ${FLOTILLA_PYTHON_PEER_STUBS}
+  COMMAND protobuf::protoc --proto_path=${FLOTILLA_PROTO_DIR} --python_out=${FLOTILLA_PYTHON_PEER_STUBS} ${peer_protos}
+  COMMAND ${CMAKE_COMMAND} -E touch ${FLOTILLA_PYTHON_PEER_STUBS}/generated
+  DEPENDS ${public_protos} ${peer_protos} protobuf::protoc
+  COMMENT "Generating Python code from the protos of nodes"
+  VERBATIM)
+add_custom_target(flotilla_python_peer_stubs ALL DEPENDS ${FLOTILLA_PYTHON_PEER_STUBS}/generated)
+
 # flotilla_python_test(NAME SCRIPT file.py [ARGUMENTS argument...] [ENVIRONMENT variable=value...] [LABEL label]
 #                      [TIMEOUT seconds] [LOCK resource])
 #

@@ -4,6 +4,7 @@
 #include <grpc/grpc.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/resource_quota.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
@@ -21,6 +22,7 @@
 #include "server/errors/refusal.h"
 #include "server/rpc/client/described_service.h"
 #include "server/rpc/client/edge.h"
+#include "server/rpc/server_port.h"
 
 namespace flotilla::rpc::client {
 namespace {
@@ -52,7 +54,7 @@ class ClientServerImpl final : public ClientServer {
 
   Status Listen();
 
-  int port() const override { return port_; }
+  int port() const override { return server_port_->port(); }
   ClientCounters counters() const override;
   void BeginShutdown() override;
   void Stop(Duration grace) override;
@@ -70,7 +72,7 @@ class ClientServerImpl final : public ClientServer {
   std::vector<std::string> service_names_;
   std::vector<std::unique_ptr<DescribedService>> services_;
   std::unique_ptr<grpc::Server> server_;
-  int port_ = 0;
+  std::unique_ptr<ServerPort> server_port_;
 
   std::optional<bool> serving_;  // executor
 
@@ -98,22 +100,34 @@ Status ClientServerImpl::Listen() {
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
-  int port = 0;
-  builder.AddListeningPort(options.listen_address, options.credentials, &port);
-  builder.SetMaxReceiveMessageSize(static_cast<int>(limits::kReceiveBytesMax));
-  builder.SetMaxSendMessageSize(-1);  // what is sent was asked for
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // a second node on this port is a mistake
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, Millis(limits::kPingEveryMin));
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  for (const auto& service : services_) builder.RegisterService(service.get());
-  server_ = builder.BuildAndStart();
-  grpc::EnableDefaultHealthCheckService(false);
-  if (server_ == nullptr || port == 0) {
-    return Status(Reason::kInvalidArgument, "cannot listen for clients on " + Quoted(options.listen_address) +
+  Result<std::unique_ptr<ServerPort>> port =
+      ServerPort::Open({.address = options.listen_address,
+                        .connections_max = options.connections_max,
+                        .advice = "close some, or go to another node",
+                        .handshake_max = options.handshake_max},
+                       options.credentials, &builder);
+  if (!port.ok()) {
+    return Status(Reason::kInvalidArgument, "cannot listen for clients on " + Quoted(options.listen_address) + ": " +
+                                                std::string(port.status().message()) +
                                                 "; is the port taken by another process, or the address not one of this machine?")
         .With("field", "listen_address");
   }
-  port_ = port;
+  server_port_ = *std::move(port);
+  builder.SetMaxReceiveMessageSize(static_cast<int>(limits::kReceiveBytesMax));
+  builder.SetMaxSendMessageSize(-1);  // what is sent was asked for
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, static_cast<int>(limits::kConnectionCallsMax));
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, static_cast<int>(limits::kMetadataBytesMax));
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, Millis(limits::kPingEveryMin));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, Millis(limits::kAskAfter));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, Millis(limits::kAskPatience));
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);  // or idle connections would be asked twice only
+  builder.SetResourceQuota(grpc::ResourceQuota("clients").Resize(options.received_bytes_max));
+  for (const auto& service : services_) builder.RegisterService(service.get());
+  server_ = builder.BuildAndStart();
+  grpc::EnableDefaultHealthCheckService(false);
+  if (server_ == nullptr) return Refuse(Refusal::kInternal, "gRPC does not start a server; its own log says why");
+  server_port_->Start();
   SetHealth(false);
   keeper_ = std::thread([this] { Run(); });
   return {};
@@ -156,6 +170,7 @@ void ClientServerImpl::SetHealth(bool serving) {
 
 ClientCounters ClientServerImpl::counters() const {
   ClientCounters counters = edge_.ReadCounters();
+  counters.connections = server_port_->counters();
   for (const auto& service : services_) service->ReadCounters(&counters.methods);
   return counters;
 }
@@ -167,6 +182,7 @@ void ClientServerImpl::BeginShutdown() {
 void ClientServerImpl::Stop(Duration grace) {
   BeginShutdown();
   if (server_ == nullptr) return;
+  server_port_->Stop();
   server_->Shutdown(std::chrono::system_clock::now() + grace);  // gRPC's deadlines are of that clock
   {
     const MutexLock lock(mutex_);

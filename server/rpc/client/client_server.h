@@ -32,8 +32,16 @@ struct ClientServerOptions {
   std::string listen_address;
   std::shared_ptr<grpc::ServerCredentials> credentials;
   size_t inflight_bytes_max = limits::kInflightBytesMax;
+  size_t answer_bytes_max = limits::kAnswerBytesMax;
+  size_t received_bytes_max = limits::kReceivedBytesMax;
   size_t streams_max = limits::kStreamsMax;
+  size_t connections_max = limits::kConnectionsMax;
+  size_t calls_max = limits::kCallsMax;
   Duration default_deadline = limits::kDefaultDeadline;
+  Duration upload_max = limits::kUploadMax;
+  Duration answer_max = limits::kAnswerMax;
+  Duration answer_max_under_pressure = limits::kAnswerMaxUnderPressure;
+  Duration handshake_max = limits::kHandshakeMax;
   Duration heartbeat_after = limits::kHeartbeatAfter;
   Duration end_grace = limits::kEndGrace;
   Duration look_after_every = limits::kLookAfterEvery;

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "server/rpc/listener.h"
 #include "storage/base/clock.h"
 
 namespace flotilla::rpc::client {
@@ -29,10 +30,12 @@ enum class Rejection : uint8_t {
   kShuttingDown,
   kNotInitialized,
   kNotAllowed,
+  kTooSlow,
 };
-inline constexpr size_t kRejections = 7;
+inline constexpr size_t kRejections = 8;
 inline constexpr std::array<const char*, kRejections> kRejectionNames = {
-    "LIMIT_EXCEEDED", "CORRUPT_MESSAGE", "OVERLOADED", "TOO_MANY_STREAMS", "SHUTTING_DOWN", "NOT_INITIALIZED", "PERMISSION_DENIED"};
+    "LIMIT_EXCEEDED",  "CORRUPT_MESSAGE", "OVERLOADED",       "TOO_MANY_STREAMS", "SHUTTING_DOWN",
+    "NOT_INITIALIZED", "PERMISSION_DENIED", "DEADLINE_EXCEEDED"};
 
 // At one moment.
 struct ClientCounters {
@@ -51,6 +54,9 @@ struct ClientCounters {
   uint64_t inflight_bytes = 0;               // of produce requests, now
   uint64_t streams = 0;                      // now
   uint64_t calls = 0;                        // now, streams included
+  uint64_t uploads = 0;                      // of these: their request has not arrived
+  uint64_t answer_bytes = 0;                 // of fetches, now: not taken yet
+  ConnectionCounters connections;
 };
 
 // Of one method. Any thread.

@@ -7,10 +7,12 @@
 #include <google/protobuf/descriptor.h>
 #include <grpcpp/impl/service_type.h>
 
+#include <functional>
 #include <memory>
 #include <vector>
 
 #include "server/rpc/client/edge.h"
+#include "server/rpc/client/reactors.h"
 
 namespace flotilla::rpc::client {
 
@@ -23,9 +25,7 @@ class DescribedService final : public grpc::Service {
 
  private:
   MethodCounters& NewCounters(std::string method);
-  void AddUnary(MethodCounters& counters, Edge& edge);
-  void AddServerStream(MethodCounters& counters, Edge& edge);
-  void AddBidiStream(MethodCounters& counters, Edge& edge);
+  void Add(const MethodCounters& counters, std::function<BytesStream*(grpc::CallbackServerContext*)> start);
 
   // Also keeps the methods' names, which gRPC points to.
   std::vector<std::unique_ptr<MethodCounters>> counters_;

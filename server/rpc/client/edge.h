@@ -5,6 +5,7 @@
 // reactor's destructor takes its session or stream out of the broker.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -14,6 +15,7 @@
 #include "server/broker/client_api.h"
 #include "server/rpc/client/access.h"
 #include "server/rpc/client/client_server.h"
+#include "server/rpc/client/client_waits.h"
 #include "server/rpc/client/counters.h"
 #include "storage/base/clock.h"
 #include "storage/base/mutex.h"
@@ -52,9 +54,13 @@ class Edge {
 
   // SHUTTING_DOWN.
   Status CheckOpen();
+  // For a call that has just begun, and has its CallMark. SHUTTING_DOWN, OVERLOADED.
+  Status CheckCall();
   // False: it was closed before.
   bool CloseDoor() { return !shutting_down_.exchange(true); }
   bool open() const { return !shutting_down_; }
+  // Before a request that is to be produced is received. OVERLOADED: there is no room for any.
+  Status CheckRoom();
   // Room for a request that is to be produced: OVERLOADED, or give it back with ReturnBytes.
   Status TakeBytes(size_t bytes);
   void ReturnBytes(size_t bytes) { inflight_bytes_.fetch_sub(bytes, std::memory_order_relaxed); }
@@ -66,13 +72,27 @@ class Edge {
   void Rejected(Rejection why) { rejected_[static_cast<size_t>(why)].fetch_add(1, std::memory_order_relaxed); }
   // For a thread's own generator.
   uint64_t NextSeed() { return next_seed_.fetch_add(0x9E3779B97F4A7C15ULL, std::memory_order_relaxed); }
-  // All but `methods`.
+  // All but `methods` and `connections`.
   ClientCounters ReadCounters() const;
 
   // Every reactor, for as long as it is there.
   void EnterCall();
   void LeaveCall();
   void WaitUntilNoCalls();
+
+  // Room for an answer until the client has taken it: OVERLOADED, or give it back with ReturnAnswerBytes.
+  Status TakeAnswerBytes(size_t bytes);
+  void ReturnAnswerBytes(size_t bytes) { answer_bytes_.fetch_sub(bytes, std::memory_order_relaxed); }
+  // Half of the room for answers is in use.
+  bool answers_under_pressure() const { return answer_bytes_ > options.answer_bytes_max / 2; }
+  // What a fetch should return at most for now, of what it asked for.
+  size_t FetchBytesMax(size_t wanted) const {
+    return answers_under_pressure() ? std::min(wanted, limits::kFetchBytesUnderPressure) : wanted;
+  }
+
+  // Requests that are on their way, and answers.
+  ClientWaits uploads;
+  ClientWaits answers;
 
   // --- executor
   void Attach(LongCall& call) { long_calls_.insert(&call); }
@@ -81,8 +101,11 @@ class Edge {
   void EndAllForShutdown();
 
  private:
+  Status Overloaded(size_t inflight_bytes);
+
   std::atomic<bool> shutting_down_{false};
   std::atomic<size_t> inflight_bytes_{0};
+  std::atomic<size_t> answer_bytes_{0};
   std::atomic<size_t> streams_{0};
   std::array<std::atomic<uint64_t>, kRejections> rejected_{};
   std::atomic<uint64_t> next_seed_;

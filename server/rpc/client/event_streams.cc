@@ -3,11 +3,13 @@
 #include <optional>
 #include <utility>
 #include <variant>
+#include <vector>
 
+#include "server/broker/limits.h"
 #include "server/rpc/byte_buffer.h"
 #include "server/rpc/client/call_input.h"
 #include "server/rpc/client/fetch_codec.h"
-#include "server/rpc/client/reactors.h"
+#include "server/rpc/client/one_request.h"
 #include "server/rpc/grpc_status.h"
 
 namespace flotilla::rpc::client {
@@ -15,7 +17,7 @@ namespace {
 
 // A stream of events from the broker to one client. All its state belongs to the executor; an event goes to a worker to be encoded
 // and written, and comes back by OnWriteDone. So one event is on its way at a time, and a slow reader holds up nobody else.
-class EventStreamCall : public BytesWriter, public LongCall {
+class EventStreamCall : public OneRequest, public LongCall {
  public:
   void OnWriteDone(bool ok) final {
     edge_.executor.Post([this, ok] { Written(ok); });
@@ -28,13 +30,12 @@ class EventStreamCall : public BytesWriter, public LongCall {
   }
 
   // The thread that received the call.
-  void Take(const grpc::ByteBuffer& request) {
-    counters_.Received(request.Length());
-    Status status = edge_.CheckOpen();
+  void Start() {
+    Status status = edge_.CheckCall();
     if (status.ok()) status = edge_.EnterStream();
     in_streams_ = status.ok();
-    if (status.ok()) status = Accept(request);
-    edge_.executor.Post([this, status] { Begin(status); });
+    if (!status.ok()) return OnNoRequest(status);
+    Receive();
   }
 
   void LookAfter(MonotonicTime now) final {
@@ -48,17 +49,19 @@ class EventStreamCall : public BytesWriter, public LongCall {
 
  protected:
   EventStreamCall(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context)
-      : edge_(edge), caller_(CallerOf(edge, *context)), counters_(counters), context_(context), mark_(edge) {}
+      : OneRequest(edge), caller_(CallerOf(edge, *context)), counters_(counters), context_(context), mark_(edge) {}
   ~EventStreamCall() override {
     edge_.Detach(*this);
     if (in_streams_) edge_.LeaveStream();
   }
 
-  // The thread that received the call: parses and authorises.
+  // gRPC's thread: parses and authorises.
   virtual Status Accept(const grpc::ByteBuffer& request) = 0;
   virtual std::unique_ptr<broker::EventStream> Open() = 0;
   // A worker. What cannot be encoded ends the stream.
   virtual Result<grpc::ByteBuffer> Encode() = 0;
+  // Executor: what Encode made was written. True: there is more of the event to encode.
+  virtual bool OnSent() { return false; }
 
   // Executor: the event that Encode is to find is in place.
   void Send() {
@@ -75,11 +78,17 @@ class EventStreamCall : public BytesWriter, public LongCall {
     if (!writing_) FinishNow();
   }
 
-  Edge& edge_;
   const broker::Caller caller_;
   std::unique_ptr<broker::EventStream> stream_;
 
  private:
+  void OnRequest(const grpc::ByteBuffer& request) final {
+    counters_.Received(request.Length());
+    edge_.executor.Post([this, status = Accept(request)] { Begin(status); });
+  }
+  void OnNoRequest(const Status& why) final {
+    edge_.executor.Post([this, why] { Begin(why); });
+  }
   void Begin(const Status& status) {
     edge_.Attach(*this);
     if (!status.ok()) return End(status);
@@ -102,8 +111,10 @@ class EventStreamCall : public BytesWriter, public LongCall {
   }
   void Written(bool ok) {
     writing_ = false;
+    const bool more = OnSent();
     if (!ok) return Abandon();
     if (end_) return FinishNow();
+    if (more) return Send();
     if (stream_ != nullptr) stream_->Ready();
   }
   void Abandon() {
@@ -134,8 +145,10 @@ class SubscribeCall final : public EventStreamCall, public broker::SubscribeSink
  public:
   SubscribeCall(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context)
       : EventStreamCall(edge, counters, context) {}
-  // Before the sink is gone.
-  ~SubscribeCall() override { stream_.reset(); }
+  ~SubscribeCall() override {
+    stream_.reset();  // before its sink is gone
+    edge_.ReturnAnswerBytes(answer_bytes_);
+  }
 
   void OnEvent(broker::SubscribeEvent event) override {
     event_ = std::move(event);
@@ -155,19 +168,45 @@ class SubscribeCall final : public EventStreamCall, public broker::SubscribeSink
   std::unique_ptr<broker::EventStream> Open() override { return edge_.api.Subscribe(request_, caller_, *this); }
   Result<grpc::ByteBuffer> Encode() override {
     thread_local partition::Decompressor decompressor;
-    const broker::SubscribeEvent event = std::exchange(event_, v1::SubscribeResponse());
+    broker::SubscribeEvent event = std::exchange(event_, v1::SubscribeResponse());
     if (const auto* other = std::get_if<v1::SubscribeResponse>(&event)) {
       return ToByteBuffer(flotilla::Bytes(other->SerializeAsString()));
     }
-    broker::FetchedPartition fetched = std::get<broker::FetchedPartition>(event);
+    broker::FetchedPartition fetched = std::get<broker::FetchedPartition>(std::move(event));
+    SetAsideWhatIsTooMuch(&fetched);
+    const size_t bytes = BytesToDecompress(codecs_, fetched);
+    FLOTILLA_RETURN_IF_ERROR(edge_.TakeAnswerBytes(bytes));
+    answer_bytes_ = bytes;
     // The broker goes on behind these batches: what is missing of them must not be passed over.
     FLOTILLA_RETURN_IF_ERROR(client::Accept(codecs_, decompressor, &fetched));
     return ToByteBuffer(EncodeSubscribeBatches(fetched));
   }
+  // One message of batches may be many when they are decompressed: the others follow it.
+  void SetAsideWhatIsTooMuch(broker::FetchedPartition* fetched) {
+    const Offset end = fetched->next_offset;
+    const bool caught_up = fetched->caught_up;
+    Room room{.bytes = broker::limits::kStreamMessageBytes};
+    std::vector<partition::FetchedBatch> left = CutBehind(codecs_, &room, fetched);
+    if (left.empty()) return;
+    broker::FetchedPartition rest = *fetched;
+    rest.batches = std::move(left);
+    rest.start_offset = fetched->next_offset;
+    rest.next_offset = end;
+    rest.caught_up = caught_up;
+    event_ = std::move(rest);
+    more_ = true;
+  }
+  bool OnSent() override {
+    edge_.ReturnAnswerBytes(std::exchange(answer_bytes_, 0));
+    return std::exchange(more_, false);
+  }
 
   v1::SubscribeRequest request_;
   partition::CodecSet codecs_;
+  // Of whoever has the event: the executor, or the worker that encodes it.
   broker::SubscribeEvent event_;
+  bool more_ = false;
+  size_t answer_bytes_ = 0;  // of what is being written
 };
 
 class WatchCall final : public EventStreamCall, public broker::WatchSink {
@@ -196,23 +235,20 @@ class WatchCall final : public EventStreamCall, public broker::WatchSink {
 };
 
 template <typename Call>
-BytesWriter* StartStream(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context,
-                         const grpc::ByteBuffer* request) {
+BytesStream* StartStream(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context) {
   auto* call = new Call(edge, counters, context);  // deletes itself after OnDone
-  call->Take(*request);
+  call->Start();
   return call;
 }
 
 }  // namespace
 
-BytesWriter* StartSubscribe(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context,
-                            const grpc::ByteBuffer* request) {
-  return StartStream<SubscribeCall>(edge, counters, context, request);
+BytesStream* StartSubscribe(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context) {
+  return StartStream<SubscribeCall>(edge, counters, context);
 }
 
-BytesWriter* StartWatchMetadata(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context,
-                                const grpc::ByteBuffer* request) {
-  return StartStream<WatchCall>(edge, counters, context, request);
+BytesStream* StartWatchMetadata(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context) {
+  return StartStream<WatchCall>(edge, counters, context);
 }
 
 }  // namespace flotilla::rpc::client

@@ -1,5 +1,7 @@
 #include "server/rpc/client/fetch_codec.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "server/errors/error_codec.h"
@@ -101,6 +103,31 @@ partition::CodecSet CodecsOf(const google::protobuf::RepeatedField<int>& accepte
     if (codec == v1::CODEC_ZSTD) codecs.Add(partition::Codec::kZstd);
   }
   return codecs;
+}
+
+std::vector<partition::FetchedBatch> CutBehind(const partition::CodecSet& codecs, Room* room, broker::FetchedPartition* fetched) {
+  std::vector<partition::FetchedBatch>& batches = fetched->batches;
+  auto cut = batches.begin();
+  for (; cut != batches.end(); ++cut) {
+    const size_t bytes = codecs.Has(cut->header.codec) ? cut->records.size() : cut->header.uncompressed_bytes;
+    if (room->begun && bytes > room->bytes) break;
+    room->bytes -= std::min(room->bytes, bytes);
+    room->begun = true;
+  }
+  if (cut == batches.end()) return {};
+  fetched->next_offset = std::max(cut->base_offset, fetched->start_offset);
+  fetched->caught_up = false;
+  std::vector<partition::FetchedBatch> rest(std::make_move_iterator(cut), std::make_move_iterator(batches.end()));
+  batches.erase(cut, batches.end());
+  return rest;
+}
+
+size_t BytesToDecompress(const partition::CodecSet& codecs, const broker::FetchedPartition& fetched) {
+  size_t bytes = 0;
+  for (const partition::FetchedBatch& batch : fetched.batches) {
+    if (!codecs.Has(batch.header.codec)) bytes += batch.header.uncompressed_bytes;
+  }
+  return bytes;
 }
 
 Status Accept(const partition::CodecSet& codecs, partition::Decompressor& decompressor, broker::FetchedPartition* fetched) {

@@ -29,6 +29,35 @@ inline constexpr size_t kStreamInflightBytesMax = 8 * kMiB;
 inline constexpr size_t kStreamInflightRequestsMax = 1024;
 // Streams open on a node: each costs some 20 KiB of gRPC's memory.
 inline constexpr size_t kStreamsMax = 10'000;
+// Connections open on a node, each 30 KiB and a file descriptor. Descriptors are shared with the store, which fails without: so
+// they are counted, and a listener that knows no limit is none for us (server/rpc/listener.h).
+inline constexpr size_t kConnectionsMax = 10'000;
+// Calls and streams of one connection at a time; further ones wait at the client. Ten times what a busy client needs, and little
+// enough that no single one has the node's calls to itself.
+inline constexpr size_t kConnectionCallsMax = 1'000;
+// Calls at a node at a time, long polls and streams among them: some 20 KiB each.
+inline constexpr size_t kCallsMax = 32'768;
+// How long a request may take to arrive: 8 MiB at 2.2 Mbit/s.
+inline constexpr Duration kUploadMax = std::chrono::seconds(30);
+// And how long an answer may take to be taken: 32 MiB at 2.2 Mbit/s.
+inline constexpr Duration kAnswerMax = std::chrono::seconds(120);
+// Answers of fetches that clients have not taken, all of a node together.
+inline constexpr size_t kAnswerBytesMax = 256 * kMiB;
+// With half of that in use a fetch brings no more than this, so that many still get something, and who does not take an answer loses
+// it sooner, because others wait for the memory.
+inline constexpr size_t kFetchBytesUnderPressure = 256 * kKiB;
+inline constexpr Duration kAnswerMaxUnderPressure = std::chrono::seconds(5);
+// What gRPC may hold of requests that are not complete, and for connections (some 20 KiB each). It takes less from all when this is
+// nearly used up, then cuts calls off. In the stead of 256 MiB in flight: what is complete is ours, and not counted here.
+inline constexpr size_t kReceivedBytesMax = 384 * kMiB;
+// What clients send along with a call: a token, a trace id. gRPC's own limit, but certain.
+inline constexpr size_t kMetadataBytesMax = 8 * kKiB;
+// How long a connection may take to say its first word (TLS, HTTP/2's settings).
+inline constexpr Duration kHandshakeMax = std::chrono::seconds(10);
+// A connection without traffic is asked so often whether its client lives, and is closed when nothing comes back in time: machines
+// vanish without a word, and what they had open would count for ever.
+inline constexpr Duration kAskAfter = std::chrono::seconds(60);
+inline constexpr Duration kAskPatience = std::chrono::seconds(20);
 // Calls without a deadline of their own.
 inline constexpr Duration kDefaultDeadline = std::chrono::seconds(30);
 // A ProduceStream that has nothing to say says so after this long.
@@ -43,6 +72,9 @@ inline constexpr Duration kPingEveryMin = std::chrono::seconds(10);
 static_assert(partition::kBatchRecordsBytesMax <= kRequestBytesMax, "the largest batch that can be stored can nearly be sent");
 static_assert(kRequestBytesMax <= kStreamInflightBytesMax && kRequestBytesMax <= kInflightBytesMax,
               "the largest request must be admissible");
+static_assert(kConnectionsMax <= kCallsMax && kStreamsMax < kCallsMax, "every connection can have a call, and streams leave room for calls");
+static_assert(kConnectionsMax * 20 * kKiB <= kReceivedBytesMax * 2 / 3, "connections alone are no reason to cut calls off");
+static_assert(kUploadMax <= kDefaultDeadline, "a call's time is not over before its request is here");
 static_assert(kStreamInflightRequestsMax >= 64, "promised in produce.proto");
 static_assert(kLookAfterEvery * 2 <= kHeartbeatAfter, "heartbeats must not be late by much");
 

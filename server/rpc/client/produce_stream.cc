@@ -31,7 +31,7 @@ class ProduceStream final : public BytesStream, public broker::ProduceSink, publ
 
   // The thread that received the call.
   void Begin() {
-    Status status = edge_.CheckOpen();
+    Status status = edge_.CheckCall();
     if (status.ok()) status = edge_.EnterStream();
     in_streams_ = status.ok();
     if (!status.ok()) return EndReading(status);

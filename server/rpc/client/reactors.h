@@ -12,22 +12,16 @@
 namespace flotilla::rpc::client {
 
 using BytesStream = grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>;
-using BytesWriter = grpc::ServerWriteReactor<grpc::ByteBuffer>;
 
 // Any unary method that the broker serves by its name: counters.method().
-grpc::ServerUnaryReactor* StartPlainCall(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context,
-                                         const grpc::ByteBuffer* request, grpc::ByteBuffer* response);
-grpc::ServerUnaryReactor* StartProduce(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context,
-                                       const grpc::ByteBuffer* request, grpc::ByteBuffer* response);
-grpc::ServerUnaryReactor* StartFetch(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context,
-                                     const grpc::ByteBuffer* request, grpc::ByteBuffer* response);
+BytesStream* StartPlainCall(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context);
+BytesStream* StartProduce(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context);
+BytesStream* StartFetch(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context);
 
 // `requests` counts what comes on the stream.
 BytesStream* StartProduceStream(Edge& edge, MethodCounters& counters, MethodCounters& requests, grpc::CallbackServerContext* context);
 
-BytesWriter* StartSubscribe(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context,
-                            const grpc::ByteBuffer* request);
-BytesWriter* StartWatchMetadata(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context,
-                                const grpc::ByteBuffer* request);
+BytesStream* StartSubscribe(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context);
+BytesStream* StartWatchMetadata(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context);
 
 }  // namespace flotilla::rpc::client

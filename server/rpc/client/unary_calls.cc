@@ -1,14 +1,17 @@
+#include <grpc/grpc.h>
 #include <grpcpp/support/status.h>
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 #include <vector>
 
+#include "server/broker/limits.h"
 #include "server/errors/refusal.h"
 #include "server/rpc/byte_buffer.h"
 #include "server/rpc/client/call_input.h"
 #include "server/rpc/client/fetch_codec.h"
-#include "server/rpc/client/reactors.h"
+#include "server/rpc/client/one_request.h"
 #include "server/rpc/grpc_status.h"
 
 namespace flotilla::rpc::client {
@@ -16,29 +19,37 @@ namespace {
 
 Status Gone() { return Status(Reason::kCancelled, "the client has gone, or its time ran out; what was on its way may still happen"); }
 
-// A unary call. Refused on the thread that received it (Refuse), or handed to the executor (Hand), where it is answered once:
-// by the broker, or because the client is gone.
-class UnaryCall : public grpc::ServerUnaryReactor {
+// A unary call. Refused on the thread that received it, or handed to the executor, where it is answered once: by the broker, or
+// because the client is gone.
+class UnaryCall : public OneRequest {
  public:
-  void OnCancel() final { edge_.executor.Post([this] { Cancelled(); }); }
-  void OnDone() final { edge_.executor.Post([this] { delete this; }); }
-
-  // On the thread that received it, before anything is posted for it: it is visible to what OnCancel posts.
-  void RefuseWith(const Status& status) {
-    answered_ = true;
-    Send(status);
+  // The thread that received the call.
+  void Start() {
+    Status status = edge_.CheckCall();
+    if (status.ok()) status = MayReceive();
+    if (!status.ok()) return Send(status);
+    Receive();
   }
-  void Hand() {
-    edge_.executor.Post([this] { Begin(); });
+  void OnCancel() final { edge_.executor.Post([this] { Cancelled(); }); }
+  void OnDone() final {
+    if (answering_) edge_.answers.End(answer_wait_);
+    {
+      const MutexLock lock(mutex_);
+      done_ = true;
+    }
+    edge_.executor.Post([this] { delete this; });
   }
 
  protected:
-  UnaryCall(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
-            grpc::ByteBuffer* response)
-      : edge_(edge), counters_(counters), context_(context), response_(response), began_(edge.clock.Now()), mark_(edge) {
-    counters_.Received(request->Length());
-  }
+  UnaryCall(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context)
+      : OneRequest(edge), counters_(counters), context_(context), began_(edge.clock.Now()), mark_(edge) {}
   ~UnaryCall() override = default;
+
+  // --- The thread that received it
+  // Whether the request is received at all.
+  virtual Status MayReceive() { return {}; }
+  // What is needed of the request.
+  virtual Status Take(const grpc::ByteBuffer& request) = 0;
 
   // --- Executor
   virtual void Begin() = 0;
@@ -68,15 +79,30 @@ class UnaryCall : public grpc::ServerUnaryReactor {
     edge_.workers.Post([this] { SendAnswer(); });
   }
 
-  Edge& edge_;
   MethodCounters& counters_;
 
   grpc::CallbackServerContext& context() { return *context_; }
 
  private:
+  void OnRequest(const grpc::ByteBuffer& request) final {
+    began_ = edge_.clock.Now();
+    counters_.Received(request.Length());
+    Status status = edge_.CheckOpen();
+    if (status.ok()) status = Take(request);
+    if (!status.ok()) return Send(status);
+    edge_.executor.Post([this] { BeginUnlessGone(); });
+  }
+  void OnNoRequest(const Status& why) final { Send(why); }
+
+  void BeginUnlessGone() {
+    begun_ = true;
+    if (gone_) return Cancelled();
+    Begin();
+  }
+  // It came before what it cancels, or behind its end: then there is nothing to do.
   void Cancelled() {
     gone_ = true;
-    if (answered_ || away_) return;
+    if (!begun_ || answered_ || away_) return;
     answered_ = true;
     Abandon();
     Send(Gone());
@@ -84,21 +110,43 @@ class UnaryCall : public grpc::ServerUnaryReactor {
   void SendAnswer() {
     Result<grpc::ByteBuffer> encoded = Encode();
     if (!encoded.ok()) return Send(encoded.status());
-    *response_ = *std::move(encoded);
-    counters_.Sent(response_->Length());
-    Send({});
+    response_ = *std::move(encoded);
+    counters_.Sent(response_.Length());
+    counters_.Ended(grpc::StatusCode::OK);
+    counters_.Took(edge_.clock.Now() - began_);
+    answering_ = true;
+    edge_.answers.Begin(answer_wait_, edge_.clock.Now());
+    StartWriteAndFinish(&response_, grpc::WriteOptions(), grpc::Status::OK);  // the last that is done here: OnDone may be on its way
+  }
+  // Executor. The client does not take its answer: gRPC keeps it until the call is cancelled.
+  void CutAnswerOff() {
+    grpc_call* call = nullptr;
+    {
+      const MutexLock lock(mutex_);
+      if (done_) return;
+      call = context_->c_call();
+      grpc_call_ref(call);  // it ends in OnDone, which may follow at once
+    }
+    edge_.Rejected(Rejection::kTooSlow);
+    grpc_call_cancel(call, nullptr);
+    grpc_call_unref(call);
   }
   void Send(const Status& status) {
     grpc::Status sent = ToGrpcStatus(status, context_);
     counters_.Ended(sent.error_code());
     counters_.Took(edge_.clock.Now() - began_);
-    Finish(std::move(sent));  // the last that is done here: OnDone may be on its way
+    Finish(std::move(sent));  // the last, too
   }
 
   grpc::CallbackServerContext* const context_;
-  grpc::ByteBuffer* const response_;
-  const MonotonicTime began_;
+  grpc::ByteBuffer response_;
+  MonotonicTime began_;
+  bool answering_ = false;  // set before the last operation, read after it
+  ClientWaits::Row answer_wait_{[this] { CutAnswerOff(); }};
+  Mutex mutex_;
+  bool done_ FLOTILLA_GUARDED_BY(mutex_) = false;  // the context is gone
   // Executor.
+  bool begun_ = false;
   bool answered_ = false;
   bool away_ = false;
   bool gone_ = false;
@@ -109,12 +157,9 @@ class UnaryCall : public grpc::ServerUnaryReactor {
 
 class PlainCall final : public UnaryCall {
  public:
-  PlainCall(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
-            grpc::ByteBuffer* response)
-      : UnaryCall(edge, counters, context, request, response) {}
+  PlainCall(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context) : UnaryCall(edge, counters, context) {}
 
-  Status Take(const grpc::ByteBuffer& request) {
-    FLOTILLA_RETURN_IF_ERROR(edge_.CheckOpen());
+  Status Take(const grpc::ByteBuffer& request) override {
     if (Status status = CheckRequestBytes(request.Length()); !status.ok()) {
       edge_.Rejected(Rejection::kTooLarge);
       return status;
@@ -149,15 +194,18 @@ class PlainCall final : public UnaryCall {
 
 class FetchCall final : public UnaryCall {
  public:
-  FetchCall(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
-            grpc::ByteBuffer* response)
-      : UnaryCall(edge, counters, context, request, response) {}
+  FetchCall(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context) : UnaryCall(edge, counters, context) {}
+  ~FetchCall() override { edge_.ReturnAnswerBytes(answer_bytes_); }
 
-  Status Take(const grpc::ByteBuffer& request) {
-    FLOTILLA_RETURN_IF_ERROR(edge_.CheckOpen());
+  Status Take(const grpc::ByteBuffer& request) override {
     FLOTILLA_RETURN_IF_ERROR(Parse(edge_, request, &request_));
     caller_ = CallerOf(edge_, context());
     codecs_ = CodecsOf(request_.accepted_codecs());
+    if (request_.max_bytes() >= 0) {
+      const auto wanted = request_.max_bytes() == 0 ? broker::limits::kFetchBytesDefault : static_cast<size_t>(request_.max_bytes());
+      max_bytes_ = edge_.FetchBytesMax(std::min(wanted, broker::limits::kFetchBytesMax));
+      request_.set_max_bytes(static_cast<int32_t>(max_bytes_));
+    }
     SetAsideWhatIsDenied();
     return {};
   }
@@ -194,15 +242,35 @@ class FetchCall final : public UnaryCall {
     if (!denied_.empty()) request_.set_max_wait_ms(0);  // an error of any partition ends the wait
     ticket_ = edge_.api.Fetch(request_, caller_, [this](Result<broker::FetchAnswer> answer) {
       answer_ = std::move(answer);
+      if (answer_->ok()) {
+        const Status room = TakeRoom(BytesIn(**answer_));
+        if (!room.ok()) answer_ = room;
+      }
       Answer();
     });
+  }
+  static size_t BytesIn(const broker::FetchAnswer& answer) {
+    size_t bytes = 0;
+    for (const broker::FetchedPartition& fetched : answer.partitions) {
+      for (const partition::FetchedBatch& batch : fetched.batches) bytes += batch.records.size();
+    }
+    return bytes;
+  }
+  // First the executor, then a worker.
+  Status TakeRoom(size_t bytes) {
+    FLOTILLA_RETURN_IF_ERROR(edge_.TakeAnswerBytes(bytes));
+    answer_bytes_ += bytes;
+    return {};
   }
   void Abandon() override { edge_.api.Cancel(ticket_); }
   Result<grpc::ByteBuffer> Encode() override {
     thread_local partition::Decompressor decompressor;
     if (!answer_->ok()) return answer_->status();
     broker::FetchAnswer& answer = **answer_;
+    Room room{.bytes = max_bytes_};
     for (broker::FetchedPartition& fetched : answer.partitions) {
+      CutBehind(codecs_, &room, &fetched);
+      FLOTILLA_RETURN_IF_ERROR(TakeRoom(BytesToDecompress(codecs_, fetched)));
       const Status status = Accept(codecs_, decompressor, &fetched);
       LOG_IF(ERROR, !status.ok()) << "event=batch_does_not_decompress topic=" << fetched.topic.name()
                                   << " partition=" << fetched.partition << " status=\"" << status << "\"";
@@ -216,6 +284,8 @@ class FetchCall final : public UnaryCall {
   broker::Caller caller_;
   v1::FetchRequest request_;
   partition::CodecSet codecs_;
+  size_t max_bytes_ = 0;
+  size_t answer_bytes_ = 0;
   std::vector<Denied> denied_;
   uint64_t ticket_ = 0;
   std::optional<Result<broker::FetchAnswer>> answer_;
@@ -225,13 +295,11 @@ class FetchCall final : public UnaryCall {
 
 class ProduceCall final : public UnaryCall, public broker::ProduceSink {
  public:
-  ProduceCall(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
-              grpc::ByteBuffer* response)
-      : UnaryCall(edge, counters, context, request, response) {}
+  ProduceCall(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context) : UnaryCall(edge, counters, context) {}
   ~ProduceCall() override { edge_.ReturnBytes(taken_bytes_); }
 
-  Status Take(const grpc::ByteBuffer& request) {
-    FLOTILLA_RETURN_IF_ERROR(edge_.CheckOpen());
+  Status MayReceive() override { return edge_.CheckRoom(); }
+  Status Take(const grpc::ByteBuffer& request) override {
     FLOTILLA_RETURN_IF_ERROR(edge_.TakeBytes(request.Length()));
     taken_bytes_ = request.Length();
     Result<RawProduce> raw = ReadProduce(edge_, request);
@@ -288,35 +356,24 @@ class ProduceCall final : public UnaryCall, public broker::ProduceSink {
 };
 
 template <typename Call>
-grpc::ServerUnaryReactor* StartCall(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context,
-                                    const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
-  auto* call = new Call(edge, counters, context, request, response);  // deletes itself after OnDone
-  const Status status = call->Take(*request);
-  // gRPC would keep it until the answer; what is needed of it was taken.
-  const_cast<grpc::ByteBuffer*>(request)->Clear();
-  if (status.ok()) {
-    call->Hand();
-  } else {
-    call->RefuseWith(status);
-  }
+BytesStream* StartCall(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context) {
+  auto* call = new Call(edge, counters, context);  // deletes itself after OnDone
+  call->Start();
   return call;
 }
 
 }  // namespace
 
-grpc::ServerUnaryReactor* StartPlainCall(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context,
-                                         const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
-  return StartCall<PlainCall>(edge, counters, context, request, response);
+BytesStream* StartPlainCall(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context) {
+  return StartCall<PlainCall>(edge, counters, context);
 }
 
-grpc::ServerUnaryReactor* StartFetch(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context,
-                                     const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
-  return StartCall<FetchCall>(edge, counters, context, request, response);
+BytesStream* StartFetch(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context) {
+  return StartCall<FetchCall>(edge, counters, context);
 }
 
-grpc::ServerUnaryReactor* StartProduce(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context,
-                                       const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
-  return StartCall<ProduceCall>(edge, counters, context, request, response);
+BytesStream* StartProduce(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context) {
+  return StartCall<ProduceCall>(edge, counters, context);
 }
 
 }  // namespace flotilla::rpc::client

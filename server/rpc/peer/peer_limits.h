@@ -30,9 +30,17 @@ struct PeerLimits {
   Duration log_interval = std::chrono::seconds(10);
 };
 
+// Connections at the peer port: 31 other nodes with five each, those that break and come again, and tools.
+inline constexpr size_t kPeerConnectionsMax = 1'000;
+
+// What gRPC may hold of messages that are not complete, and for connections. Thirty peers that send their largest at once need half
+// of it.
+inline constexpr size_t kPeerReceivedBytesMax = 1024 * limits::kMiB;
+
 // What gRPC lets through: the largest bundle, and the field around it.
 inline constexpr size_t kReceivedMessageBytesMax = limits::kPeerMessageBytesMax + limits::kMiB;
 
+static_assert(2 * 30 * kReceivedMessageBytesMax <= kPeerReceivedBytesMax + 4 * limits::kMiB);
 static_assert(PeerLimits{}.acknowledge_bytes * 2 <= PeerLimits{}.window_bytes,
               "the window must not close for good");
 

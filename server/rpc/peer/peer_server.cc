@@ -1,6 +1,7 @@
 #include "server/rpc/peer/peer_server.h"
 
 #include <glog/logging.h>
+#include <grpcpp/resource_quota.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
@@ -13,6 +14,7 @@
 #include "server/rpc/peer/client_stream.h"
 #include "server/rpc/peer/inbound_calls.h"
 #include "server/rpc/peer/sink_post.h"
+#include "server/rpc/server_port.h"
 
 namespace flotilla::rpc {
 namespace {
@@ -33,6 +35,7 @@ constexpr Route kRoutes[] = {
     {"/flotilla.internal.v1.MembershipService/Report", Kind::kUnary},
     {"/flotilla.internal.v1.MembershipService/DescribeGroups", Kind::kUnary},
     {"/flotilla.internal.v1.MembershipService/ReserveProducerIds", Kind::kUnary},
+    {"/flotilla.internal.v1.MembershipService/SettleReplicas", Kind::kUnary},
 };
 
 const Route* Find(std::string_view method) {
@@ -104,29 +107,41 @@ class PeerServer::Running {
 
   Status Listen(const PeerServerOptions& options) {
     grpc::ServerBuilder builder;
-    builder.AddListeningPort(options.address, options.credentials, &port_);
+    Result<std::unique_ptr<ServerPort>> port = ServerPort::Open(
+        {.address = options.address,
+         .connections_max = kPeerConnectionsMax,
+         .advice = "this is the peer port, for nodes only",
+         .silence_max = std::chrono::seconds(10)},
+        options.credentials, &builder);
+    if (!port.ok()) {
+      return Status(Reason::kInvalidArgument,
+                    "cannot listen for peers on " + options.address + ": " +
+                        std::string(port.status().message()) +
+                        "; the port is taken, or the address is none of this machine: stop what "
+                        "listens there or choose another one")
+          .With("field", options.address);
+    }
+    port_ = *std::move(port);
     builder.RegisterCallbackGenericService(&service_);
+    builder.SetResourceQuota(grpc::ResourceQuota("peers").Resize(kPeerReceivedBytesMax));
     builder.SetMaxReceiveMessageSize(static_cast<int>(kReceivedMessageBytesMax));
-    // Otherwise two nodes could listen on one port, and each would get some of the connections.
-    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
     // Peers ask after 5 seconds of silence whether we are there.
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 1000);
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 10000);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 5000);
     server_ = builder.BuildAndStart();
-    if (server_ != nullptr && port_ != 0) return {};
-    return Status(Reason::kInvalidArgument,
-                  "cannot listen for peers on " + options.address +
-                      ": the port is taken, or the address is none of this machine; stop what "
-                      "listens there or choose another one")
-        .With("field", options.address);
+    if (server_ == nullptr) return Refuse(Refusal::kInternal, "gRPC does not start a server; its own log says why");
+    port_->Start();
+    return {};
   }
 
-  int port() const { return port_; }
+  int port() const { return port_->port(); }
+  ConnectionCounters connections() const { return port_->counters(); }
 
   void Stop() {
     if (server_ == nullptr) return;
+    port_->Stop();
     service_.live().Abort(Status(Reason::kShuttingDown, "this node stops; ask another one"));
     // Calls that do not end, because their caller does not read, are cut off.
     server_->Shutdown(std::chrono::system_clock::now() + std::chrono::milliseconds(200));
@@ -138,8 +153,8 @@ class PeerServer::Running {
  private:
   broker::PeerApi& api_;
   PeerService service_;
+  std::unique_ptr<ServerPort> port_;
   std::unique_ptr<grpc::Server> server_;
-  int port_ = 0;
 };
 
 PeerServer::PeerServer(std::unique_ptr<Running> running) : running_(std::move(running)) {}
@@ -153,6 +168,8 @@ Result<std::unique_ptr<PeerServer>> PeerServer::Start(PeerServerOptions options,
 }
 
 int PeerServer::port() const { return running_->port(); }
+
+ConnectionCounters PeerServer::connections() const { return running_->connections(); }
 
 void PeerServer::Stop() { running_->Stop(); }
 

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "server/broker/peer_api.h"
+#include "server/rpc/listener.h"
 #include "server/rpc/peer/peer_limits.h"
 #include "storage/base/status.h"
 
@@ -35,6 +36,8 @@ class PeerServer {
   ~PeerServer();
 
   int port() const;
+  // Any thread.
+  ConnectionCounters connections() const;
   // Ends all calls with SHUTTING_DOWN (OUTCOME_UNKNOWN where something was begun). Afterwards `api` is not
   // called any more, and what it opened is closed. Any thread but the executor's, which may have stopped. May
   // be called again.

@@ -61,29 +61,46 @@ void EndCheck::OneDone() {
 }
 
 void EndCheck::AskHealth() {
-  const std::vector<std::unique_ptr<Machine>>& machines = world_.machines();
-  open_ = asked_ = static_cast<size_t>(std::count_if(machines.begin(), machines.end(), [](const auto& machine) { return !machine->removed(); }));
   healthy_ = 0;
-  for (size_t i = 0; i < machines.size(); ++i) {
-    if (machines[i]->removed()) continue;
+  asked_ = 0;
+  open_ = 1;
+  for (size_t i = 0; i < world_.machines().size(); ++i) {
+    if (world_.machines()[i]->removed()) continue;
+    ++asked_;
+    // A damaged node may be unable to start; others have to know what is the matter.
+    if (!world_.machines()[i]->sound()) {
+      ++healthy_;
+      continue;
+    }
+    ++open_;
     world_.connections().Call(place_, *world_.machines()[i], "/flotilla.v1.ClusterService/GetHealth", "", kTimeout,
                               [this, i](const CallOutcome& outcome) { HealthAnswered(i, outcome); });
   }
+  OneDone();
 }
 
 void EndCheck::HealthAnswered(size_t machine, const CallOutcome& outcome) {
   v1::GetHealthResponse health;
   bool well = outcome.ok() && health.ParseFromString(outcome.response);
   std::string problems;
+  int left_overs = 0;
   for (const v1::HealthProblem& problem : health.problems()) {
-    // A lost disk leaves a dead node and replicas that nobody replaces yet.
-    const bool left_over = (world_.wiped && (problem.kind() == "NODE_DEAD" || problem.kind() == "UNDER_REPLICATED")) ||
-                           problem.severity() == v1::HEALTH_STATUS_OK;
+    // A lost or damaged disk leaves a dead node and replicas that nobody replaces yet.
+    const bool left_over = world_.harmed != nullptr &&
+                           (problem.kind() == "NODE_DEAD" || problem.kind() == "UNDER_REPLICATED" || problem.kind() == "REPLICA_STOPPED");
+    left_overs += left_over ? 1 : 0;
+    // Clocks stay as far apart as they were put.
+    if (problem.severity() == v1::HEALTH_STATUS_OK || problem.kind() == "CLOCK_SKEW") continue;
     if (!left_over) problems += " " + problem.kind() + " (" + problem.message() + ")";
   }
   auto nodes = static_cast<int32_t>(asked_);
   for (const NodeId ghost : world_.ghosts) nodes += world_.moves().newest()->FindNode(ghost) != nullptr ? 1 : 0;
   if (well && problems.empty() && health.nodes() != nodes) problems = " the cluster has " + std::to_string(health.nodes()) + " nodes of " + std::to_string(nodes);
+  const auto counters = world_.machines()[machine]->up() ? world_.machines()[machine]->broker().counters() : std::nullopt;
+  const uint64_t not_open = counters ? counters->replicas.not_open : 0;
+  if (well && problems.empty() && left_overs == 0 && not_open != 0) {
+    problems = " it has " + std::to_string(not_open) + " replicas that do not take part, and tells nobody";
+  }
   well = well && problems.empty();
   if (well) {
     ++healthy_;
@@ -100,7 +117,7 @@ void EndCheck::WriteEverywhere() {
   for (TopicFacts* topic : world_.ledger().LiveTopics()) {
     for (int32_t i = 0; i < topic->partitions; ++i) {
       for (const auto& machine : world_.machines()) {
-        if (machine->removed()) continue;
+        if (machine->removed() || !machine->sound()) continue;
         ++open_;
         WriteOne(topic, i, *machine);
       }
@@ -211,11 +228,10 @@ void EndCheck::ReadOne(const std::shared_ptr<Reading>& reading) {
       const int64_t from = reading->position;
       if (!TakeFetched(world_, "the last Fetch", reading->partition, outcome.answer.partitions[0], &reading->position)) return;
       for (const partition::FetchedBatch& batch : outcome.answer.partitions[0].batches) {
-        v1::RecordSet set;
-        if (!set.ParseFromArray(batch.records.data(), static_cast<int>(batch.records.size()))) continue;
-        for (int i = 0; i < set.records_size(); ++i) {
+        const std::optional<v1::RecordSet> set = RecordsIn(batch.header, batch.records.view());
+        for (int i = 0; set && i < set->records_size(); ++i) {
           const auto offset = static_cast<int64_t>(batch.base_offset.value()) + i;
-          if (offset >= from && offset < reading->end) reading->records.push_back(NumberIn(set.records(i)));
+          if (offset >= from && offset < reading->end) reading->records.push_back(NumberIn(set->records(i)));
         }
       }
     } else {
@@ -227,9 +243,16 @@ void EndCheck::ReadOne(const std::shared_ptr<Reading>& reading) {
   });
 }
 
+Machine& EndCheck::AnySound() {
+  for (const auto& machine : world_.machines()) {
+    if (machine->sound() && !machine->removed()) return *machine;
+  }
+  return *world_.machines()[0];
+}
+
 // Topics are there, or not, as people were told.
 void EndCheck::CheckTopics() {
-  const auto image = world_.OneInService().broker().metadata();
+  const auto image = AnySound().broker().metadata();
   for (const auto& [name, topic] : world_.ledger().topics()) {
     const metadata::Topic* found = image->FindTopic(metadata::kDefaultNamespace, name);
     if (topic.refused && found != nullptr) {

@@ -31,6 +31,7 @@ void Ledger::Appended(uint64_t record, int32_t partition, int64_t offset, bool d
   if (!added && at->second != record) {
     verdict_.Violated("divergent value", Name(name, offset), " was record ", at->second, ", and is acknowledged for record ", record);
   }
+  if (added && known_ != nullptr) known_->OnKnown(name, offset, record, "acknowledged");
   int64_t& end = end_known_[name];
   end = std::max(end, offset + 1);
 }
@@ -62,6 +63,7 @@ void Ledger::Saw(const PartitionName& partition, int64_t offset, uint64_t record
   if (!added && at->second != record) {
     return verdict_.Violated("divergent value", Name(partition, offset), " was record ", at->second, "; ", how, " brings record ", record);
   }
+  if (added && known_ != nullptr) known_->OnKnown(partition, offset, record, how);
   RecordFate& fate = records_[record];
   const std::pair<int32_t, int64_t> place(partition.second, offset);
   if (fate.topic != partition.first) {

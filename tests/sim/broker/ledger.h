@@ -51,9 +51,17 @@ struct TopicFacts {
   int32_t partitions_asked = 0;  // at most so many
 };
 
+// Learns of each offset of which it became known what stands there for good: it was acknowledged durably, or read.
+class KnownRecordSink {
+ public:
+  virtual ~KnownRecordSink() = default;
+  virtual void OnKnown(const PartitionName& partition, int64_t offset, uint64_t record, const char* how) = 0;
+};
+
 class Ledger {
  public:
-  Ledger(Verdict& verdict, Tally& tally) : verdict_(verdict), tally_(tally) { records_.emplace_back(); }
+  // `known` may be null.
+  Ledger(Verdict& verdict, Tally& tally, KnownRecordSink* known = nullptr) : verdict_(verdict), tally_(tally), known_(known) { records_.emplace_back(); }
 
   // --- records; numbers from 1
   uint64_t NewRecord(RecordFate fate);
@@ -106,6 +114,7 @@ class Ledger {
 
   Verdict& verdict_;
   Tally& tally_;
+  KnownRecordSink* const known_;
   std::vector<RecordFate> records_;
   std::map<std::string, TopicFacts> topics_;
   std::map<PartitionName, std::map<int64_t, uint64_t>> truth_;  // by offset: what was read, or acknowledged durably

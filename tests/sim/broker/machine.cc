@@ -10,6 +10,7 @@ namespace flotilla::sim::broker {
 namespace {
 
 constexpr Time kExitAfterFailureMax = 500 * kMillisecond;
+constexpr Time kStopsAfterFailureMax = 5 * kSecond;
 constexpr Time kStopGrace = 3 * kSecond;
 constexpr Time kLookAtStop = 10 * kMillisecond;
 // As the daemon's ticker: an executor that is behind gets no more to do.
@@ -68,6 +69,8 @@ flotilla::broker::BrokerOptions Machine::Options() {
   options.tick = std::chrono::microseconds(swarm.tick);
   options.core = swarm.core;
   options.partition = swarm.partition;
+  options.metadata_snapshot_bytes = swarm.metadata_snapshot_bytes;
+  options.keep_entries_for_followers = swarm.keep_entries_for_followers;
   options.streams = swarm.streams;
   return options;
 }
@@ -93,7 +96,7 @@ void Machine::Boot() {
 void Machine::StartBroker() {
   const Status started = program_->broker->Start();
   program_->started = true;
-  if (!started.ok() && !dead() && store().health().ok()) {
+  if (!started.ok() && !dead() && sound() && store().health().ok()) {
     environment_.verdict.Violated("a node starts", "machine ", place(), " does not: ", started);
   }
 }
@@ -123,10 +126,31 @@ void Machine::Wipe() {
   CHECK(down());
   disk().Wipe();
   file_.state.Clear();
+  damaged_ = crippled_ = false;
   uuid_ = Uuid::Random(random());
   removed_ = false;
   environment_.trace.Mark(Event::kFault, place(), 77);
   environment_.trace.Story(place(), "its disk is lost; it comes back as another node");
+}
+
+bool Machine::FlipBit(GroupId group, uint64_t chance) {
+  const storage::GroupImage* image = disk().Find(group);
+  if (image == nullptr) return false;
+  if (!image->chunks.empty() && chance % 4 == 0) {
+    const auto [snapshot, number] = image->chunks.begin()->first;
+    if (!disk().FlipChunkBit(group, snapshot, number, chance / 4)) return false;
+    environment_.trace.Story(place(), "a bit of chunk ", number, " of snapshot ", snapshot, " of group ", group, " flips on its disk");
+  } else {
+    if (image->entries.empty()) return false;
+    const LogIndex index = image->state.bounds.first_index() + chance / 4 % image->entries.size();
+    if (!disk().FlipBit(group, index, chance >> 32)) return false;
+    environment_.trace.Story(place(), "a bit of entry ", index, " of group ", group, " flips on its disk");
+  }
+  environment_.trace.Mark(Event::kFault, place(), 78, group.value());
+  environment_.tally.Add("bit flipped");
+  damaged_ = true;
+  crippled_ |= group == metadata::kMetadataGroup;
+  return true;
 }
 
 void Machine::Calm() {
@@ -134,17 +158,27 @@ void Machine::Calm() {
   clock_.SetRate(1);
 }
 
-bool Machine::OnSubmit(const storage::WriteTask& task) {
-  if (DiesHere("crash before a write is queued")) return false;
-  owner_.OnWrite(*this, task);
-  return true;
-}
-
 bool Machine::DiesHere(const char* where) {
   const bool lived = up();
   const bool dies = Computer::DiesHere(where);
   if (lived && dies) environment_.tally.Add(where);
   return dies;
+}
+
+bool Machine::OnSubmit(const storage::WriteTask& task) {
+  if (DiesHere("crash before a write is queued")) return false;
+  if (store().health().ok()) owner_.OnSubmit(*this, task);
+  return true;
+}
+
+// A node whose storage has failed does not go on as if nothing were.
+void Machine::LookAfterFailure(uint64_t life, Time since) {
+  environment_.events.After(kStopsAfterFailureMax, [this, life, since] {
+    if (!IsLife(life)) return;
+    if (awake_since() > since) return LookAfterFailure(life, environment_.events.now());
+    environment_.verdict.Violated("a node whose storage failed stops", "machine ", place(), " runs ", kStopsAfterFailureMax / kSecond,
+                                  " s after a sync that failed");
+  });
 }
 
 void Machine::OnEventOver() {
@@ -186,7 +220,8 @@ void Machine::LookAfter() {
     });
     return;
   }
-  if (store().health().ok()) {
+  if (!sound()) environment_.tally.Add("damaged node stops");
+  if (sound() && store().health().ok()) {
     environment_.verdict.Violated("a node with a sound disk goes on", "machine ", place(), " stops: ", halted);
   }
   const Time exit = static_cast<Time>(random().Below(kExitAfterFailureMax));

@@ -32,12 +32,12 @@ class Machine;
 class MachineOwner {
  public:
   virtual ~MachineOwner() = default;
+  // A write is about to go to its disk.
+  virtual void OnSubmit(Machine& machine, const storage::WriteTask& task) = 0;
   // The process is gone, or is about to; its sessions are to be given up.
   virtual void OnDown(Machine& machine) = 0;
   // One event of the process is over, and it lives.
   virtual void OnEventOver(Machine& machine) = 0;
-  // It hands a task to its disk.
-  virtual void OnWrite(Machine& machine, const storage::WriteTask& task) = 0;
   // Its broker says that the node was removed from the cluster, and ends.
   virtual void OnRemoved(Machine& machine) = 0;
 };
@@ -90,6 +90,12 @@ class Machine final : public Computer {
   void StopOrderly();
   // Down: an empty disk, and so another node.
   void Wipe();
+  // A bit of what it has of the group changes. False: there is nothing.
+  bool FlipBit(GroupId group, uint64_t chance);
+  // Nothing on its disk is damaged.
+  bool sound() const { return !damaged_; }
+  // What is damaged is of the metadata, without which it cannot run.
+  bool crippled() const { return crippled_; }
   void Calm();
 
   // An effect is about to happen. True: the process is dead, and it does not.
@@ -127,7 +133,9 @@ class Machine final : public Computer {
   void Tick(uint64_t life);
   void LookAfter();
   void LookAfterStop(uint64_t life, Time deadline);
+  void LookAfterFailure(uint64_t life, Time since);
 
+  void OnStorageFailed() override { LookAfterFailure(life(), environment_.events.now()); }
   void OnEventOver() override;
   void OnDown(bool by_power) override;
   bool OnSubmit(const storage::WriteTask& task) override;
@@ -141,6 +149,8 @@ class Machine final : public Computer {
   std::unique_ptr<Program> program_;
   uint64_t next_session_ = 1;
   bool removed_ = false;
+  bool damaged_ = false;
+  bool crippled_ = false;
 };
 
 }  // namespace flotilla::sim::broker

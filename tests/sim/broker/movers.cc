@@ -141,6 +141,12 @@ void Movers::Rebuild() {
   v1::RebuildReplicaRequest request;
   if (!AnyPartition(request.mutable_partition())) return;
   request.set_node_id(AnyNode());
+  // A rebuild gives up a copy, as a lost or damaged disk does: two at once are more than three replicas can bear.
+  const FaultRates& faults = world_.swarm().faults;
+  if (faults.wipe != 0 || faults.bit_flip != 0) {
+    if (world_.harmed == nullptr || world_.harmed->down()) return;
+    request.set_node_id(static_cast<int32_t>(world_.harmed->remembered().node_id()));
+  }
   Ask("/flotilla.v1.AdminService/RebuildReplica", request.SerializeAsString(), "rebuild asked for");
 }
 
@@ -234,9 +240,10 @@ void Movers::CleanUp() {
   // A move to a node that will never come back is called off.
   image()->moving.ForEach([this](GroupId group, metadata::MoveCause cause) {
     const metadata::Partition& partition = *image()->FindPartition(group);
-    // On the way back to such a node: that one has to go.
+    // On the way back to such a node, or built anew there: that one has to go, nothing can be called off.
+    const bool no_way_back = cause == metadata::MoveCause::kRebuild || partition.NewReplicas().empty();
     for (const ReplicaId& replica : partition.replicas) {
-      if (!partition.NewReplicas().empty() || !world_.IsGhost(replica.node)) continue;
+      if (!no_way_back || !world_.IsGhost(replica.node)) continue;
       v1::RemoveNodeRequest request;
       request.set_node_id(static_cast<int32_t>(replica.node.value()));
       return Ask("/flotilla.v1.ClusterService/RemoveNode", request.SerializeAsString(), "node removed");
@@ -245,7 +252,7 @@ void Movers::CleanUp() {
       const std::vector<ReplicaId>& before = partition.movement->settled;
       return world_.IsGhost(replica.node) && std::find(before.begin(), before.end(), replica) == before.end();
     });
-    if (!lost || cause == metadata::MoveCause::kCancelled) return;
+    if (!lost || no_way_back) return;
     v1::PartitionRef ref;
     const metadata::PartitionKey& key = *image()->groups.Find(group);
     ref.mutable_topic()->set_topic_id(key.topic.ToString());

@@ -55,6 +55,7 @@ void Nemesis::Start() {
     world_.events().After(Lasting(), [&machine] { machine.disk().SetFreeBytes(kPlentyFree); });
   });
   recurring_.Every("sync-failure", faults.sync_failure, [this] { Any().disk().FailSync(random_.Below(4)); });
+  recurring_.Every("bit-flip", faults.bit_flip, [this] { FlipBit(); });
   recurring_.Every("wipe", faults.wipe, [this] { Wipe(); });
   // A process that ended by itself is started again by its service manager.
   recurring_.Always("restart", world_.swarm().down_max / 2, [this] {
@@ -70,6 +71,8 @@ void Nemesis::Heal() {
   recurring_.Stop();
   world_.wires().MendAll();
   world_.wires().SetConditions({});
+  // A node that cannot run is replaced; one that is damaged elsewhere may stay.
+  if (world_.harmed != nullptr && (world_.harmed->crippled() || (!world_.harmed->sound() && random_.OneIn(2)))) Wipe();
   for (const auto& machine : world_.machines()) {
     machine->Calm();
     machine->disk().SetFreeBytes(kPlentyFree);
@@ -153,19 +156,42 @@ void Nemesis::Crash(Machine& machine, bool power, const char* why) {
 
 void Nemesis::BootLater(Machine& machine) {
   const Time wait = static_cast<Time>(random_.Below(static_cast<uint64_t>(world_.swarm().down_max)));
-  world_.events().After(wait, [&machine, life = machine.life()] {
-    if (machine.down() && machine.life() == life) machine.Boot();
+  // Now and then it dies again while it starts.
+  const bool dies = world_.swarm().faults.crash_at_boundary != 0 && random_.OneIn(4);
+  const Machine::Death death{.effects = 1 + random_.Below(5), .power = random_.OneIn(2), .survive_percent = static_cast<uint32_t>(random_.Below(5) * 25)};
+  world_.events().After(wait, [&machine, life = machine.life(), dies, death] {
+    if (!machine.down() || machine.life() != life) return;
+    machine.Boot();
+    if (dies) machine.DieAfter(death);
   });
+}
+
+// The one machine that may lose what it has.
+Machine& Nemesis::Harmed() {
+  Machine& any = Any();
+  if (world_.harmed == nullptr) world_.harmed = &any;
+  return *world_.harmed;
+}
+
+void Nemesis::FlipBit() {
+  if (!world_.cluster_made) return;
+  Machine& machine = Harmed();
+  const storage::DiskImage& image = machine.disk().Image();
+  if (image.empty()) return;
+  auto group = image.begin();
+  std::advance(group, static_cast<ptrdiff_t>(random_.Below(image.size())));
+  machine.FlipBit(group->first, random_.Next());
 }
 
 void Nemesis::Wipe() {
   if (world_.wiped || !world_.cluster_made) return;
-  Machine& machine = Any();
+  Machine& machine = Harmed();
   if (machine.remembered().node_id() == 0 || machine.removed()) return;
   world_.ghosts.insert(NodeId{machine.remembered().node_id()});
   world_.wiped = true;
   world_.tally().Add("disk wiped");
   if (!machine.down()) machine.PowerCut(0, "its disk is lost");
+  world_.witness().OnWiped(machine);
   machine.Wipe();
   BootLater(machine);
 }

@@ -1,5 +1,7 @@
-// What goes wrong, at the rates that the swarm drew. It never takes more than the cluster is built to lose: one disk in a run.
-// Anything may be down at once.
+// What goes wrong, at the rates that the swarm drew. It never takes more than the cluster is built to lose: what one machine has on its
+// disk, damaged or gone. Anything may be down at once.
+//
+// A new fault: a rate in swarm.h, a line in Start, what undoes it in Heal, and its row in ExpectedMet (world.cc).
 #pragma once
 
 #include "tests/sim/broker/world.h"
@@ -25,6 +27,8 @@ class Nemesis {
   void SlowLink();
   void CutClient();
   void Crash(Machine& machine, bool power, const char* why);
+  Machine& Harmed();
+  void FlipBit();
   void Wipe();
   void BootLater(Machine& machine);
 

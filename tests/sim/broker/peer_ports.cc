@@ -8,6 +8,7 @@
 
 #include "server/errors/error_codec.h"
 #include "tests/sim/broker/machine.h"
+#include "tests/sim/network.h"
 
 namespace flotilla::sim::broker {
 
@@ -129,6 +130,7 @@ void SimPeerNetwork::Send(raft::Channel channel, raft::PeerMessage message) {
   Machine* other = Reach(peer);
   const Environment& environment = machine_.environment();
   environment.trace.Mark(Event::kSend, machine_.place(), to.value(), static_cast<uint64_t>(channel), message.messages.size());
+  if (environment.trace.text()) environment.trace.Line(machine_.place(), "sends to node ", to, ": ", Describe(message));
   const auto broken = [&machine = machine_, life = machine_.life(), to, &environment] {
     environment.events.After(environment.wires.ResetDelay(), [&machine, life, to] {
       if (machine.IsLife(life)) machine.Post([&machine, to] { machine.network().sink_.OnUnreachable(to); });
@@ -141,6 +143,7 @@ void SimPeerNetwork::Send(raft::Channel channel, raft::PeerMessage message) {
         if (!machine.up() || machine.life() != life || !other->serving()) return;
         if (!machine.network().Greets(*other, peer)) return;
         environment.trace.Mark(Event::kDeliver, other->place(), machine.place().value());
+        if (environment.trace.text()) environment.trace.Line(other->place(), "receives from n", machine.place(), ": ", Describe(message));
         other->Post([other, message = std::move(message)]() mutable { other->broker().Receive(std::move(message)); });
       },
       broken);

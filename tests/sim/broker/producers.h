@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/sim/broker/batches.h"
 #include "tests/sim/broker/world.h"
 #include "tests/sim/recurring.h"
 
@@ -121,9 +122,5 @@ class PlainProducer final : public Client, private ProduceListener {
   int64_t next_correlation_ = 1;
   std::map<int64_t, Open> open_;
 };
-
-// The record's number, as it stands in its value; 0: it is none of ours.
-uint64_t NumberIn(const v1::Record& record);
-v1::Record MakeRecord(uint64_t number, size_t padding);
 
 }  // namespace flotilla::sim::broker

@@ -23,14 +23,14 @@ bool TakeFetched(World& world, const char* how, const PartitionName& partition, 
     if (at < 0 && base + batch.record_count <= *position) {
       verdict.Violated("non-monotonic poll", how, " from ", *position, " brings a batch that ends at ", base + batch.record_count);
     }
-    v1::RecordSet set;
-    if (!set.ParseFromArray(batch.records.data(), static_cast<int>(batch.records.size())) ||
-        set.records_size() != static_cast<int>(batch.record_count)) {
+    const std::optional<v1::RecordSet> set = RecordsIn(batch.header, batch.records.view());
+    if (!set || set->records_size() != static_cast<int>(batch.record_count)) {
       verdict.Violated("batches decode", how, " brings a batch at ", base, " that does not hold ", batch.record_count, " records");
       return false;
     }
-    for (int i = 0; i < set.records_size(); ++i) {
-      if (base + i >= *position) world.ledger().Saw(partition, base + i, NumberIn(set.records(i)), how);
+    if (batch.header.codec != partition::Codec::kNone) world.tally().Add("compressed batch read");
+    for (int i = 0; i < set->records_size(); ++i) {
+      if (base + i >= *position) world.ledger().Saw(partition, base + i, NumberIn(set->records(i)), how);
     }
     at = base + batch.record_count;
   }
@@ -138,6 +138,9 @@ void Subscriber::Open() {
   until_end_ = random_.OneIn(4);
   started_ = false;
   request.set_until_end(until_end_);
+  granted_ = random_.OneIn(3) ? static_cast<int64_t>(1 + random_.Below(3000)) : 0;
+  received_ = 0;
+  if (granted_ != 0) request.set_credit_bytes(granted_);
   if (!positions_.empty()) world_.tally().Add("subscription resumed");
   stream_ = world_.connections().Subscribe(place_, AnyMachine(), request, *this);
   // Nobody waits for ever: a stream without a heartbeat is given up, and so is one now and then.
@@ -154,11 +157,17 @@ Time Subscriber::OnEvent(uint64_t stream, flotilla::broker::SubscribeEvent event
     auto at = positions_.find(fetched->partition);
     if (at == positions_.end()) at = positions_.emplace(fetched->partition, static_cast<int64_t>(fetched->start_offset.value())).first;
     TakeFetched(world_, "Subscribe", {topic_->id, fetched->partition}, *fetched, &at->second);
+    if (granted_ != 0 && received_ >= granted_) {
+      world_.verdict().Violated("credits are kept", "a subscription with credit for ", granted_, " bytes got a message after ", received_);
+    }
+    for (const partition::FetchedBatch& batch : fetched->batches) received_ += static_cast<int64_t>(batch.records.size());
+    if (granted_ != 0 && received_ >= granted_) GrantMore();
     return random_.OneIn(10) ? About(kSecond) : 1;
   }
   const auto& said = std::get<v1::SubscribeResponse>(event);
   if (said.has_started()) {
     started_ = true;
+    id_ = said.started().subscription_id();
     world_.tally().Add("subscription started");
     for (const v1::PartitionOffsets& offsets : said.started().partitions()) {
       const auto known = positions_.find(offsets.partition());
@@ -197,6 +206,23 @@ Time Subscriber::OnEvent(uint64_t stream, flotilla::broker::SubscribeEvent event
     if (known != positions_.end()) positions_.erase(known);
   }
   return 1;
+}
+
+// Its credit is used up: the stream waits until it gets more, which may be asked for at any node, and more than once.
+void Subscriber::GrantMore() {
+  granted_ = received_ + static_cast<int64_t>(1 + random_.Below(5000));
+  v1::GrantCreditRequest request;
+  request.set_subscription_id(id_);
+  request.set_total_bytes(granted_);
+  const auto ask = [this, request, stream = stream_](const auto& self) -> void {
+    if (stream_ != stream) return;
+    world_.connections().Call(place_, AnyMachine(), "/flotilla.v1.ConsumeService/GrantCredit", request.SerializeAsString(), 3 * kSecond,
+                              [this, self, stream](const CallOutcome& outcome) {
+                                if (outcome.ok()) return world_.tally().Add("credit granted");
+                                world_.events().After(About(kAgainAfter), [self] { self(self); });
+                              });
+  };
+  ask(ask);
 }
 
 void Subscriber::OnEnd(uint64_t stream, const std::optional<v1::Error>& error) {

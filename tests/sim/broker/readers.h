@@ -40,8 +40,14 @@ class Subscriber final : public Client, private EventListener {
   TopicFacts* topic_ = nullptr;
   std::map<int32_t, int64_t> positions_;
   uint64_t stream_ = 0;
+  void GrantMore();
+
   bool until_end_ = false;
   bool started_ = false;
+  // Of a subscription with credits: all that was granted, 0: without; what has come; and how it is called.
+  int64_t granted_ = 0;
+  int64_t received_ = 0;
+  std::string id_;
 };
 
 // Asks for both ends of partitions.

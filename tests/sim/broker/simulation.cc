@@ -21,6 +21,8 @@ constexpr uint64_t kEventsMax = 12'000'000;
 constexpr Time kBirthMax = 60 * kSecond;
 constexpr Time kHealingMax = 120 * kSecond;
 constexpr Time kQuietAfter = 5 * kSecond;
+// Heartbeats, ticks and reports go on.
+constexpr size_t kWorkWhenIdle = 20;
 
 class Simulation {
  public:
@@ -50,6 +52,7 @@ class Simulation {
       world_.tally().Add("unsynced write torn", disk.unsynced_torn);
       world_.tally().Add("unsynced write kept", disk.unsynced_kept);
       world_.tally().Add("sync failed", disk.syncs_failed);
+      if (machine->up()) world_.tally().Add("damage noticed", machine->store().Counters().corruptions);
     }
   }
   World& world() { return world_; }
@@ -137,23 +140,45 @@ class Simulation {
   void End() {
     Phase("it is quiet");
     RunUntil(world_.now() + kQuietAfter);
+    LogIndex version;
     for (const auto& machine : world_.machines()) {
-      if (machine->removed()) continue;
-      const auto counters = machine->broker().counters();
-      if (!counters) continue;
-      if (counters->subscriptions != 0 || counters->calls != 0 || machine->network().waiting() != 0) {
-        world_.verdict().Violated("nothing is left over", "machine ", machine->place(), " is idle and keeps ", counters->subscriptions, " subscriptions, ",
-                                  counters->calls, " calls, ", machine->network().waiting(), " parts that wait to be sent");
-      }
-    }
-    for (const auto& machine : world_.machines()) {
-      if (machine->removed()) continue;
+      if (machine->removed() || !machine->sound()) continue;
+      CheckQueues(*machine);
       const auto image = machine->broker().metadata();
-      if (image == nullptr || image->version != world_.moves().newest()->version) {
-        world_.verdict().Violated("metadata is the same everywhere", "machine ", machine->place(), " is at another version than others when all is quiet");
+      const LogIndex its = image == nullptr ? LogIndex{} : image->version;
+      if (version == LogIndex{}) version = its;
+      if (its != version || its == LogIndex{}) {
+        world_.verdict().Violated("metadata is the same everywhere", "machine ", machine->place(), " is at version ", its, ", another one at ", version,
+                                  " when all is quiet");
       }
     }
+    world_.witness().CheckLeftovers();
     world_.moves().CheckEnd(world_.machines());
+  }
+
+  // Whatever waits somewhere waits for somebody, and there is nobody.
+  void CheckQueues(Machine& machine) {
+    const auto counters = machine.broker().counters();
+    if (!counters) return;
+    const flotilla::broker::Backlog& backlog = counters->backlog;
+    const storage::StoreCounters store = machine.store().Counters();
+    const std::pair<const char*, uint64_t> queues[] = {{"subscriptions", counters->subscriptions},
+                                                       {"calls", backlog.calls},
+                                                       {"looks at the metadata", backlog.metadata_syncs},
+                                                       {"decisions about the metadata", backlog.decisions},
+                                                       {"waits for a leader", backlog.leader_waits},
+                                                       {"fetches", backlog.fetches},
+                                                       {"reads of partitions", backlog.reads},
+                                                       {"attempts at partitions", backlog.attempts},
+                                                       {"appends in partitions", backlog.appends},
+                                                       {"fetches in partitions", backlog.parked},
+                                                       {"parts to be sent to peers", machine.network().waiting()},
+                                                       {"tasks for the disk", store.queue_tasks},
+                                                       {"pieces of work", machine.queued_work() > kWorkWhenIdle ? machine.queued_work() : 0}};
+    for (const auto& [name, size] : queues) {
+      if (size == 0) continue;
+      world_.verdict().Violated("nothing is left over", "machine ", machine.place(), " is idle and keeps ", size, ' ', name);
+    }
   }
 
   World world_;

@@ -2,6 +2,7 @@
 
 #include <sstream>
 
+#include "server/metadata/metadata_machine.h"
 #include "tests/sim/draws.h"
 
 namespace flotilla::sim::broker {
@@ -47,6 +48,7 @@ FaultRates MakeFaults(Random& random) {
   faults.disk_slow = Sometimes(random, 3, 2 * kSecond, 15 * kSecond);
   faults.disk_full = Sometimes(random, 4, 4 * kSecond, 20 * kSecond);
   faults.sync_failure = Sometimes(random, 4, 5 * kSecond, 25 * kSecond);
+  faults.bit_flip = Sometimes(random, 6, 2 * kSecond, 15 * kSecond);
   faults.wipe = Sometimes(random, 6, 5 * kSecond, 25 * kSecond);
   return faults;
 }
@@ -97,6 +99,8 @@ Swarm MakeSwarm(uint64_t seed) {
   swarm.hurt_for = static_cast<Time>(random.Between(15, 45)) * kSecond;
   swarm.core = MakeCore(random);
   swarm.partition.checkpoint_entries = OneOf<uint64_t>(random, {5, 50, partition::limits::kCheckpointEntries});
+  swarm.metadata_snapshot_bytes = OneOf<size_t>(random, {1000, 10'000, metadata::kSnapshotAfterBytes});
+  swarm.keep_entries_for_followers = OneOf<uint64_t>(random, {0, 10, 100'000});
   swarm.streams.heartbeat = std::chrono::seconds(random.Between(1, 10));
   swarm.store.tail_bytes = OneOf<size_t>(random, {0, 2000, limits::kTailBytesMax});
   swarm.wires = MakeWires(random);
@@ -111,8 +115,9 @@ Swarm MakeSwarm(uint64_t seed) {
   swarm.topics_first = static_cast<uint32_t>(random.Between(1, 3));
   swarm.topics_max = swarm.topics_first + 4;
   // A lost disk takes what had no copy: such runs have copies of everything.
-  swarm.single_replicas = swarm.faults.wipe == 0 && random.OneIn(2);
-  swarm.calm_birth = swarm.faults.wipe != 0 || random.OneIn(2);
+  const bool loses = swarm.faults.wipe != 0 || swarm.faults.bit_flip != 0;
+  swarm.single_replicas = !loses && random.OneIn(2);
+  swarm.calm_birth = loses || random.OneIn(2);
   swarm.two_inits = random.OneIn(4);
   swarm.sync_min = static_cast<Time>(random.Between(20, 500));
   swarm.sync_spread = OneOf<Time>(random, {100, 2 * kMillisecond, 30 * kMillisecond});

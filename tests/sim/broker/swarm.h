@@ -31,6 +31,7 @@ struct FaultRates {
   Time disk_slow = 0;
   Time disk_full = 0;
   Time sync_failure = 0;
+  Time bit_flip = 0;
   Time wipe = 0;
 };
 
@@ -69,6 +70,8 @@ struct Swarm {
   Time tick = 50 * kMillisecond;
   raft::CoreOptions core;
   partition::PartitionOptions partition;
+  size_t metadata_snapshot_bytes = 0;
+  uint64_t keep_entries_for_followers = 0;
   flotilla::broker::StreamOptions streams;
   storage::MemoryStoreOptions store;
   WireConditions wires;

@@ -8,6 +8,8 @@ namespace flotilla::sim::broker {
 
 namespace {
 
+constexpr size_t kQueuedWorkMax = 20'000;
+
 // What of the swarm is a part of its own, and may be left out.
 Swarm LeaveOut(Swarm swarm, Parts& parts) {
   WireConditions& wires = swarm.wires;
@@ -28,7 +30,8 @@ World::World(const Swarm& swarm, const Excerpt& excerpt, Trace::Mode mode, std::
       trace_(events_, mode, 400, trace_out),
       random_(swarm.seed),
       wires_(events_, random_.Fork(), tally_),
-      ledger_(verdict_, tally_),
+      witness_(machines_, verdict_, tally_, trace_),
+      ledger_(verdict_, tally_, &witness_),
       moves_(verdict_, tally_) {
   wires_.SetConditions(swarm_.wires);
   const Environment environment{.events = events_, .wires = wires_, .trace = trace_, .tally = tally_, .verdict = verdict_, .swarm = swarm_};
@@ -62,6 +65,9 @@ void World::OnDown(Machine& machine) {
 void World::OnEventOver(Machine& machine) {
   CheckImage(machine);
   moves_.OnEventOver(machine);
+  if (machine.queued_work() > kQueuedWorkMax) {
+    verdict_.Violated("queues are bounded", "machine ", machine.place(), " has ", machine.queued_work(), " pieces of work to do; the limit is ", kQueuedWorkMax);
+  }
 }
 
 void World::OnRemoved(Machine& machine) {
@@ -88,6 +94,7 @@ void World::CheckImage(Machine& machine) {
   seen = image.get();
   kept_[machine.place().value()] = image;
   moves_.OnImage(image);
+  witness_.OnImage(image);
   const std::string cluster = image->cluster->id.ToString();
   if (cluster_.empty()) cluster_ = cluster;
   if (cluster_ != cluster) {
@@ -106,16 +113,22 @@ std::vector<std::string> ExpectedMet() {
   return {"raft message lost", "connection reset half-way", "message delayed for long", "message on a slow link", "message cut off",
           "forward stream opened", "forward stream broken", "client stream broken", "one-way cut", "partition", "client cut off",
           "process killed", "power cut", "whole cluster down", "orderly stop in time", "orderly stop cut short", "pause",
-          "clock changed its rate", "clock jumped", "disk slow", "disk filled up", "sync failed", "disk wiped", "process ends by itself",
-          "crash before a write is queued", "crash before a message of Raft", "crash before a call to a peer", "crash before an answer to a peer",
+          "clock changed its rate", "clock jumped", "disk slow", "disk filled up", "sync failed", "disk wiped", "bit flipped", "process ends by itself",
+          "crash before the node's file is written", "crash before a write is queued", "crash before a message of Raft", "crash before a call to a peer", "crash before an answer to a peer",
           "crash before a part is forwarded", "crash before an answer to a client", "crash before an event to a client",
           "append acknowledged", "append deduplicated", "append refused", "append unknown", "conditional append refused", "epoch raised",
-          "record read", "subscription resumed", "subscription started", "offsets listed", "topic created", "topic deleted", "partitions added",
+          "record read", "subscription resumed", "subscription started", "credit granted", "compressed batch read", "offsets listed", "topic created", "topic deleted", "partitions added",
           "config updated", "partition trimmed", "leadership transferred", "read behind the start", "produce waits for newer metadata",
           "metadata watched", "unsynced write lost", "unsynced write torn", "unsynced write kept",
+          "damage noticed", "damaged node stops", "record looked for on the disks",
+          "leader elected", "vote cast", "entries overwritten", "log replaced by a snapshot", "log cut behind a trim",
+          "metadata's log cut behind a snapshot", "checkpoint written", "members changed", "replica made", "replica deleted",
           "answered ERROR_REASON_NO_LEADER", "answered ERROR_REASON_OUTCOME_UNKNOWN", "answered ERROR_REASON_OUT_OF_ORDER",
           "answered ERROR_REASON_OFFSET_MISMATCH", "answered ERROR_REASON_NOT_INITIALIZED", "answered ERROR_REASON_SHUTTING_DOWN",
-          "answered ERROR_REASON_TOPIC_NOT_FOUND", "answered ERROR_REASON_DISK_FULL",
+          "answered ERROR_REASON_TOPIC_NOT_FOUND", "answered ERROR_REASON_DISK_FULL", "answered ERROR_REASON_UNKNOWN_PRODUCER",
+          "answered ERROR_REASON_DEADLINE_EXCEEDED", "answered ERROR_REASON_STORAGE_FAILED",
+          "answered ERROR_REASON_CONFIGURATION_PENDING", "stream ended ERROR_REASON_SHUTTING_DOWN", "stream ended ERROR_REASON_TOPIC_NOT_FOUND",
+          "stream ended ERROR_REASON_OFFSET_OUT_OF_RANGE",
           "move asked for", "rebuild asked for", "move called off", "node drained", "node undrained", "node decommissioned", "node recommissioned",
           "node removed", "balancing asked for", "balancing called off", "machine added", "machine replaced", "removed node stopped",
           "moved replica destroyed", "damaged replica destroyed", "joint configuration committed",

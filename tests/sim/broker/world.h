@@ -11,6 +11,7 @@
 #include "tests/sim/broker/ledger.h"
 #include "tests/sim/broker/machine.h"
 #include "tests/sim/broker/moves_watch.h"
+#include "tests/sim/broker/witness.h"
 #include "tests/sim/parts.h"
 
 namespace flotilla::sim::broker {
@@ -30,6 +31,7 @@ class World final : private MachineOwner, private PeerDirectory {
   Verdict& verdict() { return verdict_; }
   Wires& wires() { return wires_; }
   Ledger& ledger() { return ledger_; }
+  Witness& witness() { return witness_; }
   Connections& connections() { return *connections_; }
   MovesWatch& moves() { return moves_; }
   std::vector<std::unique_ptr<Machine>>& machines() { return machines_; }
@@ -43,7 +45,9 @@ class World final : private MachineOwner, private PeerDirectory {
 
   // Faults are over: everything has to succeed soon.
   bool healed = false;
-  // A machine that lost its disk, and so is another node.
+  // The machine that may lose what is on its disk: more than one the cluster is not built to lose.
+  Machine* harmed = nullptr;
+  // It lost all of it, and so is another node.
   bool wiped = false;
   bool cluster_made = false;
   // Nodes that lost their disks: they never come back.
@@ -53,9 +57,12 @@ class World final : private MachineOwner, private PeerDirectory {
   Machine& OneInService();
 
  private:
+  void OnSubmit(Machine& machine, const storage::WriteTask& task) override {
+    witness_.OnSubmit(machine, task);
+    moves_.OnWrite(machine, task);
+  }
   void OnDown(Machine& machine) override;
   void OnEventOver(Machine& machine) override;
-  void OnWrite(Machine& machine, const storage::WriteTask& task) override { moves_.OnWrite(machine, task); }
   void OnRemoved(Machine& machine) override;
   Machine* AtAddress(const std::string& peer_address) override;
   // Rule: the metadata at one version is the same everywhere.
@@ -69,10 +76,11 @@ class World final : private MachineOwner, private PeerDirectory {
   Random random_;
   Wires wires_;
   Verdict verdict_;
+  std::vector<std::unique_ptr<Machine>> machines_;
+  Witness witness_;
   Ledger ledger_;
   MovesWatch moves_;
   std::unique_ptr<Connections> connections_;
-  std::vector<std::unique_ptr<Machine>> machines_;
   std::map<std::pair<std::string, uint64_t>, uint32_t> checksums_;  // by cluster and version
   std::map<uint64_t, const metadata::Image*> looked_at_;            // by machine
   std::map<uint64_t, metadata::Shared<metadata::Image>> kept_;      // so that an address is not used again

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <map>
 #include <memory>
@@ -36,7 +37,12 @@ MATCHER(IsOk, "is OK") {
   return arg.ok();
 }
 
-class DiskTest : public testing::Test {
+// Twice: with direct I/O, as it is where the file system can, and without.
+#define FLOTILLA_DISK_SUITE(fixture)                                 \
+  INSTANTIATE_TEST_SUITE_P(Over, fixture, testing::Values(true, false), \
+                           [](const auto& direct) { return direct.param ? "Direct" : "Buffered"; })
+
+class DiskTest : public testing::TestWithParam<bool> {
  protected:
   // A scene that ends early must not leave the writer waiting for a sync.
   ~DiskTest() override { files_->Freeze(); }
@@ -60,6 +66,12 @@ class DiskTest : public testing::Test {
   void Make() {
     ASSERT_THAT(Open(), IsOk());
     ASSERT_THAT(Write({.group = kGroup, .create = GroupIdentity{}}), IsOk());
+  }
+
+  // False: not within half a minute.
+  static bool WaitUntil(const std::function<bool()>& reached) {
+    for (int i = 0; i < 30'000 && !reached(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    return reached();
   }
 
   // --- Writing, each with its outcome
@@ -142,7 +154,8 @@ class DiskTest : public testing::Test {
                              .memtable_bytes = 64 * limits::kKiB,
                              .write_buffer_bytes = 4 * limits::kMiB,
                              .wal_bytes_max = limits::kMiB,
-                             .direct_io = false};
+                             .direct_io = GetParam(),
+                             .second_thread_bytes = 1};
   std::unique_ptr<LogStore> store_;
   EntryMaker make_{kGroup};
   std::vector<std::string> acknowledged_;

@@ -26,6 +26,9 @@ class FaultFileSystemTest : public testing::Test {
     return file;
   }
   static bool Append(FSWritableFile& file, const char* text) { return file.Append(text, IOOptions(), nullptr).ok(); }
+  static bool WriteAt(FSWritableFile& file, uint64_t offset, const char* text) {
+    return file.PositionedAppend(text, offset, IOOptions(), nullptr).ok();
+  }
   static bool Sync(FSWritableFile& file) { return file.Sync(IOOptions(), nullptr).ok(); }
   bool SyncDirectory() {
     std::unique_ptr<FSDirectory> directory;
@@ -41,6 +44,13 @@ class FaultFileSystemTest : public testing::Test {
   void HalfSyncedFile() {
     auto file = Create("a");
     ASSERT_TRUE(Append(*file, "synced") && Sync(*file) && SyncDirectory() && Append(*file, "unsynced"));
+  }
+
+  // A file "a" with "first" and zeros on the disk; on its way there is what follows "first", and the page is written again.
+  void HalfSyncedPage() {
+    auto file = Create("a");
+    ASSERT_TRUE(WriteAt(*file, 0, "PAGE") && WriteAt(*file, 4, "first000") && Sync(*file) && SyncDirectory());
+    ASSERT_TRUE(WriteAt(*file, 4, "firstnew") && WriteAt(*file, 12, "more"));
   }
 
   ScratchDirectory scratch_;
@@ -70,6 +80,26 @@ TEST_F(FaultFileSystemTest, APowerCutMayLeaveAHole) {
   HalfSyncedFile();
   files_.PowerCut({.unsynced = Unsynced::kHole, .keep_bytes = 3});
   EXPECT_EQ(Content("a"), std::string("synced") + std::string(3, '\0') + "ynced");
+}
+
+TEST_F(FaultFileSystemTest, APageThatWasWrittenAgainIsAsBeforeAsFarAsThePowerCutSays) {
+  struct Case {
+    PowerCutOptions cut;
+    std::string content;
+  };
+  for (const auto& [cut, content] : std::vector<Case>{
+           {{.unsynced = Unsynced::kLost}, "PAGEfirst000"},
+           {{.unsynced = Unsynced::kTorn, .keep_bytes = 6}, "PAGEfirstn00"},
+           {{.unsynced = Unsynced::kTorn, .keep_bytes = 9}, "PAGEfirstnewm"},
+           {{.unsynced = Unsynced::kKept}, "PAGEfirstnewmore"},
+           {{.unsynced = Unsynced::kHole, .keep_bytes = 7}, "PAGEfirst00wmore"},
+           {{.unsynced = Unsynced::kHole, .keep_bytes = 9}, "PAGEfirst000" + std::string(1, '\0') + "ore"},
+       }) {
+    HalfSyncedPage();
+    EXPECT_EQ(files_.UnsyncedBytes(), 12u);
+    files_.PowerCut(cut);
+    EXPECT_EQ(Content("a"), content) << "unsynced " << static_cast<int>(cut.unsynced) << " keep " << cut.keep_bytes;
+  }
 }
 
 TEST_F(FaultFileSystemTest, ANewFileWhoseDirectoryWasNotSyncedIsGone) {

@@ -47,7 +47,7 @@ class StoppedStoreTest : public DiskTest {
   int looks_ = 0;
 };
 
-TEST_F(StoppedStoreTest, EverythingIsReadAndNothingChanges) {
+TEST_P(StoppedStoreTest, EverythingIsReadAndNothingChanges) {
   MakeAndStop(200);
   const auto before = Contents();
   const Result<Verification> found = VerifyAll();
@@ -63,7 +63,7 @@ TEST_F(StoppedStoreTest, EverythingIsReadAndNothingChanges) {
   ExpectAllAcknowledged();
 }
 
-TEST_F(StoppedStoreTest, WhatIsOnlyInTheWalIsReadToo) {
+TEST_P(StoppedStoreTest, WhatIsOnlyInTheWalIsReadToo) {
   MakeAndStop(3);
   const Result<Verification> found = VerifyAll();
   ASSERT_THAT(found.status(), IsOk());
@@ -71,26 +71,26 @@ TEST_F(StoppedStoreTest, WhatIsOnlyInTheWalIsReadToo) {
   EXPECT_THAT(found->findings, IsEmpty());
 }
 
-TEST_F(StoppedStoreTest, ARunningNodeIsNotLookedInto) {
+TEST_P(StoppedStoreTest, ARunningNodeIsNotLookedInto) {
   MakeAndStop(1);
   ASSERT_THAT(Open(), IsOk());
   EXPECT_THAT(VerifyAll().status(), FailsWith(Reason::kDirectoryLocked));
 }
 
-TEST_F(StoppedStoreTest, ANodeDoesNotStartWhileItIsLookedAt) {
+TEST_P(StoppedStoreTest, ANodeDoesNotStartWhileItIsLookedAt) {
   MakeAndStop(1);
   const auto looking = StoppedStore::Open(directory());
   ASSERT_THAT(looking.status(), IsOk());
   EXPECT_THAT(Open(), FailsWith(Reason::kDirectoryLocked));
 }
 
-TEST_F(StoppedStoreTest, WhatIsNoDataDirectoryIsNotMadeOne) {
+TEST_P(StoppedStoreTest, WhatIsNoDataDirectoryIsNotMadeOne) {
   std::filesystem::create_directory(directory());
   EXPECT_THAT(VerifyAll().status(), FailsWith(Reason::kDirectoryMismatch));
   EXPECT_TRUE(std::filesystem::is_empty(directory()));
 }
 
-TEST_F(StoppedStoreTest, AFlippedBitInATableIsFoundWhereverItIs) {
+TEST_P(StoppedStoreTest, AFlippedBitInATableIsFoundWhereverItIs) {
   MakeAndStop(200);
   const auto tables = FilesOfKind(database(), FileKind::kTable);
   ASSERT_FALSE(tables.empty());
@@ -114,7 +114,7 @@ TEST_F(StoppedStoreTest, AFlippedBitInATableIsFoundWhereverItIs) {
   }
 }
 
-TEST_F(StoppedStoreTest, AFlippedBitInTheWalIsDataLoss) {
+TEST_P(StoppedStoreTest, AFlippedBitInTheWalIsDataLoss) {
   MakeAndStop(3);
   const auto wals = FilesOfKind(database(), FileKind::kWal);
   ASSERT_FALSE(wals.empty());
@@ -123,7 +123,7 @@ TEST_F(StoppedStoreTest, AFlippedBitInTheWalIsDataLoss) {
   EXPECT_THAT(VerifyAll().status(), FailsWith(Reason::kDataLoss));
 }
 
-TEST_F(StoppedStoreTest, TheIdentityAndTheEvidenceAreLookedAt) {
+TEST_P(StoppedStoreTest, TheIdentityAndTheEvidenceAreLookedAt) {
   MakeAndStop(1);
   CopyTo(directory(), scratch_ / "good");
   std::filesystem::remove(directory() + "/EVIDENCE");
@@ -135,7 +135,7 @@ TEST_F(StoppedStoreTest, TheIdentityAndTheEvidenceAreLookedAt) {
   EXPECT_THAT(VerifyAll().status(), FailsWith(Reason::kDataLoss));
 }
 
-TEST_F(StoppedStoreTest, ASnapshotIsCheckedAsAWhole) {
+TEST_P(StoppedStoreTest, ASnapshotIsCheckedAsAWhole) {
   MakeAndStop(1);
   AddSnapshot("all of it", "all of it");
   Result<Verification> found = VerifyAll();
@@ -144,7 +144,7 @@ TEST_F(StoppedStoreTest, ASnapshotIsCheckedAsAWhole) {
   EXPECT_THAT(found->findings, IsEmpty());
 }
 
-TEST_F(StoppedStoreTest, DamageInOneGroupDoesNotHideTheOthers) {
+TEST_P(StoppedStoreTest, DamageInOneGroupDoesNotHideTheOthers) {
   MakeAndStop(1);
   AddSnapshot("something else", "all of it");
   const Result<Verification> found = VerifyAll();
@@ -155,6 +155,8 @@ TEST_F(StoppedStoreTest, DamageInOneGroupDoesNotHideTheOthers) {
   EXPECT_EQ(found->groups, 2U);
   EXPECT_EQ(found->entries, 2U) << "those of the other group";
 }
+
+FLOTILLA_DISK_SUITE(StoppedStoreTest);
 
 }  // namespace
 }  // namespace flotilla::storage

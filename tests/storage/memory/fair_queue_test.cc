@@ -21,9 +21,9 @@ class FairQueueTest : public testing::Test {
     task.chunks.push_back({.id = 0, .number = 0, .data = Bytes(std::string(bytes - 128, 'x'))});
     queue_.Push(std::move(task), sink_);
   }
-  std::vector<std::pair<uint64_t, uint64_t>> Take(size_t batch_bytes, size_t share_bytes) {
+  std::vector<std::pair<uint64_t, uint64_t>> Take(size_t batch_bytes, size_t share_bytes, bool one_turn_each = false) {
     std::vector<std::pair<uint64_t, uint64_t>> taken;
-    for (const QueuedTask& queued : queue_.TakeBatch(batch_bytes, share_bytes)) {
+    for (const QueuedTask& queued : queue_.TakeBatch({.bytes = batch_bytes, .share_bytes = share_bytes, .one_turn_each = one_turn_each})) {
       taken.emplace_back(queued.task.group.value(), queued.task.token);
     }
     return taken;
@@ -49,6 +49,14 @@ TEST_F(FairQueueTest, GroupsTakeTurnsByShare) {
   for (uint64_t token = 1; token <= 3; ++token) Push(2, token);
   EXPECT_THAT(Take(100'000, 2'100),
               ElementsAre(Pair(1, 1), Pair(1, 2), Pair(2, 1), Pair(2, 2), Pair(1, 3), Pair(1, 4), Pair(2, 3)));
+}
+
+TEST_F(FairQueueTest, OneTurnEachLeavesRoomForWhoComesLater) {
+  for (uint64_t token = 1; token <= 4; ++token) Push(1, token);
+  Push(2, 1);
+  EXPECT_THAT(Take(100'000, 2'100, /*one_turn_each=*/true), ElementsAre(Pair(1, 1), Pair(1, 2), Pair(2, 1)));
+  Push(3, 1);
+  EXPECT_THAT(Take(100'000, 1'100), ElementsAre(Pair(1, 3), Pair(3, 1), Pair(1, 4)));
 }
 
 TEST_F(FairQueueTest, WhoWasCutOffComesFirstInTheNextBatch) {

@@ -52,7 +52,7 @@ class RocksMachine final : public Machine {
                                    .memtable_bytes = 64 * limits::kKiB,
                                    .write_buffer_bytes = 4 * limits::kMiB,
                                    .wal_bytes_max = limits::kMiB,
-                                   .direct_io = false};
+                                   .second_thread_bytes = 1};
   std::unique_ptr<LogStore> store_;
 };
 

@@ -77,12 +77,13 @@ TEST_F(MoveViewTest, WhatTheLearnerLacksBecauseItWasTrimmedIsNotCopied) {
 
 TEST_F(MoveViewTest, AHundredPercentIsForWhatIsCopied) {
   Move(nodes[1], spare);
-  const auto group = [&](bool in_sync) {
-    return GroupText(partition()).Entries(1, 100'000).Bytes(1 << 30).Voters(partition().movement->settled).Learner(partition().WantedOn(spare), 99'999, in_sync);
+  const auto group = [&](uint64_t match) {
+    return GroupText(partition()).Entries(1, 100'000).Bytes(1 << 30).Voters(partition().movement->settled).Learner(partition().WantedOn(spare), match, true);
   };
-  EXPECT_EQ(Describe(group(false)).percent(), 99);
-  EXPECT_EQ(Describe(group(true)).stage(), v1::MOVE_STAGE_SWITCHING);
-  EXPECT_EQ(Describe(group(true)).percent(), 100);
+  EXPECT_EQ(Describe(group(99'999)).stage(), v1::MOVE_STAGE_COPYING) << "what is missing may be large";
+  EXPECT_EQ(Describe(group(99'999)).percent(), 99);
+  EXPECT_EQ(Describe(group(100'000)).stage(), v1::MOVE_STAGE_SWITCHING);
+  EXPECT_EQ(Describe(group(100'000)).percent(), 100);
 }
 
 TEST_F(MoveViewTest, TheLastStagesFollowTheConfiguration) {
@@ -98,7 +99,15 @@ TEST_F(MoveViewTest, AnEmptyLogTakesNothing) {
   Move(nodes[1], spare);
   const v1::Move move = Describe(GroupText(partition()).Entries(1, 0).Bytes(0).Voters(partition().movement->settled).Learner(partition().WantedOn(spare), 0));
   EXPECT_EQ(move.bytes_left(), 0);
-  EXPECT_EQ(move.percent(), 0);
+  EXPECT_EQ(move.stage(), v1::MOVE_STAGE_SWITCHING);
+}
+
+TEST_F(MoveViewTest, HowFarItIsIsKnownBeforeHowLargeItIs) {
+  Move(nodes[1], spare);
+  const v1::Move move = Describe(
+      GroupText(partition()).Entries(1, 100).Bytes(0).Voters(partition().movement->settled).Learner(partition().WantedOn(spare), 25));
+  EXPECT_EQ(move.percent(), 25);
+  EXPECT_EQ(move.bytes_total(), 0);
 }
 
 TEST_F(MoveViewTest, ARebuildComesAndGoesOnTheSameNode) {

@@ -108,6 +108,11 @@ class ReplicasTest : public testing::Test {
     for (uint64_t node = 1; node <= replication_factor; ++node) partition.add_replicas()->set_node_id(node);
     return records;
   }
+  void Delete() {
+    Record out;
+    out.mutable_topic_deleted()->set_topic_id(std::string(metadata::UuidOf(77).bytes()));
+    scene_.Replay({out});
+  }
   void Retarget(const std::vector<ReplicaId>& replicas, metadata::record::MoveCause cause = metadata::record::MOVE_CAUSE_REQUESTED) {
     Record out;
     auto& target = *out.mutable_replicas_retargeted();
@@ -267,6 +272,22 @@ TEST_F(ReplicasTest, AReplicaThatWasDestroyedDoesNotComeBackByAnOlderImage) {
   Ticks(50);
   EXPECT_EQ(Stored(), "none");
   Follow();
+  replicas_->Confirm();
+  Settle();
+  EXPECT_EQ(Stored(), "none");
+}
+
+TEST_F(ReplicasTest, AReplicaWhoseTopicCameAndWentBetweenTwoImagesGoes) {
+  BeginAndConfirm();
+  const Image older = scene_.shared();
+  Create(3);
+  Follow();
+  ASSERT_EQ(Stored(), "1.0");
+  Delete();
+  Restart();
+  replicas_->Begin(older);
+  Follow();  // from before the topic to after it
+  EXPECT_EQ(Stored(), "1.0");
   replicas_->Confirm();
   Settle();
   EXPECT_EQ(Stored(), "none");

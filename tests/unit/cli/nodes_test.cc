@@ -81,14 +81,6 @@ v1::ListMovesResponse Moves(std::vector<v1::Move> moves) {
   return response;
 }
 
-v1::ListPartitionsResponse ReplicasOn(const std::vector<int32_t>& nodes) {
-  v1::ListPartitionsResponse response;
-  v1::Partition& partition = *response.add_partitions()->mutable_partition();
-  partition.set_partition(3);
-  for (const int32_t node : nodes) partition.add_replicas()->set_node_id(node);
-  return response;
-}
-
 class NodesCliTest : public ::testing::Test {
  protected:
   int Run(std::vector<std::string> arguments, const std::string& input = "", bool terminal = false) {
@@ -207,22 +199,24 @@ TEST_F(NodesCliTest, SafeToStopIsAnExitCode) {
 }
 
 TEST_F(NodesCliTest, AMoveIsWatchedToItsEnd) {
+  log->CreateTopic("orders", 4);
   v1::MovePartitionResponse begun;
   *begun.mutable_move() = MoveOf(v1::MOVE_STAGE_DECIDED, 0);
   broker.Script("MovePartition", begun);
   broker.Script("ListMoves", Moves({MoveOf(v1::MOVE_STAGE_COPYING, 40)}), Moves({}));
-  broker.Script("ListPartitions", ReplicasOn({2, 3, 4}));
+  broker.SetReplicas("orders", 3, {2, 3, 4});
   EXPECT_EQ(Run({"partition", "move", "orders/3", "--from", "1", "--to", "4", "--watch"}), kExitOk) << err;
   EXPECT_THAT(err, HasSubstr("orders/3: copying 40%, 1.2MiB left"));
   EXPECT_THAT(err, HasSubstr("orders/3: done"));
 }
 
 TEST_F(NodesCliTest, AMoveThatWasCalledOffIsNoSuccess) {
+  log->CreateTopic("orders", 4);
   v1::MovePartitionResponse begun;
   *begun.mutable_move() = MoveOf(v1::MOVE_STAGE_DECIDED, 0);
   broker.Script("MovePartition", begun);
   broker.Script("ListMoves", Moves({}));
-  broker.Script("ListPartitions", ReplicasOn({1, 2, 3}));
+  broker.SetReplicas("orders", 3, {1, 2, 3});
   EXPECT_EQ(Run({"partition", "move", "orders/3", "--from", "1", "--watch"}), kExitPrecondition);
 }
 

@@ -366,6 +366,7 @@ struct FakeBroker::Impl final : v1::ProduceService::Service,
         partition.set_partition(number);
         partition.set_leader_node_id(leader);
         partition.set_leader_epoch(leader_epoch);
+        for (const int32_t node : replicas[{ref.name(), number}]) partition.add_replicas()->set_node_id(node);
       }
     }
     return status;
@@ -424,6 +425,7 @@ struct FakeBroker::Impl final : v1::ProduceService::Service,
   mutable std::mutex mutex;
   std::string last_request;               // guarded by mutex
   std::map<std::string, std::deque<Scripted>> scripts;  // guarded by mutex
+  std::map<std::pair<std::string, int32_t>, std::vector<int32_t>> replicas;  // guarded by mutex
   std::map<int32_t, std::string> nodes;   // guarded by mutex
   int32_t leader = 0;                     // guarded by mutex
   int64_t leader_epoch = 1;               // guarded by mutex
@@ -462,6 +464,11 @@ void FakeBroker::SetCluster(std::map<int32_t, std::string> nodes, int32_t leader
   impl_->nodes = std::move(nodes);
   impl_->leader = leader;
   ++impl_->leader_epoch;
+}
+
+void FakeBroker::SetReplicas(const std::string& topic, int32_t partition, std::vector<int32_t> nodes) {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->replicas[{topic, partition}] = std::move(nodes);
 }
 
 void FakeBroker::SetScript(const std::string& method, std::vector<Scripted> script) {

@@ -74,6 +74,8 @@ class FakeBroker {
   const std::string& address() const { return address_; }
   // Who else there is, and who leads everything; told by GetMetadata.
   void SetCluster(std::map<int32_t, std::string> nodes, int32_t leader);
+  // On which nodes a partition's replicas are, for GetMetadata.
+  void SetReplicas(const std::string& topic, int32_t partition, std::vector<int32_t> nodes);
   // Closes every connection and the port. Nothing is held any more.
   void Stop();
 

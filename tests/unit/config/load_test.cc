@@ -41,7 +41,7 @@ listen:
   advertise_client: a.example.org:10
   advertise_peer: "10.0.0.1:9651"
 tls: {mode: off, insecure: true}
-limits: {inflight_bytes: 32MiB, max_streams: 3, consumer_stall: 4m}
+limits: {inflight_bytes: 32MiB, max_connections: 17, max_streams: 3, consumer_stall: 4m}
 grpc: {stream_heartbeat: 6s}
 raft: {tick: 10ms, heartbeat: 80ms, election_timeout: 900ms}
 storage: {block_cache: 10MiB, write_buffer: 110MiB, wal_max: 120MiB, background_jobs: 13, direct_io: false, disk_reserve: 14MiB,
@@ -61,6 +61,7 @@ log: {level: error, to: file, dir: /logs, verbosity: 2}
                  .advertise_peer = Address{"10.0.0.1", 9651}},
       .tls = {.mode = TlsMode::kOff, .insecure = true},
       .limits = {.inflight_bytes = 32 * kMiB,
+                 .max_connections = 17,
                  .max_streams = 3,
                  .consumer_stall = 4min},
       .grpc = {.stream_heartbeat = 6s},

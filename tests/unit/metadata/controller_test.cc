@@ -573,5 +573,12 @@ TEST_F(FollowingTest, EveryKindOfRequestFindsItsDecider) {
   }
 }
 
+// Its fault is its own: whoever asks again finds the replica that takes its place.
+TEST_F(ControllerTest, AHaltedMachineAmongOthersIsNoLeader) {
+  machine_.OnConfiguration({.voters = {{NodeId{1}, 0}, {NodeId{2}, 0}, {NodeId{3}, 0}}}, LogIndex{1});
+  machine_.OnFault(Status(Reason::kDataLoss, "entry 1 is damaged"));
+  EXPECT_EQ(AnswerTo(Create("logs")), "NO_LEADER");
+}
+
 }  // namespace
 }  // namespace flotilla::metadata

@@ -147,6 +147,22 @@ TEST_F(EvacuationTest, AMoveOfSomebodyElseThatWaitsForTheDeadIsAnObstacle) {
   for (const PlannedMove& move : Plan().moves) EXPECT_NE(move.group, GroupId{1});
 }
 
+// The group may still be the one from before: that the new replicas live does not help it.
+TEST_F(EvacuationTest, WhileItMovesTheReplicasFromBeforeHaveToBeAMajorityToo) {
+  scene_.Join(5);
+  scene_.Join(6);
+  const Partition& first = scene_.partition("orders", 0);
+  scene_.Replay({RetargetOf(scene_.image(), first, {NodeId{3}, NodeId{4}, NodeId{5}}, MoveCause::kRequested,
+                            scene_.now_ms)});
+  EXPECT_TRUE(HasLivingMajority(scene_.image(), scene_.partition("orders", 0)));
+  scene_.SetAlive(1, false);
+  scene_.SetAlive(2, false);
+  EXPECT_FALSE(HasLivingMajority(scene_.image(), scene_.partition("orders", 0)));
+  EXPECT_EQ(ReasonOf(DecideNodeMode({.node = NodeId{3}, .mode = NodeMode::kDecommissioning}, scene_.image(),
+                                    scene_.Draw())),
+            "QUORUM_AT_RISK");
+}
+
 TEST_F(EvacuationTest, FullNodesAreNotOverfilled) {
   scene_.Create("many", {.partitions = 994, .replication_factor = 1});
   for (uint32_t i = 0; i < 994; ++i) scene_.Place("many", i, {4});

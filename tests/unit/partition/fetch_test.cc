@@ -326,6 +326,34 @@ TEST_F(ColdFetchTest, ADamagedEntryIsDataLossAndNotAnEmptyAnswer) {
   EXPECT_EQ(FetchAt(Offset{3}), "DATA_LOSS");
 }
 
+// Others have what is damaged here: they take over, and this replica serves nothing any more.
+TEST(DamagedReplicaTest, AnotherReplicaTakesItsPlace) {
+  PartitionCluster cluster(3, NothingInMemory());
+  ASSERT_EQ(cluster.WaitForLeader(), 1u);
+  cluster.Append(1, SetOf(2));
+  cluster.Append(1, SetOf(1));
+  cluster.Ticks(3);
+  const storage::GroupImage* image = cluster.node(1).disk.Find(kGroup);
+  ASSERT_TRUE(cluster.node(1).disk.FlipBit(kGroup, image->entries.back().index() - 1, 9));
+  const uint64_t waiting = cluster.Fetch(1, {.start = Latest{}, .deadline = cluster.now(1) + 1000});
+  const uint64_t damaged = cluster.Fetch(1, {.start = Earliest{}});
+  cluster.Settle();
+  EXPECT_EQ(cluster.Fetched(1, damaged), "NO_LEADER");
+  EXPECT_EQ(cluster.Fetched(1, waiting), "NO_LEADER");
+  EXPECT_EQ(cluster.partition(1).fault().reason(), Reason::kDataLoss);
+  const uint64_t leader = cluster.WaitForLeader();
+  ASSERT_NE(leader, 1u);
+  EXPECT_EQ(FetchNow(cluster, Earliest{}, leader), "[0,2) [2,3) next 3");
+  EXPECT_EQ(cluster.Append(leader, SetOf(1)), 3u);
+  const uint64_t refused = cluster.Produce(1, SetOf(1));
+  cluster.Ticks(5);
+  EXPECT_EQ(cluster.Produced(1, refused), "NO_LEADER");
+  // It does not vote either: with one of the others gone nobody leads.
+  cluster.Kill(leader);
+  cluster.Ticks(100);
+  EXPECT_EQ(cluster.Leader(), 0u);
+}
+
 TEST_F(ColdFetchTest, APartitionThatGoesAwayLeavesNobodyWaiting) {
   cluster.node(1).hold_readers = true;
   const uint64_t reading = cluster.Fetch(1, {.start = Offset{2}});

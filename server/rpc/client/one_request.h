@@ -1,0 +1,61 @@
+// A call that begins with one request: it is received within ClientServerOptions::upload_max, or the call ends. Included by files that know gRPC.
+//
+// All such calls are registered as streams in both directions, unary ones too: for a unary method gRPC would receive the whole
+// request first, for as long as that takes, and only then tell that there is a call.
+#pragma once
+
+#include <atomic>
+#include <string>
+#include <utility>
+
+#include "server/errors/refusal.h"
+#include "server/rpc/client/reactors.h"
+
+namespace flotilla::rpc::client {
+
+class OneRequest : public BytesStream {
+ protected:
+  explicit OneRequest(Edge& edge) : edge_(edge) {}
+  ~OneRequest() override = default;
+
+  // At most once, on the thread that received the call: one of the two below follows.
+  void Receive() {
+    edge_.uploads.Begin(upload_, edge_.clock.Now());
+    StartRead(&request_);
+  }
+
+  // gRPC's thread.
+  virtual void OnRequest(const grpc::ByteBuffer& request) = 0;
+  // gRPC's thread or the executor: there is none, or not in time.
+  virtual void OnNoRequest(const Status& why) = 0;
+
+  Edge& edge_;
+
+ private:
+  enum class Stage : uint8_t { kReceiving, kReceived, kCutOff };
+
+  void OnReadDone(bool ok) final {
+    edge_.uploads.End(upload_);
+    if (stage_.exchange(Stage::kReceived) == Stage::kCutOff) return;
+    if (!ok) return OnNoRequest(Status(Reason::kCorruptMessage, "the call ended without a request; send one"));
+    OnRequest(request_);
+    request_.Clear();
+  }
+
+  // Executor, where this is deleted: it is still there.
+  void CutOff() {
+    Stage receiving = Stage::kReceiving;
+    if (!stage_.compare_exchange_strong(receiving, Stage::kCutOff)) return;
+    edge_.Rejected(Rejection::kTooSlow);
+    const int64_t seconds = edge_.options.upload_max / std::chrono::seconds(1);
+    OnNoRequest(Refuse(Refusal::kDeadlineExceeded, "the request did not arrive within " + std::to_string(seconds) +
+                                                       " seconds; nothing was done: send less at a time")
+                    .With("limit_ms", std::to_string(edge_.options.upload_max / std::chrono::milliseconds(1))));
+  }
+
+  ClientWaits::Row upload_{[this] { CutOff(); }};
+  grpc::ByteBuffer request_;
+  std::atomic<Stage> stage_{Stage::kReceiving};
+};
+
+}  // namespace flotilla::rpc::client
