@@ -309,7 +309,7 @@ void Member::Meet(const google::protobuf::RepeatedPtrField<internal::v1::Foundin
 }
 
 bool Member::Knows(NodeId node) const {
-  return node == self_ || std::any_of(peers_.begin(), peers_.end(), [node](const Peer& peer) { return peer.id == node; });
+  return node == self_ || image().WasRemoved(node) || std::any_of(peers_.begin(), peers_.end(), [node](const Peer& peer) { return peer.id == node; });
 }
 
 void Member::OnLeadership(const raft::StateMachine::Leadership& leadership) {

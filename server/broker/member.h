@@ -96,7 +96,7 @@ class Member final : private metadata::MetadataListener, private LeaderListener,
   std::unique_ptr<ForwardSession> OpenForward(ForwardSink& sink);
 
   // --- peers and time
-  // Whether it could answer this node.
+  // Whether it could answer this node, or need not: it was removed.
   bool Knows(NodeId node) const;
   // These are in the cluster, whatever the image says (yet).
   void Meet(const google::protobuf::RepeatedPtrField<internal::v1::FoundingMember>& members);
