@@ -82,6 +82,10 @@ Broker::Broker(BrokerOptions options, const BrokerSurroundings& around, Random r
                return member_->feed().Current();
              },
              .controller = [this] { return member_ == nullptr ? NodeId{} : member_->controller(); },
+             .met =
+                 [this](const auto& members) {
+                   if (member_ != nullptr) member_->Meet(members);
+                 },
              .removed = [this](const Status& status) { Halt(status); }},
             random_.Fork()) {}
 
@@ -381,7 +385,10 @@ Result<internal::v1::HandshakeResponse> Broker::Greet(const internal::v1::Handsh
 }
 
 void Broker::Receive(raft::PeerMessage message) {
-  if (member_ != nullptr && halted_.ok()) member_->Receive(std::move(message));
+  if (member_ == nullptr || !halted_.ok()) return;
+  // It joined while this node was away, and may be the one whose word this node needs: who is it?
+  if (!member_->Knows(message.from)) life_.Rejoin();
+  member_->Receive(std::move(message));
 }
 
 void Broker::PeerCall(std::string_view method, const std::string& request, std::function<void(Result<std::string>)> done) {

@@ -369,6 +369,10 @@ void ClusterLife::Join() {
     for (const metadata::Node* node : image->LivingNodes()) {
       if (node->id.value() != state_.node_id()) addresses.push_back(node->description.peer_address);
     }
+    // Or none of them does any more.
+    for (const std::string& seed : OtherSeeds()) {
+      if (std::find(addresses.begin(), addresses.end(), seed) == addresses.end()) addresses.push_back(seed);
+    }
   } else {
     addresses = OtherSeeds();
     for (const internal::v1::FoundingMember& member : state_.metadata_members()) addresses.push_back(member.peer_address());
@@ -396,6 +400,7 @@ void ClusterLife::OnJoined(const Result<std::string>& answer) {
   if (!response.ParseFromString(*answer)) return;
   last_problem_.clear();
   registered_ = true;
+  if (member()) callbacks_.met(response.metadata_members());
   if (member() || birth_) return;
   internal::v1::NodeState state = state_;
   state.set_cluster_id(response.cluster_id());

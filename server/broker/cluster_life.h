@@ -37,6 +37,8 @@ class ClusterLife {
     std::function<metadata::Shared<metadata::Image>()> image;
     // Who leads the metadata, as far as this node knows; 0: nobody.
     std::function<NodeId()> controller;
+    // Who is in the cluster, as the metadata leader said when this member registered: its own image may be too old to know the leader.
+    std::function<void(const google::protobuf::RepeatedPtrField<internal::v1::FoundingMember>&)> met;
     // This node was removed from its cluster, for good: it has to stop.
     std::function<void(const Status&)> removed;
   };

@@ -279,12 +279,14 @@ void Member::SetPeers() {
   const auto add = [&](NodeId id, const Uuid& uuid, const std::string& address) {
     if (id != self_) peers[id] = {.id = id, .uuid = uuid, .address = address};
   };
-  // Until the metadata is here: who founded the cluster, or who was in it when this node joined. The metadata knows better.
-  for (const auto* members : {&state_.founding().members(), &state_.metadata_members()}) {
-    for (const internal::v1::FoundingMember& member : *members) {
-      if (image().WasRemoved(NodeId{member.node_id()})) continue;
-      add(NodeId{member.node_id()}, Uuid::FromBytes(member.node_uuid()).value_or(Uuid()), member.peer_address());
-    }
+  // Until the metadata is here: who founded the cluster, or who was in it when this node joined, or registered last. The metadata
+  // knows better.
+  std::vector<internal::v1::FoundingMember> members(state_.founding().members().begin(), state_.founding().members().end());
+  members.insert(members.end(), state_.metadata_members().begin(), state_.metadata_members().end());
+  members.insert(members.end(), met_.begin(), met_.end());
+  for (const internal::v1::FoundingMember& member : members) {
+    if (image().WasRemoved(NodeId{member.node_id()})) continue;
+    add(NodeId{member.node_id()}, Uuid::FromBytes(member.node_uuid()).value_or(Uuid()), member.peer_address());
   }
   machine_.image()->nodes.ForEach([&](NodeId id, const metadata::Shared<metadata::Node>& node) {
     add(id, node->description.uuid, node->description.peer_address);
@@ -299,6 +301,15 @@ void Member::SetPeers() {
   if (list == peers_) return;
   peers_ = list;
   around_.network.SetPeers(peers_);
+}
+
+void Member::Meet(const google::protobuf::RepeatedPtrField<internal::v1::FoundingMember>& members) {
+  met_.assign(members.begin(), members.end());
+  SetPeers();
+}
+
+bool Member::Knows(NodeId node) const {
+  return node == self_ || image().WasRemoved(node) || std::any_of(peers_.begin(), peers_.end(), [node](const Peer& peer) { return peer.id == node; });
 }
 
 void Member::OnLeadership(const raft::StateMachine::Leadership& leadership) {

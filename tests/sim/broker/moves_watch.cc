@@ -99,6 +99,16 @@ void MovesWatch::Tell(const std::vector<std::unique_ptr<Machine>>& machines, Tra
     for (const ReplicaId& id : replicas) text += " " + ToString(id);
     return text;
   };
+  for (const auto& machine : machines) {
+    const raft::RaftCore* core = machine->up() ? machine->broker().Replica(metadata::kMetadataGroup) : nullptr;
+    if (core == nullptr) continue;
+    trace.Story(machine->place(), "metadata: ", core->self(), ' ', raft::RoleName(core->role()), " term ", core->term(), " leader ", core->leader(), " commit ",
+                core->commit(), " log ", core->log().first(), "..", core->log().last(), ": ", core->configuration(), ' ', core->fault());
+    if (core->role() != raft::Role::kLeader) continue;
+    for (const raft::ReplicaStatus& replica : core->status().replicas) {
+      trace.Story(machine->place(), "  sees ", replica.id, ' ', raft::ProgressStateName(replica.state), " match ", replica.match, " next ", replica.next);
+    }
+  }
   newest_->groups.ForEach([&](GroupId group, const metadata::PartitionKey&) {
     const metadata::Partition& partition = *newest_->FindPartition(group);
     NodeId leader;
