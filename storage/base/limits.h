@@ -42,8 +42,8 @@ inline constexpr uint64_t kPromotionLagEntriesMax = 1024;
 
 // --- Storage
 
-// One synced write. More gains 8 % and costs three times the latency.
-inline constexpr size_t kWriteGroupBytesMax = 2 * kMiB;
+// One synced write. With twice as much the two threads of the writer overlap less, and each write takes longer.
+inline constexpr size_t kWriteGroupBytesMax = kMiB;
 // What one group may put into a synced write while others wait.
 inline constexpr size_t kWriteGroupShareBytes = 512 * kKiB;
 // Bytes queued for the writer of a node, all groups together. The queue is emptied once a sync, so this is seconds of work.

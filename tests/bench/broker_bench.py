@@ -319,18 +319,22 @@ class Bench:
 
     # --- what breaks
 
+    def gap(self, nodes, topic, arguments, disturb):
+        """The longest time, in ms, that a record waited for its acknowledgement while something happened."""
+        writer = subprocess.Popen(nodes.command("perf", "produce", topic, *arguments),
+                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        time.sleep(1.5)
+        disturb()
+        result = json.loads(writer.communicate()[0])
+        if result["failed"]:
+            sys.exit(f"{result['failed']} records failed")
+        return result["latency_ms"]["max"]
+
     def part_failover(self):
         with Nodes(self.options) as nodes:
             nodes.cli("topic", "create", "bench", "-p", 1, "-r", 3)
             def gap(disturb):
-                writer = subprocess.Popen(nodes.command("perf", "produce", "bench", "--size", 1024, "--rate", 1000, "--seconds", 4),
-                                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-                time.sleep(1.5)
-                disturb()
-                result = json.loads(writer.communicate()[0])
-                if result["failed"]:
-                    sys.exit(f"{result['failed']} records failed")
-                return result["latency_ms"]["max"]
+                return self.gap(nodes, "bench", ["--size", 1024, "--rate", 1000, "--seconds", 4], disturb)
             def kill():
                 i = nodes.leader("bench")
                 nodes.kill(i)
@@ -367,6 +371,36 @@ class Bench:
             time.sleep(20)
             self.report("many", "CPU of a node at rest with 1,000 partitions", (nodes.cpu_seconds() - cpu) / 20 / 3 * 100, "% of a core")
             self.report("many", "resident memory of the largest node", nodes.resident_mb(), "MB")
+
+    # --- many partitions, all of them busy
+
+    def part_busy(self):
+        # Keys that are spread by hash reach every partition; the same producers write to few partitions and to many.
+        spread = ["--size", 1024, "--key-size", 16, "--batch-bytes", "256KiB", "--linger", "50ms", "--buffer", "64MiB"]
+        with Nodes(self.options) as nodes:
+            nodes.cli("topic", "create", "few", "-p", 10, "-r", 3)
+            before = nodes.resident_mb()
+            nodes.cli("topic", "create", "many", "-p", 1000, "-r", 3)
+            self.report("busy", "memory of a node per idle partition", (nodes.resident_mb() - before) * 1e3 / 1000, "kB")
+            rates = {topic: [] for topic in ("few", "many")}
+            for topic in rates:
+                nodes.perf("produce", topic, *spread, "--seconds", 2)
+            for _ in range(self.options.rounds):
+                for topic, found in rates.items():
+                    found.append(nodes.perf("produce", topic, *spread, "--seconds", self.options.seconds)["mb_per_s"])
+            self.report("busy", "1 KiB with keys, RF 3, 10 p", rates["few"], "MB/s")
+            self.report("busy", "1 KiB with keys, RF 3, 1,000 p", rates["many"], "MB/s")
+            self.report("busy", "ratio", [many / few for few, many in zip(rates["few"], rates["many"])], "")
+            self.report("busy", "memory of the largest node", nodes.resident_mb(), "MB")
+            gaps, restarts = [], []
+            for i in range(len(nodes.processes)):
+                # 5,000 records a second: each partition is written to five times a second.
+                write = ["--size", 100, "--key-size", 16, "--rate", 5000, "--linger", "5ms", "--seconds", 8]
+                gaps.append(self.gap(nodes, "many", write, lambda: nodes.kill(i)))
+                restarts.append(nodes.start(i))
+                nodes.cli("cluster", "health", "--watch", "--exit-when-healthy")
+            self.report("busy", "a third of 1,000 leaders killed, longest wait of any partition", gaps, "ms")
+            self.report("busy", "a killed node is ready again after", restarts, "s")
 
     def part_idle(self):
         with Nodes(self.options) as nodes:
@@ -408,7 +442,7 @@ class Bench:
             self.report("start", "the same, files not cached", self.rounds(lambda: restart(cold=True)), "s")
 
 
-PARTS = ["limits", "batched", "unbatched", "alone", "steady", "read", "failover", "many", "idle", "start"]
+PARTS = ["limits", "batched", "unbatched", "alone", "steady", "read", "failover", "many", "busy", "idle", "start"]
 
 
 def main():

@@ -1,7 +1,7 @@
 // How fast the log store is beside what the disk can do, in one run: rounds of the store and rounds of plain writes take turns,
 // and what counts is the median of the ratios, for absolute figures drift by a factor of two.
 //
-//   storage_bench [--directory DIR] [--rounds N] [--json] [--only merged|single|many|amplification|reopen]
+//   storage_bench [--directory DIR] [--rounds N] [--json] [--buffered] [--only merged|single|many|amplification|reopen]
 //
 // It reports and never fails on a time. DIR is on the disk to be measured; needs 4 GiB there, and leaves nothing.
 
@@ -205,6 +205,7 @@ struct Settings {
   std::string directory;
   int rounds = 9;
   bool json = false;
+  bool buffered = false;  // the store writes through the page cache
   std::string only;  // one part of it; empty: all
 };
 
@@ -237,7 +238,7 @@ class Bench {
   bool Wanted(const char* part) const { return settings_.only.empty() || settings_.only == part; }
   void OnFreshStore(void (Bench::*part)(LogStore&)) {
     const std::string directory = settings_.directory + "/store";
-    auto store = Open({.directory = directory});
+    auto store = Open({.directory = directory, .direct_io = !settings_.buffered});
     (this->*part)(*store);
     store.reset();
     std::filesystem::remove_all(directory);
@@ -415,6 +416,8 @@ int Main(int argc, char** argv) {
     const std::string argument = argv[i];
     if (argument == "--json") {
       settings.json = true;
+    } else if (argument == "--buffered") {
+      settings.buffered = true;
     } else if (argument == "--only" && i + 1 < argc) {
       settings.only = argv[++i];
     } else if (argument == "--directory" && i + 1 < argc) {
@@ -422,7 +425,7 @@ int Main(int argc, char** argv) {
     } else if (argument == "--rounds" && i + 1 < argc) {
       settings.rounds = std::max(1, std::atoi(argv[++i]));
     } else {
-      std::fprintf(stderr, "usage: %s [--directory DIR] [--rounds N] [--json] [--only merged|single|many|amplification|reopen]\n", argv[0]);
+      std::fprintf(stderr, "usage: %s [--directory DIR] [--rounds N] [--json] [--buffered] [--only merged|single|many|amplification|reopen]\n", argv[0]);
       return 2;
     }
   }
