@@ -10,7 +10,7 @@ usage: tests/run.sh [--label SET] [--jobs N]
 
   --label SET   which tests to run (default: unit)
                   unit     seconds, in the release build: what every change must pass
-                  asan     the same without real nodes, under AddressSanitizer and UndefinedBehaviorSanitizer
+                  asan     the same under AddressSanitizer and UndefinedBehaviorSanitizer
                   tsan     the same without real nodes, under ThreadSanitizer
                   sim      whole clusters in one thread, thousands of seeds
                   crash    processes that are killed while they write

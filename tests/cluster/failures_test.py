@@ -11,7 +11,7 @@ from scene import ClusterTest, main
 
 # How long nobody gets an acknowledgement when a leader dies: elections take 1 to 2 seconds. Generous, because a test
 # machine may be busy with something else.
-FAILOVER_S_MAX = 10
+FAILOVER_S_MAX = PATIENCE_S / 3
 
 
 class FailuresTest(ClusterTest):

@@ -9,6 +9,7 @@ Nodes are child processes that die with this one, whatever ends it. Their data i
 and is removed; their logs are kept when a test failed (keep_evidence). Nothing waits for a fixed time: wait_until
 polls.
 """
+import contextlib
 import ctypes
 import os
 import pathlib
@@ -26,6 +27,9 @@ from flotilla.v1 import cluster_pb2
 
 # How long anything may take that should happen at once or after an election. Only failures wait so long.
 PATIENCE_S = float(os.environ.get("FLOTILLA_CLUSTER_PATIENCE_S", "30"))
+# The programs are built with sanitizers: nodes are ended in good order, because only then leaks are looked for.
+SANITIZED = os.environ.get("FLOTILLA_SANITIZED") == "1"
+_REPORTS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "WARNING: ThreadSanitizer", ": runtime error: ")
 # What all data directories of a test program may take together: a scene that writes more is no quick test.
 DATA_BYTES_MAX = 4 << 30
 # Of each log that is kept.
@@ -200,13 +204,20 @@ class Node:
         return "\n".join(self.log().splitlines()[-5:])
 
     def close(self):
+        """Ends it. AssertionError: a sanitizer found something, now or at any time before."""
         if self._client is not None:
             self._client.close()
             self._client = None
+        if SANITIZED and self.running:
+            self.resume()
+            self.stop()
         if self.running:
             self.process.kill()
         if self.process is not None:
             self.process.wait()
+        lines = self.log().splitlines()
+        for i, line in enumerate(lines):
+            assert not any(report in line for report in _REPORTS), "\n".join(lines[i : i + 60])
 
 
 class Cluster:
@@ -259,8 +270,9 @@ class Cluster:
         return self.nodes[0].client.cluster.InitCluster(cluster_pb2.InitClusterRequest(), timeout=PATIENCE_S)
 
     def close(self):
-        for node in self.all_nodes:
-            node.close()
+        with contextlib.ExitStack() as closing:  # all of them, whatever one says
+            for node in self.all_nodes:
+                closing.callback(node.close)
         size = sum(path.stat().st_size for path in self.directory.rglob("*") if path.is_file())
         self._temporary.cleanup()
         assert size < DATA_BYTES_MAX, f"the nodes left {size} bytes behind; the limit is {DATA_BYTES_MAX}"

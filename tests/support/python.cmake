@@ -40,6 +40,8 @@ add_custom_target(flotilla_python_peer_stubs ALL DEPENDS ${FLOTILLA_PYTHON_PEER_
 #
 # One process of unittest; fails when the script does. LABEL defaults to `unit`, TIMEOUT to 60 seconds. Tests with the
 # same LOCK do not run at the same time.
+#
+# Under sanitizers programs are slow: there is five times as much time for everything.
 function(flotilla_python_test name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "SCRIPT;LABEL;TIMEOUT;LOCK" "ARGUMENTS;ENVIRONMENT")
   flotilla_refuse_unknown_arguments(flotilla_python_test ${name} "${arg_UNPARSED_ARGUMENTS}" "${arg_SCRIPT}")
@@ -48,6 +50,10 @@ function(flotilla_python_test name)
   endif()
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 60)
+  endif()
+  if(FLOTILLA_SANITIZE)
+    math(EXPR arg_TIMEOUT "${arg_TIMEOUT} * 5")
+    list(APPEND arg_ENVIRONMENT FLOTILLA_SANITIZED=1 FLOTILLA_CLUSTER_PATIENCE_S=150)
   endif()
   add_test(NAME ${name} COMMAND ${FLOTILLA_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/${arg_SCRIPT} ${arg_ARGUMENTS})
   set_tests_properties(
