@@ -26,14 +26,16 @@ const char* __tsan_default_options() { return "halt_on_error=1:second_deadlock_s
 // RocksDB); what our code touches is still watched. tsan.map is the other half of this.
 //
 // RocksDB hands its files and directories from thread to thread, and waits for the last call to a listener before it is closed, under
-// locks that are not seen. The objects it does that with are ours, and so are left out: those of the fault file system, with what they
-// inherit, and the engine's listener.
+// locks that are not seen. The objects it does that with are ours, and so are left out: those of the two file systems (WalFile,
+// WalFileSystem, Fault...), with what they inherit, and the engine's listener.
 const char* __tsan_default_suppressions() {
   return "called_from_lib:librocksdb.so\n"
          "called_from_lib:libglog.so\n"
          "called_from_lib:libstdc++.so\n"
          "race:flotilla::storage::Fault\n"
+         "race:flotilla::storage::WalFile\n"
          "race:rocksdb::FSWritableFile\n"
+         "race:rocksdb::FileSystemWrapper\n"
          "race:flotilla::storage::EngineListener\n";
 }
 
