@@ -1,4 +1,5 @@
 #include "tests/support/fault_file_system.h"
+#include "tests/support/file_content.h"
 
 #include <glog/logging.h>
 
@@ -32,12 +33,6 @@ IOStatus NoPower() { return IOStatus::IOError("injected: the machine has stopped
 // first one leaves a reference to the second one's family behind (facebook/rocksdb#12176), which closing the database does not
 // survive. Nothing is acknowledged by either: that takes a sync of the WAL, and it fails.
 bool IsPretended(FileKind kind) { return kind == FileKind::kTable || kind == FileKind::kManifest; }
-
-std::optional<std::string> ContentOf(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return std::nullopt;
-  return std::string(std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>());
-}
 
 void Overwrite(const std::string& path, uint64_t offset, const std::string& bytes) {
   std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
@@ -348,7 +343,7 @@ IOStatus FaultFileSystem::NewWritableFile(const std::string& path, const FileOpt
   // As with IsPretended: when RocksDB cannot make a WAL file it seals a memtable twice. So a stopped machine pretends to make files;
   // nothing on the disk will ever name them.
   const bool ghost = frozen();
-  const std::optional<std::string> replaced = ContentOf(path);
+  const std::optional<std::string> replaced = FileContent(path);
   std::unique_ptr<FSWritableFile> beneath;
   IOStatus status = target()->NewWritableFile(path, options, &beneath, debug);
   if (!status.ok()) return status;
@@ -419,7 +414,7 @@ IOStatus FaultFileSystem::Truncate(const std::string& path, size_t size, const I
 IOStatus FaultFileSystem::RenameFile(const std::string& from, const std::string& to, const IOOptions& options,
                                      IODebugContext* debug) {
   if (IOStatus stopped = JudgeChange(); !stopped.ok()) return stopped;
-  const std::optional<std::string> replaced = ContentOf(to);
+  const std::optional<std::string> replaced = FileContent(to);
   IOStatus status = target()->RenameFile(from, to, options, debug);
   if (!status.ok()) return status;
   std::lock_guard lock(mutex_);

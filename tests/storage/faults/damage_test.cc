@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "tests/storage/faults/disk_test.h"
+#include "tests/support/file_content.h"
 
 namespace flotilla::storage {
 namespace {
@@ -67,9 +68,7 @@ class DamageTest : public DiskTest {
   }
   // Where its batches end: behind them there may be zeros, up to the end of a page.
   static uint64_t EndOf(const std::string& wal) {
-    std::ifstream in(wal, std::ios::binary);
-    const std::string content{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-    return content.find_last_not_of('\0') + 1;
+    return FileContent(wal).value_or("").find_last_not_of('\0') + 1;
   }
   // After the damage: refused at once, or every single answer is right or an error that names the place.
   // Returns whether anything was noticed.

@@ -6,7 +6,6 @@
 
 #include <chrono>
 #include <filesystem>
-#include <fstream>
 #include <functional>
 #include <iterator>
 #include <map>
@@ -20,6 +19,7 @@
 #include "storage/rocks/store_hooks.h"
 #include "tests/support/entry_maker.h"
 #include "tests/support/fault_file_system.h"
+#include "tests/support/file_content.h"
 #include "tests/support/impatient_clock.h"
 #include "tests/support/recording_sink.h"
 #include "tests/support/scratch_directory.h"
@@ -127,8 +127,7 @@ class DiskTest : public testing::TestWithParam<bool> {
     for (const auto& file : std::filesystem::recursive_directory_iterator(directory())) {
       const std::string name = file.path().filename();
       if (!file.is_regular_file() || name == "LOCK" || name.starts_with("LOG")) continue;
-      std::ifstream in(file.path(), std::ios::binary);
-      contents[file.path()] = {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+      contents[file.path()] = FileContent(file.path()).value_or("");
     }
     return contents;
   }

@@ -6,9 +6,9 @@
 #include <rocksdb/db.h>
 
 #include <filesystem>
-#include <fstream>
 #include <iterator>
 
+#include "tests/support/file_content.h"
 #include "tests/support/scratch_directory.h"
 
 namespace flotilla::storage {
@@ -36,9 +36,7 @@ class FaultFileSystemTest : public testing::Test {
     return directory->Fsync(IOOptions(), nullptr).ok();
   }
   std::string Content(const std::string& name) {
-    std::ifstream in(scratch_ / name, std::ios::binary);
-    if (!in) return "(none)";
-    return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+    return FileContent(scratch_ / name).value_or("(none)");
   }
   // A file "a" with "synced" on the disk and "unsynced" on its way.
   void HalfSyncedFile() {

@@ -6,7 +6,6 @@
 #include <rocksdb/db.h>
 
 #include <filesystem>
-#include <fstream>
 #include <iterator>
 #include <memory>
 #include <string>
@@ -14,6 +13,7 @@
 #include "storage/base/limits.h"
 #include "storage/base/random.h"
 #include "tests/support/fault_file_system.h"
+#include "tests/support/file_content.h"
 #include "tests/support/scratch_directory.h"
 
 namespace flotilla::storage {
@@ -33,10 +33,7 @@ class WalFileSystemTest : public testing::Test {
   static bool Append(FSWritableFile& file, const std::string& text) { return file.Append(text, IOOptions(), nullptr).ok(); }
   static bool Sync(FSWritableFile& file) { return file.Sync(IOOptions(), nullptr).ok(); }
   static bool Close(FSWritableFile& file) { return file.Close(IOOptions(), nullptr).ok(); }
-  std::string Content(const std::string& name) {
-    std::ifstream in(scratch_ / name, std::ios::binary);
-    return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-  }
+  std::string Content(const std::string& name) { return FileContent(scratch_ / name).value_or(""); }
   static std::string Noise(Random& random, size_t bytes) {
     std::string noise(bytes, '\0');
     for (char& byte : noise) byte = static_cast<char>(random.Between(1, 255));
