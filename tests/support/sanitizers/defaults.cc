@@ -28,6 +28,10 @@ const char* __tsan_default_options() { return "halt_on_error=1:second_deadlock_s
 // RocksDB hands its files and directories from thread to thread, and waits for the last call to a listener before it is closed, under
 // locks that are not seen. The objects it does that with are ours, and so are left out: those of the two file systems (WalFile,
 // WalFileSystem, Fault...), with what they inherit, and the engine's listener.
+//
+// gRPC and what it stands on call our code from their threads, so what they do there is not left out as a whole: only where memory of
+// their own is touched (a library's name stands for the innermost frame: others of it are not seen; a reactor's functions are called by
+// ours, to begin something, and the memory is gRPC's part of the reactor).
 const char* __tsan_default_suppressions() {
   return "called_from_lib:librocksdb.so\n"
          "called_from_lib:libglog.so\n"
@@ -36,7 +40,13 @@ const char* __tsan_default_suppressions() {
          "race:flotilla::storage::WalFile\n"
          "race:rocksdb::FSWritableFile\n"
          "race:rocksdb::FileSystemWrapper\n"
-         "race:flotilla::storage::EngineListener\n";
+         "race:flotilla::storage::EngineListener\n"
+         "race:libabsl_\n"
+         "race:libgpr.so\n"
+         "race:libgrpc\n"
+         "race:libprotobuf\n"
+         "race:^grpc::Server*Reactor<*>::\n"
+         "race:^grpc::Client*Reactor<*>::\n";
 }
 
 }  // extern "C"
