@@ -8,6 +8,7 @@
 
 #include "server/broker/limits.h"
 #include "server/broker/log_sizes.h"
+#include "server/metadata/limits.h"
 
 namespace flotilla::broker {
 namespace {
@@ -22,6 +23,8 @@ constexpr raft::Tick kLookTicks = 60;
 // A burst of elections is told in one report.
 constexpr raft::Tick kSoonTicks = 2;
 constexpr size_t kLeadersPerAnswerMax = 2000;
+// As many replicas as a node may have.
+constexpr size_t kDamagedMax = flotilla::limits::kReplicasPerNodeMax;
 
 // Two seconds are more than a report takes, and what records and the settings of topics can live with.
 constexpr int64_t kClockSkewMillisMax = 2000;
@@ -122,6 +125,9 @@ void MembershipCalls::Report(uint64_t id, const internal::v1::ReportRequest& req
   report.leaders = request.leader_count();
   for (const internal::v1::GroupSize& size : request.sizes()) report.sizes[GroupId{size.group()}] = size.log_bytes();
   report.warnings.assign(request.warnings().begin(), request.warnings().end());
+  for (const internal::v1::DamagedReplica& damaged : request.damaged()) {
+    report.damaged.push_back({.group = GroupId{damaged.group()}, .replica = {.node = report.identity.node, .incarnation = damaged.incarnation()}});
+  }
   if (const std::string warning = ClockWarning(request.time_ms(), member_.time.clock().WallMillis()); !warning.empty()) {
     report.warnings.push_back(warning);
   }
@@ -218,6 +224,12 @@ internal::v1::ReportRequest MembershipCalls::MakeReport(bool full) {
   report.set_stopping(stopping_);
   for (const std::string& warning : own_.warnings()) report.add_warnings(warning);
   for (const std::string& stopped : member_.replicas.Stopped()) report.add_warnings("REPLICA_STOPPED: " + stopped);
+  for (const metadata::DamagedReplica& damaged : member_.replicas.Damaged()) {
+    if (static_cast<size_t>(report.damaged_size()) == kDamagedMax) break;
+    internal::v1::DamagedReplica& out = *report.add_damaged();
+    out.set_group(damaged.group.value());
+    out.set_incarnation(damaged.replica.incarnation);
+  }
   return report;
 }
 

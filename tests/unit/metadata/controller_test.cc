@@ -13,8 +13,9 @@ using ::testing::SizeIs;
 
 class FixedClock final : public Clock {
  public:
+  int64_t now_ms = 1'700'000'000'000;
   MonotonicTime Now() const override { return {}; }
-  int64_t WallMillis() const override { return 1'700'000'000'000; }
+  int64_t WallMillis() const override { return now_ms; }
 };
 
 // What was proposed and asked, until the scene decides what becomes of it.
@@ -537,6 +538,25 @@ TEST_F(FollowingTest, SizesThatLeadersTellArePlannedWith) {
   EXPECT_TRUE(controller_.sizes().empty());
   Follow(2);
   EXPECT_TRUE(controller_.sizes().empty());
+}
+
+TEST_F(FollowingTest, ANewReplicaThatSaysItIsDamagedIsBuiltAnew) {
+  const uint64_t moved = Submit(MoveReplica{.topic = {.name = "orders"}, .partition = 0, .from = NodeId{3}, .to = NodeId{4}});
+  CommitAll();
+  ASSERT_EQ(AnswerTo(moved), "OK");
+  const ReplicaId damaged = orders(0).WantedOn(NodeId{4});
+  const auto report = [&] {
+    return controller_.Report({.identity = {.cluster = UuidOf(1000), .node = NodeId{4}, .uuid = UuidOf(4)},
+                               .damaged = {{.group = orders(0).group, .replica = damaged}}});
+  };
+  ASSERT_TRUE(report().ok());
+  Ticks(20, {4});
+  EXPECT_EQ(orders(0).WantedOn(NodeId{4}), damaged);  // the clock stands still: it moves since a moment
+  clock_.now_ms += 10'000;
+  ASSERT_TRUE(report().ok());
+  Ticks(20, {4});
+  EXPECT_EQ(orders(0).WantedOn(NodeId{4}).incarnation, damaged.incarnation + 1);
+  EXPECT_EQ(orders(0).movement->cause, MoveCause::kRequested);
 }
 
 TEST_F(FollowingTest, ADeadVoterKeepsItsSeatUntilItIsRemoved) {
