@@ -243,6 +243,7 @@ void MetadataController::OnLeadership(const raft::StateMachine::Leadership& lead
                      .image = machine_.image(),
                      .reports = {},
                      .sizes = {},
+                     .learners = {},
                      .since = now_,
                      .plan_at = now_};
   liveness_.Begin();
@@ -309,8 +310,9 @@ void MetadataController::ForgetWhatIsGone() {
 // --- what follows by itself: whatever is refused is planned again a second later
 
 void MetadataController::ChangeMembers() {
+  leading_->learners.Look(log_.Learners(), now_);
   const raft::MembershipChange change =
-      PlanVoters(*machine_.image(), configuration_, log_.CaughtUpLearners());
+      PlanVoters(*machine_.image(), configuration_, leading_->learners.sight());
   if (change.empty()) return;
   const Status begun = log_.ChangeMembers(change, kNobody, *this);
   if (!begun.ok()) {

@@ -36,6 +36,7 @@
 #include "server/metadata/node_changes.h"
 #include "server/metadata/producers.h"
 #include "server/metadata/topics.h"
+#include "server/metadata/voters.h"
 #include "storage/base/clock.h"
 #include "storage/base/random.h"
 
@@ -142,6 +143,7 @@ class MetadataController final : public MetadataListener, public raft::ProposalS
     Shared<Image> image;  // all that was proposed
     std::map<NodeId, NodeReport> reports;
     GroupSizes sizes;
+    LearnerWatch learners;
     raft::Tick since = 0;
     raft::Tick plan_at = 0;
   };

@@ -35,6 +35,7 @@ class ScriptedLog final : public MetadataLog {
   std::deque<Asked> asked;
   raft::MembershipChange change;
   std::set<NodeId> caught_up;
+  std::map<NodeId, LogIndex> late;
   int snapshots = 0;
   Term term{1};
   LogIndex last;
@@ -55,7 +56,12 @@ class ScriptedLog final : public MetadataLog {
     change = wanted;
     return {};
   }
-  std::set<NodeId> CaughtUpLearners() const override { return caught_up; }
+  std::vector<MetadataLearner> Learners() const override {
+    std::vector<MetadataLearner> told;
+    for (const NodeId node : caught_up) told.push_back({.node = node, .match = last, .caught_up = true});
+    for (const auto& [node, match] : late) told.push_back({.node = node, .match = match});
+    return told;
+  }
   Status TakeSnapshot() override {
     ++snapshots;
     return {};
@@ -478,6 +484,18 @@ TEST_F(FollowingTest, ANodeThatGoesIsEmptiedItsSeatIsFilledAndThenItIsGone) {
   EXPECT_EQ(controller_.reports().count(NodeId{3}), 0u);
   EXPECT_EQ(log_.change.remove, On({3}));
   EXPECT_EQ(ReasonOf(Report(3)), "NODE_REMOVED");
+}
+
+TEST_F(FollowingTest, ASeatDoesNotWaitForALearnerThatStandsStill) {
+  log_.late = {{NodeId{4}, LogIndex{7}}};
+  ASSERT_EQ(Change(NodeId{3}, NodeMode::kDecommissioning), "OK");
+  Ticks(LearnerWatch::kStuckTicks);
+  log_.late = {{NodeId{4}, LogIndex{8}}};  // it gets something
+  Ticks(LearnerWatch::kStuckTicks - 20);
+  EXPECT_TRUE(log_.change.empty());
+  Ticks(60);
+  EXPECT_EQ(log_.change.demote, On({3}));
+  EXPECT_TRUE(log_.change.promote.empty());
 }
 
 TEST_F(FollowingTest, MovesAreDecidedOnWhatEarlierOnesWillHaveDone) {
