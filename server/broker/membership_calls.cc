@@ -93,7 +93,10 @@ void MembershipCalls::Join(uint64_t id, const internal::v1::JoinRequest& request
   const Result<metadata::NodeDescription> description = DescriptionOf(request.node());
   if (!description.ok()) return member_.board.Fail(id, description.status());
   const metadata::RegisterNode node{
-      .cluster = UuidOf(request.node().cluster_id()), .claimed = NodeId{request.node().node_id()}, .description = *description};
+      .cluster = UuidOf(request.node().cluster_id()),
+      .claimed = NodeId{request.node().node_id()},
+      .description = *description,
+      .by_itself = request.node().node_id() == member_.self.value() && request.node().peer_address() == own_.identity().peer_address()};
   decisions_.Submit(node, [this, id](const metadata::Answer& answer) {
     if (!answer.status.ok()) return member_.board.Fail(id, answer.status);
     const metadata::Image& image = member_.image();
@@ -117,7 +120,10 @@ void MembershipCalls::Join(uint64_t id, const internal::v1::JoinRequest& request
 void MembershipCalls::Report(uint64_t id, const internal::v1::ReportRequest& request) {
   metadata::NodeReport report;
   const internal::v1::NodeIdentity& node = request.node();
-  report.identity = {.cluster = UuidOf(node.cluster_id()), .node = NodeId{node.node_id()}, .uuid = UuidOf(node.node_uuid())};
+  report.identity = {.cluster = UuidOf(node.cluster_id()),
+                     .node = NodeId{node.node_id()},
+                     .uuid = UuidOf(node.node_uuid()),
+                     .peer_address = node.peer_address()};
   report.metadata_version = LogIndex{request.metadata_version()};
   report.disk_total_bytes = request.disk_total_bytes();
   report.disk_free_bytes = request.disk_free_bytes();
