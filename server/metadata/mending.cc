@@ -17,9 +17,11 @@ class Mender {
     std::set<GroupId> lost;
     image_.moving.ForEach([&](GroupId group, MoveCause cause) {
       const Partition& partition = *image_.FindPartition(group);
-      const auto at = std::find_if(partition.replicas.begin(), partition.replicas.end(),
+      const std::vector<ReplicaId> awaited =
+          cause == MoveCause::kCancelled ? partition.replicas : partition.NewReplicas();
+      const auto at = std::find_if(awaited.begin(), awaited.end(),
                                    [&](const ReplicaId& id) { return damaged_.contains({group, id}); });
-      if (at == partition.replicas.end() || Pauses(*partition.movement)) return;
+      if (at == awaited.end() || Pauses(*partition.movement)) return;
       if (OthersDecide(partition, *at)) {
         records_.push_back(RebuildOf(partition, at->node, cause, options_.now_ms));
       } else {

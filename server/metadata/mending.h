@@ -4,12 +4,13 @@
 //
 //   std::vector<Record> records = PlanMending(image, damaged, {.now_ms = ...});
 //
-// A damaged replica that its partition wants is built anew on the same node, under a new incarnation, when
-// the others are a sound majority of the wanted replicas, and of those from before the move: what
-// RebuildReplica asks for, too. The group can go on whatever its configuration is at that moment, and of what
-// a majority has at least one copy is left besides the one that goes. Otherwise the damaged one may be the
-// only one that votes (a partition with one replica), and must not be deleted: the move is called off, if
-// there is a way back. A damaged replica of a partition that does not move waits for somebody to ask.
+// A damaged replica that is new, or is to come back because the move was called off, is built anew on the
+// same node, under a new incarnation, when the others are a sound majority of the wanted replicas, and of
+// those from before the move: what RebuildReplica asks for, too. The group can go on whatever its
+// configuration is at that moment, and of what a majority has at least one copy is left besides the one that
+// goes. Otherwise the damaged one may be the only one that votes (a partition with one replica), and must not
+// be deleted: the move is called off, if there is a way back. One that votes since before the move does not
+// hold it up, and waits for somebody to ask.
 #pragma once
 
 #include <compare>
