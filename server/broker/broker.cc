@@ -8,6 +8,7 @@
 #include "server/broker/limits.h"
 #include "server/errors/error_codec.h"
 #include "server/errors/refusal.h"
+#include "server/metadata/membership.h"
 #include "server/metadata/records.h"
 
 namespace flotilla::broker {
@@ -33,6 +34,10 @@ Status NoMetadataYet() {
 
 Status NotInitialized() {
   return Refuse(Refusal::kNotInitialized, "this node is in no cluster yet; run `flotilla cluster init` once, on any node");
+}
+// It has moved, or is a copy, which it finds out.
+Status NotYetHere() {
+  return Status(Reason::kNoLeader, "this node was started at another address than before, and asks whether it runs at the old one still; try again shortly");
 }
 Status ShuttingDown() { return Status(Reason::kShuttingDown, "this node is about to stop; ask another one"); }
 
@@ -83,10 +88,12 @@ Broker::Broker(BrokerOptions options, const BrokerSurroundings& around, Random r
              },
              .controller = [this] { return member_ == nullptr ? NodeId{} : member_->controller(); },
              .met =
-                 [this](const auto& members) {
-                   if (member_ != nullptr) member_->Meet(members);
+                 [this](const internal::v1::JoinResponse& registered) {
+                   if (member_ != nullptr) member_->Meet(registered);
+                   const MutexLock lock(mutex_);
+                   met_ = registered;
                  },
-             .removed = [this](const Status& status) { Halt(status); }},
+             .stop = [this](const Status& status) { Halt(status); }},
             random_.Fork()) {}
 
 Broker::~Broker() = default;
@@ -206,6 +213,7 @@ metadata::Shared<metadata::Image> Broker::metadata() const {
 
 Status Broker::Available() const {
   if (stopping_) return ShuttingDown();
+  if (life_.asks()) return NotYetHere();
   if (member_ == nullptr) return NotInitialized();
   if (!member_->image().cluster) return NoMetadataYet();
   return {};
@@ -330,6 +338,17 @@ internal::v1::NodeIdentity Broker::Identity() const {
   return identity;
 }
 
+// A node that was away learns by registering where the others have moved.
+std::string Broker::AddressOf(const metadata::Node& node, LogIndex version) const {
+  const MutexLock lock(mutex_);
+  if (LogIndex{met_.metadata_version()} > version) {
+    for (const internal::v1::FoundingMember& member : met_.metadata_members()) {
+      if (NodeId{member.node_id()} == node.id) return member.peer_address();
+    }
+  }
+  return node.description.peer_address;
+}
+
 Result<internal::v1::HandshakeResponse> Broker::Greet(const internal::v1::HandshakeRequest& request) const {
   internal::v1::HandshakeResponse response;
   internal::v1::NodeIdentity& own = *response.mutable_callee();
@@ -368,6 +387,12 @@ Result<internal::v1::HandshakeResponse> Broker::Greet(const internal::v1::Handsh
           .With("node_id", caller.node_id())
           .With("ours", known->description.uuid.ToString())
           .With("theirs", uuid_text(caller.node_uuid()));
+    }
+    // A copy would vote a second time. The only voter of the metadata has to be believed: nobody but itself can register it anew.
+    if (known != nullptr && known->alive && metadata::MetadataVoterCount(image->NodesInUse()) > 1) {
+      metadata::NodeDescription there = known->description;
+      there.peer_address = AddressOf(*known, image->version);
+      if (there.peer_address != caller.peer_address()) return metadata::CopiedDirectory(there, known->id, caller.peer_address());
     }
   }
   const uint32_t newest = std::min(own.protocol_version_max(), caller.protocol_version_max());

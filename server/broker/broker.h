@@ -84,6 +84,8 @@ class Broker final : public ClientApi, public PeerApi, public PeerSink {
   void ProposeFounding();
   // Calls that every node serves, in a cluster or not. False: it is none of them.
   bool ServeAlone(std::string_view method, const std::string& request, const CallDone& done);
+  // Where the node is, as far as this one knows.
+  std::string AddressOf(const metadata::Node& node, LogIndex version) const;
   v1::GetServerInfoResponse ServerInfo() const;
   v1::GetHealthResponse HealthAlone() const;
   void UpdateViews();
@@ -108,6 +110,7 @@ class Broker final : public ClientApi, public PeerApi, public PeerSink {
   NodeId shown_controller_ FLOTILLA_GUARDED_BY(mutex_);
   BrokerState view_ FLOTILLA_GUARDED_BY(mutex_);
   std::optional<MemberCounters> counters_ FLOTILLA_GUARDED_BY(mutex_);
+  internal::v1::JoinResponse met_ FLOTILLA_GUARDED_BY(mutex_);  // when this member registered last
 };
 
 }  // namespace flotilla::broker

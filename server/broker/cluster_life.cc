@@ -8,6 +8,7 @@
 #include "server/broker/limits.h"
 #include "server/broker/membership_calls.h"
 #include "server/errors/refusal.h"
+#include "server/metadata/membership.h"
 
 namespace flotilla::broker {
 namespace {
@@ -97,7 +98,12 @@ Status ClusterLife::Start() {
   state_ = *std::move(loaded);
   state_.set_boot(state_.boot() + 1);
   FLOTILLA_RETURN_IF_ERROR(around_.file.Save(state_));
+  if (member() && HasMoved()) {
+    AskOldAddress();
+    return {};
+  }
   if (member()) {
+    FLOTILLA_RETURN_IF_ERROR(Remember(state_));
     callbacks_.become_member(false);
     return {};
   }
@@ -108,7 +114,46 @@ Status ClusterLife::Start() {
   return Found(EncodePlan(*plan, options_.cluster_name), true);
 }
 
+// --- At another address than before
+
+bool ClusterLife::HasMoved() const {
+  return !state_.peer_address().empty() && state_.peer_address() != options_.description.peer_address;
+}
+
+void ClusterLife::AskOldAddress() {
+  asks_ = true;
+  LOG(WARNING) << "moved from=" << state_.peer_address() << " to=" << options_.description.peer_address << " asks=\"whether it runs there still\"";
+  internal::v1::HandshakeRequest hello;
+  *hello.mutable_caller() = callbacks_.identity();
+  hello.mutable_caller()->clear_node_id();  // it claims nothing yet
+  around_.network.Call(state_.peer_address(), kHandshake, hello.SerializeAsString(), limits::kPeerCallTimeout,
+                       [this, address = state_.peer_address()](const Result<std::string>& answer) { OnOldAddress(address, answer); });
+}
+
+void ClusterLife::OnOldAddress(const std::string& address, const Result<std::string>& answer) {
+  asks_ = false;
+  internal::v1::HandshakeResponse response;
+  const bool itself = answer.ok() && response.ParseFromString(*answer) && response.callee().node_uuid() == options_.description.uuid.bytes();
+  if (itself) {
+    metadata::NodeDescription original = options_.description;
+    original.peer_address = address;
+    return callbacks_.stop(metadata::CopiedDirectory(original, NodeId{state_.node_id()}, options_.description.peer_address));
+  }
+  if (Status saved = Remember(state_); !saved.ok()) return callbacks_.stop(saved);
+  callbacks_.become_member(false);
+}
+
+// Written down before it is acted on, with the address where it is.
+Status ClusterLife::Remember(internal::v1::NodeState state) {
+  if (state.node_id() != 0) state.set_peer_address(options_.description.peer_address);
+  if (state.SerializeAsString() == state_.SerializeAsString()) return {};
+  FLOTILLA_RETURN_IF_ERROR(around_.file.Save(state));
+  state_ = std::move(state);
+  return {};
+}
+
 std::string ClusterLife::Describe() const {
+  if (asks_) return "at another address than before: asks whether this node runs at " + state_.peer_address() + " still";
   if (birth_) return "founding a cluster";
   return last_problem_.empty() ? "waiting for cluster init" : "waiting for cluster init; " + last_problem_;
 }
@@ -125,6 +170,7 @@ std::vector<std::string> ClusterLife::OtherSeeds() const {
 // --- A cluster is born
 
 void ClusterLife::InitCluster(const v1::InitClusterRequest& request, InitDone done) {
+  if (asks_) return done(Status(Reason::kNoLeader, Describe() + "; ask again in some seconds"));
   if (member()) {
     const metadata::Shared<metadata::Image> image = callbacks_.image();
     // A birth that is not over: whoever asks again waits for it, too.
@@ -270,8 +316,7 @@ Status ClusterLife::Found(const internal::v1::BootstrapRequest& plan, bool mine)
   for (const internal::v1::FoundingMember& member : plan.members()) {
     if (member.node_uuid() == options_.description.uuid.bytes()) state.set_node_id(member.node_id());
   }
-  FLOTILLA_RETURN_IF_ERROR(around_.file.Save(state));
-  state_ = std::move(state);
+  FLOTILLA_RETURN_IF_ERROR(Remember(std::move(state)));
   LOG(INFO) << "cluster_founded cluster=" << UuidText(plan.cluster_id()) << " node=" << state_.node_id() << " founders=" << plan.members_size();
   next_at_ = {};
   callbacks_.become_member(mine);
@@ -333,7 +378,7 @@ void ClusterLife::Tick() {
   if (birth_) {
     for (const std::string& seed : std::exchange(birth_->unreached, {})) AskSeed(seed);
   }
-  if (next_at_ > around_.clock.Now()) return;
+  if (asks_ || next_at_ > around_.clock.Now()) return;
   next_at_ = around_.clock.Now() + limits::kJoinInterval;
   if (member() && state_.has_founding() && !known) RepeatPlan();
   if (Registers() && !joining_) Join();
@@ -385,33 +430,41 @@ void ClusterLife::Join() {
                        [this](const Result<std::string>& answer) { OnJoined(answer); });
 }
 
+void ClusterLife::Refused(const Status& status) {
+  if (RefusalOf(status) == Refusal::kNodeRemoved && member()) return callbacks_.stop(status);
+  if (metadata::IsCopy(status) && member()) {
+    const MonotonicTime now = around_.clock.Now();
+    if (copy_since_ == MonotonicTime{}) copy_since_ = now;
+    if (now - copy_since_ >= limits::kCopyStopsAfter) return callbacks_.stop(status);
+  }
+  // Seeds that are not up or in no cluster either are what one waits for.
+  const bool waits = status.reason() == Reason::kNoLeader || status.reason() == Reason::kOutcomeUnknown ||
+                     RefusalOf(status) == Refusal::kNotInitialized;
+  last_problem_ = waits ? "" : status.ToString();
+  LOG_IF_EVERY_N(WARNING, !waits, 10) << "join_refused reason=\"" << status << '"';
+}
+
 void ClusterLife::OnJoined(const Result<std::string>& answer) {
   joining_ = false;
-  if (RefusalOf(answer.status()) == Refusal::kNodeRemoved && member()) return callbacks_.removed(answer.status());
   if (!answer.ok()) {
-    // Seeds that are not up or in no cluster either are what one waits for.
-    const bool waits = answer.status().reason() == Reason::kNoLeader || answer.status().reason() == Reason::kOutcomeUnknown ||
-                       RefusalOf(answer.status()) == Refusal::kNotInitialized;
-    last_problem_ = waits ? "" : answer.status().ToString();
-    LOG_IF_EVERY_N(WARNING, !waits, 10) << "join_refused reason=\"" << answer.status() << '"';
-    return;
+    return Refused(answer.status());
   }
   internal::v1::JoinResponse response;
   if (!response.ParseFromString(*answer)) return;
   last_problem_.clear();
+  copy_since_ = {};
   registered_ = true;
-  if (member()) callbacks_.met(response.metadata_members());
+  if (member()) callbacks_.met(response);
   if (member() || birth_) return;
   internal::v1::NodeState state = state_;
   state.set_cluster_id(response.cluster_id());
   state.set_node_id(response.node_id());
   state.set_metadata_incarnation(response.metadata_incarnation());
   *state.mutable_metadata_members() = response.metadata_members();
-  if (Status saved = around_.file.Save(state); !saved.ok()) {
+  if (Status saved = Remember(std::move(state)); !saved.ok()) {
     LOG(ERROR) << "join_not_saved reason=\"" << saved << '"';
     return;
   }
-  state_ = std::move(state);
   LOG(INFO) << "joined cluster=" << UuidText(state_.cluster_id()) << " node=" << state_.node_id();
   callbacks_.become_member(false);
 }

@@ -8,6 +8,10 @@
 // A founder repeats the plan to the others until the metadata knows the cluster, so that a birth that was interrupted ends well.
 // A member registers again whenever it starts: its addresses may be others. And when it has not heard of a leader of the metadata for
 // a while: it may have been removed without being told. A removed node stops, and never joins under another id with the old data.
+//
+// Nobody is a member twice. Two nodes with one data directory would vote twice, so a member that starts at another address than before
+// asks at the old one first, and stops if it is there still. If it cannot ask, the others keep it out: they talk to nobody whose address
+// is not the registered one, and the metadata leader registers a new address only when the node is silent at the old one.
 #pragma once
 
 #include <functional>
@@ -38,9 +42,9 @@ class ClusterLife {
     // Who leads the metadata, as far as this node knows; 0: nobody.
     std::function<NodeId()> controller;
     // Who is in the cluster, as the metadata leader said when this member registered: its own image may be too old to know the leader.
-    std::function<void(const google::protobuf::RepeatedPtrField<internal::v1::FoundingMember>&)> met;
-    // This node was removed from its cluster, for good: it has to stop.
-    std::function<void(const Status&)> removed;
+    std::function<void(const internal::v1::JoinResponse&)> met;
+    // This node was removed from its cluster, or is a copy of one that lives: it has to stop.
+    std::function<void(const Status&)> stop;
   };
   // References outlive this.
   ClusterLife(const BrokerOptions& options, const BrokerSurroundings& around, Callbacks callbacks, Random random);
@@ -49,6 +53,8 @@ class ClusterLife {
   Status Start();
   const internal::v1::NodeState& state() const { return state_; }
   bool member() const { return state_.node_id() != 0; }
+  // A member that does not take part before it has asked whether it runs at its old address, too.
+  bool asks() const { return asks_; }
 
   // --- calls
   void InitCluster(const v1::InitClusterRequest& request, InitDone done);
@@ -85,6 +91,12 @@ class ClusterLife {
   void AnswerBirth();
   void RepeatPlan();
   Status Found(const internal::v1::BootstrapRequest& plan, bool mine);
+  // Whether it ran at another address before.
+  bool HasMoved() const;
+  void AskOldAddress();
+  void OnOldAddress(const std::string& address, const Result<std::string>& answer);
+  Status Remember(internal::v1::NodeState state);
+  void Refused(const Status& status);
   bool Registers();
   void Join();
   void OnJoined(const Result<std::string>& answer);
@@ -105,8 +117,10 @@ class ClusterLife {
   std::string promised_to_;
   MonotonicTime promised_until_{};
   bool registered_ = false;
+  MonotonicTime copy_since_{};  // it is told that it is a copy
   MonotonicTime heard_at_{};  // of a leader of the metadata
   bool joining_ = false;
+  bool asks_ = false;
   size_t next_seed_ = 0;
   MonotonicTime next_at_{};
   std::string last_problem_;

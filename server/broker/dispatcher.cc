@@ -22,6 +22,12 @@ uint64_t NumberOf(const Status& status, std::string_view key) {
   return number;
 }
 
+// Who leads, as a replica that does not says it; nobody: it hears of nobody.
+Leader LeaderIn(const Status& refusal) {
+  if (refusal.reason() != Reason::kNotLeader) return {};
+  return {.node = NodeId{NumberOf(refusal, "leader_node_id")}, .epoch = Term{NumberOf(refusal, "leader_epoch")}};
+}
+
 Status Lost(bool append) {
   return append ? Status(Reason::kOutcomeUnknown, "the connection to the leader broke before it answered; the batch may have been appended")
                 : Status(Reason::kNoLeader, "the connection to the leader broke before it answered; try again shortly");
@@ -200,19 +206,18 @@ bool Dispatcher::LedElsewhere(const Row& row) const {
 void Dispatcher::LearnFrom(GroupId group, const Status& status, const Leader& hint, NodeId from) {
   if (hint.node.value() != 0) around_.leaders.Learn(group, hint);
   if (status.reason() != Reason::kNotLeader) return;
-  // It does not lead; who said so is forgotten, unless it said so of an earlier term than the one we know of.
+  // It does not lead; who said so is forgotten. Unless our own replica hears it lead at this moment: then it said so of an earlier term,
+  // or is about to begin, and our replica would not tell us once more who leads.
   const Leader known = around_.leaders.Of(group);
-  if (known.node == from) around_.leaders.Lost(group, known.epoch);
+  const partition::Partition* here = around_.replicas.Find(group);
+  if (known.node == from && (here == nullptr || known != LeaderIn(here->MayServe()))) around_.leaders.Lost(group, known.epoch);
 }
 
 void Dispatcher::Answer(uint64_t ticket, AttemptAnswer answer) {
   if (answer.remote.value() == 0 && answer.status.reason() == Reason::kNotLeader) {
     const auto found = rows_.find(ticket);
-    const NodeId leader{NumberOf(answer.status, "leader_node_id")};
-    const Term epoch{NumberOf(answer.status, "leader_epoch")};
-    if (found != rows_.end() && leader.value() != 0 && leader != around_.self) {
-      around_.leaders.Learn(found->second.group, {.node = leader, .epoch = epoch});
-    }
+    const Leader leader = LeaderIn(answer.status);
+    if (found != rows_.end() && leader.node.value() != 0 && leader.node != around_.self) around_.leaders.Learn(found->second.group, leader);
   }
   answers_.emplace_back(ticket, std::move(answer));
   if (std::exchange(flush_posted_, true)) return;

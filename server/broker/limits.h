@@ -66,6 +66,9 @@ inline constexpr Duration kJoinInterval = std::chrono::seconds(1);
 // A node that has heard of no leader of the metadata for so long asks others whether it still belongs to them: elections take 2 s.
 inline constexpr Duration kLonelyAfter = std::chrono::seconds(10);
 inline constexpr Duration kPeerCallTimeout = std::chrono::seconds(5);
+// A member that is told for so long that it lives at another address, too, is a copy and stops. One that has moved is told so until its
+// silence at the old address is noticed, after 6 s, or twice as long when the metadata changes its leader meanwhile.
+inline constexpr Duration kCopyStopsAfter = std::chrono::seconds(30);
 // A seed that cannot be reached when a cluster is founded is tried again for so long.
 inline constexpr Duration kSeedPatience = std::chrono::seconds(1);
 // How long a node that was asked whether it would found a cluster stands by its word.

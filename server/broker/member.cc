@@ -279,18 +279,20 @@ void Member::SetPeers() {
   const auto add = [&](NodeId id, const Uuid& uuid, const std::string& address) {
     if (id != self_) peers[id] = {.id = id, .uuid = uuid, .address = address};
   };
-  // Until the metadata is here: who founded the cluster, or who was in it when this node joined, or registered last. The metadata
-  // knows better.
-  std::vector<internal::v1::FoundingMember> members(state_.founding().members().begin(), state_.founding().members().end());
-  members.insert(members.end(), state_.metadata_members().begin(), state_.metadata_members().end());
-  members.insert(members.end(), met_.begin(), met_.end());
-  for (const internal::v1::FoundingMember& member : members) {
-    if (image().WasRemoved(NodeId{member.node_id()})) continue;
-    add(NodeId{member.node_id()}, Uuid::FromBytes(member.node_uuid()).value_or(Uuid()), member.peer_address());
-  }
+  const auto add_all = [&](const google::protobuf::RepeatedPtrField<internal::v1::FoundingMember>& members) {
+    for (const internal::v1::FoundingMember& member : members) {
+      if (image().WasRemoved(NodeId{member.node_id()})) continue;
+      add(NodeId{member.node_id()}, Uuid::FromBytes(member.node_uuid()).value_or(Uuid()), member.peer_address());
+    }
+  };
+  // Until the metadata is here: who founded the cluster, or who was in it when this node joined. The metadata knows better, and the
+  // answer to the last registration knows better than an image that is older: nodes may have moved.
+  add_all(state_.founding().members());
+  add_all(state_.metadata_members());
   machine_.image()->nodes.ForEach([&](NodeId id, const metadata::Shared<metadata::Node>& node) {
     add(id, node->description.uuid, node->description.peer_address);
   });
+  if (LogIndex{met_.metadata_version()} > machine_.image()->version) add_all(met_.metadata_members());
   // An address belongs to the node that took it last: its predecessor is gone.
   std::map<std::string, NodeId> owners;
   for (const auto& [id, peer] : peers) owners[peer.address] = id;
@@ -303,8 +305,8 @@ void Member::SetPeers() {
   around_.network.SetPeers(peers_);
 }
 
-void Member::Meet(const google::protobuf::RepeatedPtrField<internal::v1::FoundingMember>& members) {
-  met_.assign(members.begin(), members.end());
+void Member::Meet(const internal::v1::JoinResponse& registered) {
+  met_ = registered;
   SetPeers();
 }
 

@@ -99,7 +99,7 @@ class Member final : private metadata::MetadataListener, private LeaderListener,
   // Whether it could answer this node, or need not: it was removed.
   bool Knows(NodeId node) const;
   // These are in the cluster, whatever the image says (yet).
-  void Meet(const google::protobuf::RepeatedPtrField<internal::v1::FoundingMember>& members);
+  void Meet(const internal::v1::JoinResponse& registered);
   void Receive(raft::PeerMessage message) { host_.Receive(std::move(message)); }
   void OnForwardAnswer(NodeId from, ForwardAnswer answer) { dispatcher_.OnForwardAnswer(from, std::move(answer)); }
   void OnForwardBroken(NodeId to) { dispatcher_.OnForwardBroken(to); }
@@ -176,7 +176,7 @@ class Member final : private metadata::MetadataListener, private LeaderListener,
   bool confirming_ = false;
   raft::Tick confirm_at_ = 0;
   std::vector<Peer> peers_;
-  std::vector<internal::v1::FoundingMember> met_;
+  internal::v1::JoinResponse met_;  // when it registered last
   uint64_t next_subscription_ = 1;
   std::map<std::string, Subscription*> subscriptions_;
   uint64_t next_watch_ = 1;

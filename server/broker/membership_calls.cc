@@ -8,6 +8,7 @@
 
 #include "server/broker/limits.h"
 #include "server/broker/log_sizes.h"
+#include "server/metadata/limits.h"
 
 namespace flotilla::broker {
 namespace {
@@ -22,6 +23,8 @@ constexpr raft::Tick kLookTicks = 60;
 // A burst of elections is told in one report.
 constexpr raft::Tick kSoonTicks = 2;
 constexpr size_t kLeadersPerAnswerMax = 2000;
+// As many replicas as a node may have.
+constexpr size_t kDamagedMax = flotilla::limits::kReplicasPerNodeMax;
 
 // Two seconds are more than a report takes, and what records and the settings of topics can live with.
 constexpr int64_t kClockSkewMillisMax = 2000;
@@ -90,7 +93,10 @@ void MembershipCalls::Join(uint64_t id, const internal::v1::JoinRequest& request
   const Result<metadata::NodeDescription> description = DescriptionOf(request.node());
   if (!description.ok()) return member_.board.Fail(id, description.status());
   const metadata::RegisterNode node{
-      .cluster = UuidOf(request.node().cluster_id()), .claimed = NodeId{request.node().node_id()}, .description = *description};
+      .cluster = UuidOf(request.node().cluster_id()),
+      .claimed = NodeId{request.node().node_id()},
+      .description = *description,
+      .by_itself = request.node().node_id() == member_.self.value() && request.node().peer_address() == own_.identity().peer_address()};
   decisions_.Submit(node, [this, id](const metadata::Answer& answer) {
     if (!answer.status.ok()) return member_.board.Fail(id, answer.status);
     const metadata::Image& image = member_.image();
@@ -114,7 +120,10 @@ void MembershipCalls::Join(uint64_t id, const internal::v1::JoinRequest& request
 void MembershipCalls::Report(uint64_t id, const internal::v1::ReportRequest& request) {
   metadata::NodeReport report;
   const internal::v1::NodeIdentity& node = request.node();
-  report.identity = {.cluster = UuidOf(node.cluster_id()), .node = NodeId{node.node_id()}, .uuid = UuidOf(node.node_uuid())};
+  report.identity = {.cluster = UuidOf(node.cluster_id()),
+                     .node = NodeId{node.node_id()},
+                     .uuid = UuidOf(node.node_uuid()),
+                     .peer_address = node.peer_address()};
   report.metadata_version = LogIndex{request.metadata_version()};
   report.disk_total_bytes = request.disk_total_bytes();
   report.disk_free_bytes = request.disk_free_bytes();
@@ -122,6 +131,9 @@ void MembershipCalls::Report(uint64_t id, const internal::v1::ReportRequest& req
   report.leaders = request.leader_count();
   for (const internal::v1::GroupSize& size : request.sizes()) report.sizes[GroupId{size.group()}] = size.log_bytes();
   report.warnings.assign(request.warnings().begin(), request.warnings().end());
+  for (const internal::v1::DamagedReplica& damaged : request.damaged()) {
+    report.damaged.push_back({.group = GroupId{damaged.group()}, .replica = {.node = report.identity.node, .incarnation = damaged.incarnation()}});
+  }
   if (const std::string warning = ClockWarning(request.time_ms(), member_.time.clock().WallMillis()); !warning.empty()) {
     report.warnings.push_back(warning);
   }
@@ -218,6 +230,12 @@ internal::v1::ReportRequest MembershipCalls::MakeReport(bool full) {
   report.set_stopping(stopping_);
   for (const std::string& warning : own_.warnings()) report.add_warnings(warning);
   for (const std::string& stopped : member_.replicas.Stopped()) report.add_warnings("REPLICA_STOPPED: " + stopped);
+  for (const metadata::DamagedReplica& damaged : member_.replicas.Damaged()) {
+    if (static_cast<size_t>(report.damaged_size()) == kDamagedMax) break;
+    internal::v1::DamagedReplica& out = *report.add_damaged();
+    out.set_group(damaged.group.value());
+    out.set_incarnation(damaged.replica.incarnation);
+  }
   return report;
 }
 

@@ -312,7 +312,7 @@ void ReplicaMover::Watch(const raft::CoreStatus& status, const MoveStep& step, R
     }
   }
   if (!still.empty()) {
-    row->stalled = "the new replica on " + Nodes(still) + " gets nothing: its node may be down, cut off, or out of space";
+    row->stalled = "the new replica on " + Nodes(still) + " gets nothing: its node may be down, cut off, out of space, or damaged";
   } else if (!behind.empty()) {
     row->stalled = "more is written than is copied to " + Nodes(behind) + "; raise move_rate_bytes, or write less";
   }

@@ -2,6 +2,7 @@
 
 #include <glog/logging.h>
 
+#include <algorithm>
 #include <utility>
 #include <variant>
 
@@ -116,11 +117,17 @@ partition::Partition* Replicas::Find(GroupId group) const {
 
 std::vector<std::string> Replicas::Stopped() const {
   std::map<std::string, std::string> stopped;
+  const auto tell = [&](const metadata::PartitionKey& key, const Status& fault) {
+    const metadata::Topic* topic = image_->FindTopic(key.topic);
+    const std::string name = (topic == nullptr ? key.topic.ToString() : topic->name) + "/" + std::to_string(key.partition);
+    stopped.emplace(name, fault.ToString());
+  };
   for (const auto& [group, replica] : replicas_) {
-    if (!replica.open || replica.partition->fault().ok()) continue;
-    const metadata::Topic* topic = image_->FindTopic(replica.key.topic);
-    const std::string name = (topic == nullptr ? replica.key.topic.ToString() : topic->name) + "/" + std::to_string(replica.key.partition);
-    stopped.emplace(name, replica.partition->fault().ToString());
+    if (replica.open && !replica.partition->fault().ok()) tell(replica.key, replica.partition->fault());
+  }
+  for (const auto& [group, retry] : retries_) {
+    const metadata::PartitionKey* key = image_->groups.Find(group);
+    if (key != nullptr && retry.problem.reason() == Reason::kDataLoss) tell(*key, retry.problem);
   }
   std::vector<std::string> out;
   for (const auto& [name, fault] : stopped) {
@@ -128,6 +135,21 @@ std::vector<std::string> Replicas::Stopped() const {
     out.push_back(name + ": " + fault);
   }
   return out;
+}
+
+std::vector<metadata::DamagedReplica> Replicas::Damaged() const {
+  std::vector<metadata::DamagedReplica> damaged;
+  for (const auto& [group, replica] : replicas_) {
+    const raft::RaftCore* core = replica.open ? around_.host.Find(group) : nullptr;
+    if (core != nullptr && core->fault().reason() == Reason::kDataLoss) damaged.push_back({.group = group, .replica = replica.self});
+  }
+  // One that does not even open.
+  for (const auto& [group, retry] : retries_) {
+    if (replicas_.contains(group) || retry.problem.reason() != Reason::kDataLoss) continue;
+    if (const ReplicaId here = Here(group); here.valid()) damaged.push_back({.group = group, .replica = here});
+  }
+  std::sort(damaged.begin(), damaged.end());
+  return damaged;
 }
 
 std::string Replicas::Problem(GroupId group) const {

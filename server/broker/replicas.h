@@ -24,6 +24,7 @@
 #include "server/broker/leader_table.h"
 #include "server/broker/tick_clock.h"
 #include "server/metadata/image.h"
+#include "server/metadata/mending.h"
 #include "server/metadata/partition_plan.h"
 #include "server/partition/partition.h"
 
@@ -72,6 +73,8 @@ class Replicas final : private raft::GroupSink, private partition::LeadershipLis
   bool HearsLeader(GroupId group) const;
   // "orders/0: DATA_LOSS: ..." of each replica that has stopped, of the first few: for people.
   std::vector<std::string> Stopped() const;
+  // Those that have found damage in what they have on the disk, by group.
+  std::vector<metadata::DamagedReplica> Damaged() const;
   // Why a replica that should be here is not open: for people.
   std::string Problem(GroupId group) const;
   ReplicaCounters counters() const;

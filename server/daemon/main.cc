@@ -113,7 +113,9 @@ class Watch {
         LOG(ERROR) << "stopping reason=\"" << halted << '"';
         manager_.Status("stopping: " + std::string(halted.message()));
         // A start changes nothing about it: as a configuration that is wrong.
-        return RefusalOf(halted) == Refusal::kNodeRemoved ? config::kExitBadConfig : kExitFailed;
+        const Refusal refusal = RefusalOf(halted);
+        const bool for_good = refusal == Refusal::kNodeRemoved || refusal == Refusal::kNodeMismatch;
+        return for_good ? config::kExitBadConfig : kExitFailed;
       }
     }
   }

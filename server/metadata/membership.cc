@@ -91,7 +91,33 @@ Status CheckAddresses(const NodeDescription& node, const Image& image) {
   return {};
 }
 
+// A node that has moved is silent at its old address: it is seen to have failed, and registers then.
+Status CheckOriginal(const RegisterNode& request, const Node* known) {
+  if (known == nullptr || !known->alive || request.by_itself) return {};
+  if (known->description.peer_address == request.description.peer_address) return {};
+  return CopiedDirectory(known->description, known->id, request.description.peer_address);
+}
+
 }  // namespace
+
+Status CopiedDirectory(const NodeDescription& known, NodeId id, const std::string& elsewhere) {
+  const std::string uuid = known.uuid.ToString();
+  return Refuse(Refusal::kNodeMismatch,
+                "node " + std::to_string(id.value()) + " (" + known.name + ", UUID " + uuid + ") is alive at " +
+                    known.peer_address + ", and another process at " + elsewhere +
+                    " has the same UUID: its data directory is a copy. Start it with an empty one to join as a "
+                    "new node. If the node is to move, stop it at " +
+                    known.peer_address + " first")
+      .With("node_id", id.value())
+      .With("ours", uuid)
+      .With("theirs", uuid)
+      .With("address", known.peer_address);
+}
+
+bool IsCopy(const Status& refusal) {
+  return RefusalOf(refusal) == Refusal::kNodeMismatch && refusal.Detail("address") &&
+         refusal.Detail("ours") == refusal.Detail("theirs");
+}
 
 Result<Decision> DecideRegistration(const RegisterNode& request, const Image& image, const Context& context) {
   const NodeDescription& description = request.description;
@@ -99,6 +125,7 @@ Result<Decision> DecideRegistration(const RegisterNode& request, const Image& im
   FLOTILLA_RETURN_IF_ERROR(CheckDescription(description));
   const Node* known = image.FindNode(description.uuid);
   FLOTILLA_RETURN_IF_ERROR(CheckClaim(request, known, image));
+  FLOTILLA_RETURN_IF_ERROR(CheckOriginal(request, known));
   FLOTILLA_RETURN_IF_ERROR(CheckFeatures(description, image));
   FLOTILLA_RETURN_IF_ERROR(CheckAddresses(description, image));
   Decision decision{.records = {}, .outcome = {.cluster = image.cluster->id}};
@@ -130,7 +157,16 @@ Status CheckIdentity(const NodeIdentity& identity, const Image& image) {
                       " is not registered; it has to register before it sends heartbeats")
         .With("node_id", identity.node.value());
   }
-  if (node->description.uuid == identity.uuid) return {};
+  const NodeDescription& known = node->description;
+  const bool elsewhere = !identity.peer_address.empty() && known.peer_address != identity.peer_address;
+  if (known.uuid == identity.uuid && elsewhere) {
+    return Refuse(Refusal::kNodeMismatch, Describe(*node) + " is registered at " + known.peer_address + ", and this comes from " +
+                                              identity.peer_address + "; it has to register there first")
+        .With("node_id", identity.node.value())
+        .With("ours", known.uuid.ToString())
+        .With("theirs", known.uuid.ToString());
+  }
+  if (known.uuid == identity.uuid) return {};
   return ForeignId(identity.node, node->description.uuid, identity.uuid,
                    "the node with UUID " + identity.uuid.ToString() + " claims to be " + Describe(*node) +
                        "; start it with an empty data directory to join as a new node");

@@ -243,6 +243,7 @@ void MetadataController::OnLeadership(const raft::StateMachine::Leadership& lead
                      .image = machine_.image(),
                      .reports = {},
                      .sizes = {},
+                     .learners = {},
                      .since = now_,
                      .plan_at = now_};
   liveness_.Begin();
@@ -283,6 +284,7 @@ void MetadataController::Tick(raft::Tick now) {
   leading_->plan_at = now_ + options_.plan_ticks;
   ForgetWhatIsGone();
   ChangeMembers();
+  MendMoves();
   MoveReplicas();
   RemoveNodes();
 }
@@ -308,8 +310,9 @@ void MetadataController::ForgetWhatIsGone() {
 // --- what follows by itself: whatever is refused is planned again a second later
 
 void MetadataController::ChangeMembers() {
+  leading_->learners.Look(log_.Learners(), now_);
   const raft::MembershipChange change =
-      PlanVoters(*machine_.image(), configuration_, log_.CaughtUpLearners());
+      PlanVoters(*machine_.image(), configuration_, leading_->learners.sight());
   if (change.empty()) return;
   const Status begun = log_.ChangeMembers(change, kNobody, *this);
   if (!begun.ok()) {
@@ -319,6 +322,19 @@ void MetadataController::ChangeMembers() {
   LOG(INFO) << "members of the metadata change: learn=" << change.add_learners.size()
             << " promote=" << change.promote.size() << " demote=" << change.demote.size()
             << " remove=" << change.remove.size();
+}
+
+void MetadataController::MendMoves() {
+  std::set<DamagedReplica> damaged;
+  for (const auto& [node, report] : leading_->reports) damaged.insert(report.damaged.begin(), report.damaged.end());
+  std::vector<Record> records = PlanMending(
+      *leading_->image, damaged, {.now_ms = clock_.WallMillis(), .pause_ms = options_.mend_pause_ms});
+  for (const Record& record : records) {
+    const record::ReplicasRetargeted& target = record.replicas_retargeted();
+    LOG(WARNING) << "move with a damaged replica: group=" << target.group_id()
+                 << " epoch=" << target.placement_epoch() << " goes_on_as=" << record::MoveCause_Name(target.cause());
+  }
+  if (!records.empty()) (void)Propose(std::move(records), Waiting{}).ok();
 }
 
 void MetadataController::MoveReplicas() {

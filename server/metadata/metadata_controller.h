@@ -28,6 +28,7 @@
 #include "server/metadata/founding.h"
 #include "server/metadata/liveness.h"
 #include "server/metadata/membership.h"
+#include "server/metadata/mending.h"
 #include "server/metadata/metadata_log.h"
 #include "server/metadata/metadata_machine.h"
 #include "server/metadata/move_plan.h"
@@ -35,6 +36,7 @@
 #include "server/metadata/node_changes.h"
 #include "server/metadata/producers.h"
 #include "server/metadata/topics.h"
+#include "server/metadata/voters.h"
 #include "storage/base/clock.h"
 #include "storage/base/random.h"
 
@@ -71,6 +73,8 @@ struct NodeReport {
   uint64_t replicas = 0;
   uint64_t leaders = 0;
   std::vector<std::string> warnings = {};
+  // Its replicas that have stopped because what they have on the disk is damaged.
+  std::vector<DamagedReplica> damaged = {};
   // Of groups that it leads; now and then.
   GroupSizes sizes = {};
 };
@@ -86,6 +90,7 @@ struct ControllerOptions {
   // A new leader begins to balance when it has heard how large groups are: after 15 s.
   raft::Tick sizes_ticks = 300;
   MovePlanOptions moves = {};
+  int64_t mend_pause_ms = MendOptions{}.pause_ms;
 };
 
 class MetadataController final : public MetadataListener, public raft::ProposalSink, public raft::ReadSink {
@@ -138,6 +143,7 @@ class MetadataController final : public MetadataListener, public raft::ProposalS
     Shared<Image> image;  // all that was proposed
     std::map<NodeId, NodeReport> reports;
     GroupSizes sizes;
+    LearnerWatch learners;
     raft::Tick since = 0;
     raft::Tick plan_at = 0;
   };
@@ -151,6 +157,7 @@ class MetadataController final : public MetadataListener, public raft::ProposalS
   void ConcludeLiveness();
   void ForgetWhatIsGone();
   void ChangeMembers();
+  void MendMoves();
   void MoveReplicas();
   void RemoveNodes();
 

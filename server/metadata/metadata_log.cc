@@ -26,16 +26,16 @@ Status HostMetadataLog::ChangeMembers(const raft::MembershipChange& change, uint
   return host_.ProposeChange(kMetadataGroup, change, token, sink).status();
 }
 
-std::set<NodeId> HostMetadataLog::CaughtUpLearners() const {
-  std::set<NodeId> caught_up;
+std::vector<MetadataLearner> HostMetadataLog::Learners() const {
+  std::vector<MetadataLearner> learners;
   const raft::RaftCore* core = host_.Find(kMetadataGroup);
-  if (core == nullptr || !core->leads_surely()) return caught_up;
+  if (core == nullptr || !core->leads_surely()) return learners;
   for (const raft::ReplicaStatus& replica : core->status().replicas) {
     const bool near =
         replica.state == raft::ProgressState::kReplicate && replica.lag <= limits::kPromotionLagEntriesMax;
-    if (!replica.voter && near) caught_up.insert(replica.id.node);
+    if (!replica.voter) learners.push_back({.node = replica.id.node, .match = replica.match, .caught_up = near});
   }
-  return caught_up;
+  return learners;
 }
 
 Status HostMetadataLog::TakeSnapshot() { return host_.TakeSnapshot(kMetadataGroup); }

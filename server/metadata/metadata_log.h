@@ -2,9 +2,10 @@
 // tests.
 #pragma once
 
-#include <set>
+#include <vector>
 
 #include "raft/node/raft_host.h"
+#include "server/metadata/voters.h"
 #include "storage/base/bytes.h"
 #include "storage/base/ids.h"
 #include "storage/base/status.h"
@@ -23,8 +24,8 @@ class MetadataLog {
   // Refusals as RaftHost::ProposeChange.
   virtual Status ChangeMembers(const raft::MembershipChange& change, uint64_t token,
                                raft::ProposalSink& sink) = 0;
-  // Learners that may be promoted, as the leader sees it; empty elsewhere.
-  virtual std::set<NodeId> CaughtUpLearners() const = 0;
+  // How far learners are, as the leader sees it; empty elsewhere.
+  virtual std::vector<MetadataLearner> Learners() const = 0;
   virtual Status TakeSnapshot() = 0;
 };
 
@@ -37,7 +38,7 @@ class HostMetadataLog final : public MetadataLog {
   Status ConfirmLeadership(uint64_t token, raft::ReadSink& sink) override;
   Status ChangeMembers(const raft::MembershipChange& change, uint64_t token,
                        raft::ProposalSink& sink) override;
-  std::set<NodeId> CaughtUpLearners() const override;
+  std::vector<MetadataLearner> Learners() const override;
   Status TakeSnapshot() override;
 
  private:

@@ -44,14 +44,23 @@ class Planner {
   }
   bool ChangesLeaders() const { return !plan_.leaders.empty(); }
 
-  // Moves under way whose new place is lost get another one. On the way back every place may be a lost one: who was to be left
-  // may have died meanwhile, and nobody can call that off.
+  // Moves under way that wait for a place that is lost get another one. On the way back every place may be such a one: who was to be
+  // left may have died meanwhile, and nobody can call that off.
   void Replace() {
     image_.moving.ForEach([&](GroupId group, MoveCause cause) {
       const size_t number = model_.PartitionOf(group);
       const PartitionRow& row = model_.partitions()[number];
-      const std::vector<ReplicaId> fresh = row.partition->NewReplicas();
-      for (const ReplicaId& replica : fresh.empty() ? row.partition->replicas : fresh) {
+      std::vector<ReplicaId> awaited = row.partition->NewReplicas();
+      const bool back = awaited.empty();
+      // One from before the move may have left the group already, and be awaited like a new one: on a node that was removed it
+      // never comes.
+      for (const ReplicaId& replica : row.partition->replicas) {
+        const Node& node = *nodes()[model_.NodeOf(replica.node)].node;
+        const bool gone = !node.alive && node.mode == NodeMode::kDecommissioning;
+        const bool fresh = std::find(awaited.begin(), awaited.end(), replica) != awaited.end();
+        if (!fresh && (back || gone)) awaited.push_back(replica);
+      }
+      for (const ReplicaId& replica : awaited) {
         const size_t lost = model_.NodeOf(replica.node);
         if (!IsLost(*nodes()[lost].node, cause)) continue;
         const std::optional<size_t> to = BestPlace(row, lost);

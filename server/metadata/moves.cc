@@ -162,12 +162,7 @@ Result<Decision> Rebuild(const RebuildReplica& request, const Image& image, cons
                                               std::to_string(request.node.value()) +
                                               " are no majority, so that nothing could be rebuilt from them");
   }
-  std::vector<ReplicaId> replicas = partition.replicas;
-  for (ReplicaId& replica : replicas) {
-    if (replica.node == request.node) replica.incarnation = partition.next_incarnation;
-  }
-  return Decision{.records = {TargetOf(partition, replicas, partition.preferred_leader, MoveCause::kRebuild,
-                                       context.now_ms)},
+  return Decision{.records = {RebuildOf(partition, request.node, MoveCause::kRebuild, context.now_ms)},
                   .outcome = {.node = request.node, .topic = choice->topic->id}};
 }
 
@@ -274,6 +269,14 @@ Record RetargetOf(const Image& image, const Partition& partition, const std::vec
   const NodeId leader = LeaderAmong(nodes, partition.preferred_leader, takes,
                                     [&](NodeId id) { return image.LoadOf(id).preferred_leaders; });
   return TargetOf(partition, replicas, leader, cause, now_ms);
+}
+
+Record RebuildOf(const Partition& partition, NodeId node, MoveCause cause, int64_t now_ms) {
+  std::vector<ReplicaId> replicas = partition.replicas;
+  for (ReplicaId& replica : replicas) {
+    if (replica.node == node) replica.incarnation = partition.next_incarnation;
+  }
+  return TargetOf(partition, replicas, partition.preferred_leader, cause, now_ms);
 }
 
 std::vector<NodeId> NodesWith(const Partition& partition, NodeId from, NodeId to) {

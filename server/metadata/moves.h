@@ -67,6 +67,8 @@ Result<Decision> DecideSettled(const SettleReplicas& request, const Image& image
 // lead fewest.
 Record RetargetOf(const Image& image, const Partition& partition, const std::vector<NodeId>& nodes,
                   MoveCause cause, int64_t now_ms);
+// The record that gives the replica on `node`, which the partition wants there, another life.
+Record RebuildOf(const Partition& partition, NodeId node, MoveCause cause, int64_t now_ms);
 // The places of the partition's replicas, with `to` for `from`.
 std::vector<NodeId> NodesWith(const Partition& partition, NodeId from, NodeId to);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "server/metadata/founding.h"
@@ -12,14 +13,18 @@ namespace {
 
 class Seats {
  public:
-  Seats(const Image& image, const raft::Configuration& configuration, const std::set<NodeId>& caught_up)
+  Seats(const Image& image, const raft::Configuration& configuration, const LearnerSight& learners)
       : image_(image), configuration_(configuration) {
     for (const ReplicaId& voter : configuration.voters) {
       if (InUse(voter.node)) voters_.push_back(voter);
     }
     for (const ReplicaId& learner : configuration.learners) {
       if (!InUse(learner.node) || !Lives(learner.node)) continue;
-      (caught_up.contains(learner.node) ? candidates_ : late_).push_back(learner);
+      if (learners.caught_up.contains(learner.node)) {
+        candidates_.push_back(learner);
+      } else if (!learners.stuck.contains(learner.node)) {
+        late_.push_back(learner);
+      }
     }
   }
 
@@ -124,16 +129,32 @@ class Seats {
   const raft::Configuration& configuration_;
   std::vector<ReplicaId> voters_;      // as they should be
   std::vector<ReplicaId> candidates_;  // learners that may vote
-  std::vector<ReplicaId> late_;        // learners that may vote once they have caught up
+  std::vector<ReplicaId> late_;        // learners that come along, and may vote once they have caught up
   raft::MembershipChange change_;
 };
 
 }  // namespace
 
+void LearnerWatch::Look(const std::vector<MetadataLearner>& learners, raft::Tick now) {
+  std::map<NodeId, Row> before = std::exchange(late_, {});
+  sight_ = {};
+  for (const MetadataLearner& learner : learners) {
+    if (learner.caught_up) {
+      sight_.caught_up.insert(learner.node);
+      continue;
+    }
+    const auto known = before.find(learner.node);
+    const bool moved = known == before.end() || known->second.match != learner.match;
+    const Row row = moved ? Row{.match = learner.match, .moved_at = now} : known->second;
+    late_.emplace(learner.node, row);
+    if (now >= row.moved_at + kStuckTicks) sight_.stuck.insert(learner.node);
+  }
+}
+
 raft::MembershipChange PlanVoters(const Image& image, const raft::Configuration& configuration,
-                                  const std::set<NodeId>& caught_up_learners) {
+                                  const LearnerSight& learners) {
   if (configuration.joint() || configuration.empty()) return {};
-  return Seats(image, configuration, caught_up_learners).Plan();
+  return Seats(image, configuration, learners).Plan();
 }
 
 }  // namespace flotilla::metadata

@@ -2,6 +2,7 @@
 import contextlib
 import os
 import pathlib
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -216,6 +217,58 @@ class WipedDiskTest(ClusterTest):
             cluster_pb2.GetMetadataRequest(topics=[{"name": created.topic.topic.name}]), timeout=TIMEOUT_S
         )
         self.assertEqual({r.node_id for r in replicas.topics[0].partitions[0].replicas}, {1, 2, new_id})
+
+
+class CopiedDirectoryTest(ClusterTest):
+    """A node's data directory is started at another address: a copy of a node that lives, or a node that has moved."""
+
+    def elsewhere(self, number, settings=None):
+        ports = free_ports(3)
+        node = Node(number, self.cluster.directory, ports, self.cluster.seeds, settings=settings)
+        self.addCleanup(node.close)
+        return node
+
+    def members(self):
+        listed = self.client.cluster.ListNodes(cluster_pb2.ListNodesRequest(), timeout=TIMEOUT_S).nodes
+        return {n.node_id: n.client_address for n in listed}
+
+    def test_a_copy_is_refused_and_the_original_may_move(self):
+        # One scene, because the node is at another address afterwards.
+        self.create_topic()
+        self.assert_written(self.client.write(self.topic, b"first"))
+        original = self.nodes[2]
+        before = self.members()
+        copy = self.elsewhere(4)
+        self.assertEqual(original.stop(), 0)
+        shutil.copytree(original.data_dir, copy.data_dir)
+        original.start()
+        self.cluster.wait_until_healthy()
+
+        copy.start()
+        self.assertEqual(copy.wait_for_its_end(), 78, copy.last_words())
+        self.assertIn("NODE_MISMATCH", copy.log())
+        self.assertIn(original.peer_address, copy.log())
+        self.assertIn(copy.peer_address, copy.log())
+        self.assertEqual(self.members(), before)
+        self.cluster.wait_until_healthy()
+        self.assertEqual(original.client.values(self.topic), [b"first"])
+
+        self.assertEqual(original.stop(), 0)
+        moved = self.elsewhere(5, settings={"node": {"data_dir": original.data_dir}})
+        moved.start()
+        self.cluster.all_nodes[2] = self.cluster.nodes[2] = moved
+        wait_until("the node is registered at its new address", lambda: self.members() == {**before, 3: moved.address})
+        self.cluster.wait_until_healthy()
+        self.assert_written(moved.client.write(self.topic, b"second"))
+        self.assertEqual(moved.client.values(self.topic), [b"first", b"second"])
+
+        # A copy that finds nobody where it ran last does not know better: the others do, and keep it out.
+        copy.start()
+        words = f"alive at {moved.peer_address}, and another process at {copy.peer_address}"
+        wait_until("the copy is not registered", lambda: any("join_refused" in line and words in line for line in copy.log().splitlines()))
+        wait_until("nobody talks to it", lambda: all(words in node.log() for node in self.nodes[:2]))
+        copy.kill()
+        self.assertEqual(self.members(), {**before, 3: moved.address})
 
 
 class StoppedNodeTest(unittest.TestCase):

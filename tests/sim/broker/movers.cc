@@ -243,7 +243,10 @@ void Movers::CleanUp() {
     // On the way back to such a node, or built anew there: that one has to go, nothing can be called off.
     const bool no_way_back = cause == metadata::MoveCause::kRebuild || partition.NewReplicas().empty();
     for (const ReplicaId& replica : partition.replicas) {
-      if (!no_way_back || !world_.IsGhost(replica.node)) continue;
+      // One from before the move may have left the group, and be waited for.
+      const std::vector<ReplicaId>& before = partition.movement->settled;
+      const bool awaited = no_way_back || std::find(before.begin(), before.end(), replica) != before.end();
+      if (!awaited || !world_.IsGhost(replica.node)) continue;
       v1::RemoveNodeRequest request;
       request.set_node_id(static_cast<int32_t>(replica.node.value()));
       return Ask("/flotilla.v1.ClusterService/RemoveNode", request.SerializeAsString(), "node removed");

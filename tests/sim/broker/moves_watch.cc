@@ -1,6 +1,7 @@
 #include "tests/sim/broker/moves_watch.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace flotilla::sim::broker {
 
@@ -8,9 +9,18 @@ using flotilla::broker::Leader;
 
 void MovesWatch::OnImage(const metadata::Shared<metadata::Image>& image) {
   if (newest_ != nullptr && newest_->version >= image->version) return;
-  newest_ = image;
-  newest_->moving.ForEach([this](GroupId group, metadata::MoveCause cause) {
+  const metadata::Shared<metadata::Image> before = std::exchange(newest_, image);
+  newest_->moving.ForEach([&](GroupId group, metadata::MoveCause cause) {
     if (cause == metadata::MoveCause::kRebuild) rebuilt_.insert(group);
+    const metadata::Partition* earlier = before == nullptr ? nullptr : before->FindPartition(group);
+    if (earlier == nullptr) return;
+    // What is damaged while it moves is built anew, too.
+    for (const ReplicaId& wanted : newest_->FindPartition(group)->replicas) {
+      const ReplicaId there = earlier->ReplicaOn(wanted.node);
+      if (!there.valid() || there == wanted) continue;
+      rebuilt_.insert(group);
+      if (cause != metadata::MoveCause::kRebuild || earlier->movement) tally_.Add("damaged while it moved, and built anew");
+    }
   });
 }
 

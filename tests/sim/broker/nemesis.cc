@@ -1,5 +1,8 @@
 #include "tests/sim/broker/nemesis.h"
 
+#include <algorithm>
+#include <vector>
+
 namespace flotilla::sim::broker {
 namespace {
 
@@ -180,7 +183,18 @@ void Nemesis::FlipBit() {
   if (image.empty()) return;
   auto group = image.begin();
   std::advance(group, static_cast<ptrdiff_t>(random_.Below(image.size())));
+  if (LostACopy(group->first)) return;
   machine.FlipBit(group->first, random_.Next());
+}
+
+// With the machine's earlier disk a copy of the partition was lost: another one is more than it is built to lose.
+bool Nemesis::LostACopy(GroupId group) const {
+  const metadata::Shared<metadata::Image>& newest = world_.moves().newest();
+  const metadata::Partition* partition = newest == nullptr ? nullptr : newest->FindPartition(group);
+  if (partition == nullptr) return false;
+  std::vector<ReplicaId> replicas = partition->Existing();
+  if (partition->movement) replicas.insert(replicas.end(), partition->movement->settled.begin(), partition->movement->settled.end());
+  return std::any_of(replicas.begin(), replicas.end(), [this](const ReplicaId& replica) { return world_.IsGhost(replica.node); });
 }
 
 void Nemesis::Wipe() {

@@ -29,6 +29,7 @@ class Nemesis {
   void Crash(Machine& machine, bool power, const char* why);
   Machine& Harmed();
   void FlipBit();
+  bool LostACopy(GroupId group) const;
   void Wipe();
   void BootLater(Machine& machine);
 

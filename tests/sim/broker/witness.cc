@@ -116,6 +116,8 @@ void Witness::CheckLeftovers() {
   if (newest_ == nullptr) return;
   for (const auto& machine : machines_) {
     if (machine->removed()) continue;  // nobody asks what it keeps
+    // A node whose metadata is damaged ends whenever it starts, and deletes nothing: people remove it and start it empty.
+    if (machine->crippled() && machine->down()) continue;
     for (const auto& [group, image] : machine->disk().Image()) {
       if (group == metadata::kMetadataGroup) continue;
       const metadata::Partition* partition = newest_->FindPartition(group);

@@ -328,6 +328,50 @@ TEST_F(ReplicasTest, AFullDiskDelaysAReplica) {
   EXPECT_TRUE(Open());
 }
 
+TEST_F(ReplicasTest, AReplicaThatFindsDamageSaysSoUntilItIsBuiltAnew) {
+  BeginAndConfirm();
+  Create(3);
+  Follow();
+  EXPECT_THAT(replicas_->Damaged(), testing::IsEmpty());
+  EXPECT_THAT(replicas_->Stopped(), testing::IsEmpty());
+  host_->FailGroup(kPartition, Status(Reason::kDataLoss, "the checksum of entry 5 is wrong"));
+  Settle();
+  EXPECT_THAT(replicas_->Damaged(), testing::ElementsAre(metadata::DamagedReplica{.group = kPartition, .replica = On(1)}));
+  EXPECT_THAT(replicas_->Stopped(), testing::ElementsAre(testing::HasSubstr("orders/0: DATA_LOSS")));
+  Retarget({On(1, 1), On(2), On(3)}, metadata::record::MOVE_CAUSE_REBUILD);
+  Follow();
+  ASSERT_EQ(Stored(), "1.1");
+  EXPECT_THAT(replicas_->Damaged(), testing::IsEmpty());
+  EXPECT_THAT(replicas_->Stopped(), testing::IsEmpty());
+}
+
+TEST_F(ReplicasTest, AReplicaThatDoesNotOpenForDamageSaysSoToo) {
+  BeginAndConfirm();
+  Create(1);
+  Follow();
+  Ticks(5);
+  ASSERT_EQ(leaders_->Of(kPartition).node, NodeId{1});
+  Kill();
+  disk_.PowerCut(0);
+  ASSERT_TRUE(disk_.FlipBit(kPartition, LogIndex{1}, 12345));
+  Boot();
+  replicas_->Begin(scene_.shared());
+  Ticks(1);
+  EXPECT_THAT(replicas_->Damaged(), testing::ElementsAre(metadata::DamagedReplica{.group = kPartition, .replica = On(1)}));
+  EXPECT_THAT(replicas_->Stopped(), testing::ElementsAre(testing::HasSubstr("orders/0: DATA_LOSS")));
+}
+
+// What was made wrong, and not found wrong, would be wrong again.
+TEST_F(ReplicasTest, AReplicaThatStoppedForAnotherReasonIsNotDamaged) {
+  BeginAndConfirm();
+  Create(3);
+  Follow();
+  host_->FailGroup(kPartition, Status(Reason::kReplicaFaulted, "a record of a kind that this program does not know"));
+  Settle();
+  EXPECT_THAT(replicas_->Damaged(), testing::IsEmpty());
+  EXPECT_THAT(replicas_->Stopped(), testing::SizeIs(1));
+}
+
 TEST_F(ReplicasTest, WhoeverLedAndIsGoneIsNotAskedAnyMore) {
   BeginAndConfirm();
   Create(1);

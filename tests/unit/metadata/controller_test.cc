@@ -13,8 +13,9 @@ using ::testing::SizeIs;
 
 class FixedClock final : public Clock {
  public:
+  int64_t now_ms = 1'700'000'000'000;
   MonotonicTime Now() const override { return {}; }
-  int64_t WallMillis() const override { return 1'700'000'000'000; }
+  int64_t WallMillis() const override { return now_ms; }
 };
 
 // What was proposed and asked, until the scene decides what becomes of it.
@@ -34,6 +35,7 @@ class ScriptedLog final : public MetadataLog {
   std::deque<Asked> asked;
   raft::MembershipChange change;
   std::set<NodeId> caught_up;
+  std::map<NodeId, LogIndex> late;
   int snapshots = 0;
   Term term{1};
   LogIndex last;
@@ -54,7 +56,12 @@ class ScriptedLog final : public MetadataLog {
     change = wanted;
     return {};
   }
-  std::set<NodeId> CaughtUpLearners() const override { return caught_up; }
+  std::vector<MetadataLearner> Learners() const override {
+    std::vector<MetadataLearner> told;
+    for (const NodeId node : caught_up) told.push_back({.node = node, .match = last, .caught_up = true});
+    for (const auto& [node, match] : late) told.push_back({.node = node, .match = match});
+    return told;
+  }
   Status TakeSnapshot() override {
     ++snapshots;
     return {};
@@ -479,6 +486,18 @@ TEST_F(FollowingTest, ANodeThatGoesIsEmptiedItsSeatIsFilledAndThenItIsGone) {
   EXPECT_EQ(ReasonOf(Report(3)), "NODE_REMOVED");
 }
 
+TEST_F(FollowingTest, ASeatDoesNotWaitForALearnerThatStandsStill) {
+  log_.late = {{NodeId{4}, LogIndex{7}}};
+  ASSERT_EQ(Change(NodeId{3}, NodeMode::kDecommissioning), "OK");
+  Ticks(LearnerWatch::kStuckTicks);
+  log_.late = {{NodeId{4}, LogIndex{8}}};  // it gets something
+  Ticks(LearnerWatch::kStuckTicks - 20);
+  EXPECT_TRUE(log_.change.empty());
+  Ticks(60);
+  EXPECT_EQ(log_.change.demote, On({3}));
+  EXPECT_TRUE(log_.change.promote.empty());
+}
+
 TEST_F(FollowingTest, MovesAreDecidedOnWhatEarlierOnesWillHaveDone) {
   ASSERT_EQ(Change(NodeId{3}, NodeMode::kDecommissioning), "OK");
   // Nothing commits for a while: the same moves are not proposed again.
@@ -537,6 +556,25 @@ TEST_F(FollowingTest, SizesThatLeadersTellArePlannedWith) {
   EXPECT_TRUE(controller_.sizes().empty());
   Follow(2);
   EXPECT_TRUE(controller_.sizes().empty());
+}
+
+TEST_F(FollowingTest, ANewReplicaThatSaysItIsDamagedIsBuiltAnew) {
+  const uint64_t moved = Submit(MoveReplica{.topic = {.name = "orders"}, .partition = 0, .from = NodeId{3}, .to = NodeId{4}});
+  CommitAll();
+  ASSERT_EQ(AnswerTo(moved), "OK");
+  const ReplicaId damaged = orders(0).WantedOn(NodeId{4});
+  const auto report = [&] {
+    return controller_.Report({.identity = {.cluster = UuidOf(1000), .node = NodeId{4}, .uuid = UuidOf(4)},
+                               .damaged = {{.group = orders(0).group, .replica = damaged}}});
+  };
+  ASSERT_TRUE(report().ok());
+  Ticks(20, {4});
+  EXPECT_EQ(orders(0).WantedOn(NodeId{4}), damaged);  // the clock stands still: it moves since a moment
+  clock_.now_ms += 10'000;
+  ASSERT_TRUE(report().ok());
+  Ticks(20, {4});
+  EXPECT_EQ(orders(0).WantedOn(NodeId{4}).incarnation, damaged.incarnation + 1);
+  EXPECT_EQ(orders(0).movement->cause, MoveCause::kRequested);
 }
 
 TEST_F(FollowingTest, ADeadVoterKeepsItsSeatUntilItIsRemoved) {

@@ -241,6 +241,20 @@ TEST_F(EvacuationTest, WhateverComesToANodeThatGoesIsSentElsewhereAtOnce) {
   EXPECT_EQ(Plan().moves[0].cause, MoveCause::kDecommission);
 }
 
+// It may have left the group in a move that was called off: then it is waited for as a new one is.
+TEST_F(EvacuationTest, AReplicaFromBeforeTheMoveOnANodeThatWasRemovedIsNotWaitedFor) {
+  scene_.Join(5);
+  scene_.Move("orders", 0, 2, 5);
+  scene_.SetAlive(3, false);
+  EXPECT_THAT(Told(Plan().moves), IsEmpty());  // it may come back
+  scene_.SetMode(3, NodeMode::kDecommissioning);
+  options_.running_max = 1;
+  EXPECT_THAT(Told(Plan().moves), ElementsAre("1: 3 to 4"));
+  // One that lives gives what it has, and goes afterwards.
+  scene_.SetAlive(3, true);
+  EXPECT_THAT(Told(Plan().moves), IsEmpty());
+}
+
 TEST_F(EvacuationTest, ARebuildOnANodeThatGoesIsDoneElsewhere) {
   ASSERT_TRUE(scene_
                   .Do(DecideRebuild({.topic = {.name = "orders"}, .partition = 0, .node = NodeId{3}},

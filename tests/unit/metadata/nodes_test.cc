@@ -98,14 +98,52 @@ TEST_F(RegistrationTest, AKnownDiskGetsItsIdBack) {
   EXPECT_EQ(Register(2)->outcome.node, NodeId{2});
 }
 
-TEST_F(RegistrationTest, ANodeMayMove) {
+TEST_F(RegistrationTest, ANodeMayMoveWhenItIsSilentAtTheOldAddress) {
   NodeDescription moved = NodeCalled(2);
   moved.peer_address = "elsewhere:9651";
+  scene_.SetAlive(2, false);
   ASSERT_EQ(
       scene_.Register({.cluster = UuidOf(1000), .claimed = NodeId{2}, .description = moved})->outcome.node,
       NodeId{2});
   EXPECT_EQ(scene_.image().FindNode(NodeId{2})->description.peer_address, "elsewhere:9651");
   EXPECT_EQ(scene_.image().nodes.size(), 3u);
+}
+
+TEST_F(RegistrationTest, ACopyOfALivingNodeIsRefusedWithBothAddresses) {
+  NodeDescription copy = NodeCalled(2);
+  copy.peer_address = "elsewhere:9651";
+  const Shared<Image> before = scene_.shared();
+  for (const uint64_t claimed : {2, 0}) {
+    const Result<Decision> refused =
+        scene_.Register({.cluster = UuidOf(1000), .claimed = NodeId{claimed}, .description = copy});
+    EXPECT_EQ(ReasonOf(refused), "NODE_MISMATCH");
+    EXPECT_TRUE(IsCopy(refused.status()));
+    EXPECT_THAT(TextOf(refused), HasSubstr("n2:9651"));
+    EXPECT_THAT(TextOf(refused), HasSubstr("elsewhere:9651"));
+    EXPECT_EQ(refused.status().Detail("address"), "n2:9651");
+    EXPECT_EQ(refused.status().Detail("node_id"), "2");
+  }
+  EXPECT_EQ(scene_.shared(), before);
+  // At its own address it may say other things of itself.
+  NodeDescription upgraded = NodeCalled(2);
+  upgraded.client_address = "elsewhere:9650";
+  EXPECT_TRUE(scene_.Register({.cluster = UuidOf(1000), .claimed = NodeId{2}, .description = upgraded}).ok());
+}
+
+TEST_F(RegistrationTest, TheMetadataLeaderMayMove) {
+  NodeDescription moved = NodeCalled(2);
+  moved.peer_address = "elsewhere:9651";
+  ASSERT_TRUE(scene_.Register({.cluster = UuidOf(1000), .claimed = NodeId{2}, .description = moved, .by_itself = true}).ok());
+  EXPECT_EQ(scene_.image().FindNode(NodeId{2})->description.peer_address, "elsewhere:9651");
+}
+
+TEST_F(RegistrationTest, AHeartbeatFromAnotherAddressIsNotThatOfTheNode) {
+  EXPECT_TRUE(CheckIdentity({UuidOf(1000), NodeId{2}, UuidOf(2), "n2:9651"}, scene_.image()).ok());
+  const Status refused = CheckIdentity({UuidOf(1000), NodeId{2}, UuidOf(2), "elsewhere:9651"}, scene_.image());
+  EXPECT_EQ(ReasonOf(refused), "NODE_MISMATCH");
+  EXPECT_FALSE(IsCopy(refused));  // it has to register to know
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("n2:9651"));
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("elsewhere:9651"));
 }
 
 TEST_F(RegistrationTest, AWipedDiskIsANewNodeOnceTheOldOneIsSeenToHaveFailed) {
@@ -182,10 +220,10 @@ TEST_F(RegistrationTest, WithoutAClusterNobodyRegisters) {
 
 TEST_F(RegistrationTest, AHeartbeatUnderAnothersNameIsRefused) {
   const Image& image = scene_.image();
-  EXPECT_TRUE(CheckIdentity({UuidOf(1000), NodeId{2}, UuidOf(2)}, image).ok());
-  EXPECT_EQ(ReasonOf(CheckIdentity({UuidOf(1000), NodeId{2}, UuidOf(3)}, image)), "NODE_MISMATCH");
-  EXPECT_EQ(ReasonOf(CheckIdentity({UuidOf(1000), NodeId{9}, UuidOf(9)}, image)), "NODE_NOT_FOUND");
-  EXPECT_EQ(ReasonOf(CheckIdentity({UuidOf(4), NodeId{2}, UuidOf(2)}, image)), "CLUSTER_MISMATCH");
+  EXPECT_TRUE(CheckIdentity({UuidOf(1000), NodeId{2}, UuidOf(2), {}}, image).ok());
+  EXPECT_EQ(ReasonOf(CheckIdentity({UuidOf(1000), NodeId{2}, UuidOf(3), {}}, image)), "NODE_MISMATCH");
+  EXPECT_EQ(ReasonOf(CheckIdentity({UuidOf(1000), NodeId{9}, UuidOf(9), {}}, image)), "NODE_NOT_FOUND");
+  EXPECT_EQ(ReasonOf(CheckIdentity({UuidOf(4), NodeId{2}, UuidOf(2), {}}, image)), "CLUSTER_MISMATCH");
 }
 
 TEST_F(RegistrationTest, TheFeatureLevelRisesWhenAllNodesKnowIt) {

@@ -18,10 +18,11 @@ class VotersTest : public ::testing::Test {
     configuration_ = {.voters = On(voters), .outgoing = {}, .learners = On(learners)};
   }
   // What is planned when these learners have caught up: "learn 4 promote 3 demote 1 remove 2"; "-": nothing.
-  std::string Planned(const std::set<uint64_t>& caught_up = {}) const {
-    std::set<NodeId> nodes;
-    for (const uint64_t node : caught_up) nodes.insert(NodeId{node});
-    const raft::MembershipChange change = PlanVoters(scene_.image(), configuration_, nodes);
+  std::string Planned(const std::set<uint64_t>& caught_up = {}, const std::set<uint64_t>& stuck = {}) const {
+    LearnerSight learners;
+    for (const uint64_t node : caught_up) learners.caught_up.insert(NodeId{node});
+    for (const uint64_t node : stuck) learners.stuck.insert(NodeId{node});
+    const raft::MembershipChange change = PlanVoters(scene_.image(), configuration_, learners);
     std::string told;
     const auto tell = [&](const std::string& what, const std::vector<ReplicaId>& replicas) {
       if (replicas.empty()) return;
@@ -130,6 +131,52 @@ TEST_F(VotersTest, AHeirThatIsDeadIsNotWaitedFor) {
   scene_.SetMode(2, NodeMode::kDecommissioning);
   scene_.SetAlive(4, false);
   EXPECT_EQ(Planned({4}), "demote 2");
+}
+
+TEST_F(VotersTest, AHeirThatStandsStillIsNotWaitedFor) {
+  scene_.Found({.nodes = 4});
+  Vote({1, 2, 3}, {4});
+  scene_.SetMode(2, NodeMode::kDecommissioning);
+  EXPECT_EQ(Planned(), "-");
+  EXPECT_EQ(Planned({}, {4}), "demote 2");
+  // Another one that comes along is.
+  scene_.Join(5);
+  Vote({1, 2, 3}, {4, 5});
+  EXPECT_EQ(Planned({}, {4}), "-");
+  EXPECT_EQ(Planned({5}, {4}), "promote 5 demote 2");
+}
+
+TEST_F(VotersTest, OnceItHasCaughtUpItTakesTheSeatThatWasGivenUp) {
+  scene_.Found({.nodes = 4});
+  scene_.SetMode(2, NodeMode::kDecommissioning);
+  Vote({1, 3}, {2, 4});
+  EXPECT_EQ(Planned({}, {4}), "-");
+  EXPECT_EQ(Planned({4}), "promote 4");
+}
+
+TEST(LearnerWatchTest, ALearnerIsStuckWhenItGotNothingForAMinute) {
+  constexpr raft::Tick kStuck = LearnerWatch::kStuckTicks;
+  LearnerWatch watch;
+  const auto stuck = [&](raft::Tick now, std::vector<MetadataLearner> learners) {
+    watch.Look(learners, now);
+    return watch.sight().stuck.contains(NodeId{4});
+  };
+  const MetadataLearner late{.node = NodeId{4}, .match = LogIndex{7}};
+  EXPECT_FALSE(stuck(10, {late}));
+  EXPECT_FALSE(stuck(10 + kStuck - 1, {late}));
+  EXPECT_TRUE(stuck(10 + kStuck, {late}));
+  MetadataLearner moved = late;
+  moved.match = LogIndex{8};
+  EXPECT_FALSE(stuck(20 + kStuck, {moved}));
+  EXPECT_TRUE(stuck(20 + 2 * kStuck, {moved}));
+  MetadataLearner done = moved;
+  done.caught_up = true;
+  EXPECT_FALSE(stuck(21 + 2 * kStuck, {done}));
+  EXPECT_THAT(watch.sight().caught_up, testing::ElementsAre(NodeId{4}));
+  // One that falls behind, or comes back, begins anew.
+  EXPECT_FALSE(stuck(22 + 2 * kStuck, {moved}));
+  EXPECT_FALSE(stuck(23 + 2 * kStuck, {}));
+  EXPECT_FALSE(stuck(24 + 3 * kStuck, {moved}));
 }
 
 TEST_F(VotersTest, ANodeThatDoesNotLearnYetIsWaitedFor) {
@@ -251,7 +298,7 @@ TEST_P(RandomVotersTest, ChangesAreLegalAndComeToAnEnd) {
         const Node* learning = scene_.image().FindNode(learner.node);
         if (learning != nullptr && learning->alive) caught_up.insert(learner.node);
       }
-      const raft::MembershipChange change = PlanVoters(scene_.image(), configuration_, caught_up);
+      const raft::MembershipChange change = PlanVoters(scene_.image(), configuration_, {.caught_up = caught_up, .stuck = {}});
       if (change.empty()) break;
       const Result<raft::Configuration> next = configuration_.Change(change);
       ASSERT_TRUE(next.ok()) << next.status();
