@@ -121,6 +121,7 @@ void MembershipCalls::Report(uint64_t id, const internal::v1::ReportRequest& req
   report.replicas = request.replica_count();
   report.leaders = request.leader_count();
   for (const internal::v1::GroupSize& size : request.sizes()) report.sizes[GroupId{size.group()}] = size.log_bytes();
+  report.unfit_to_lead = request.unfit_to_lead();
   report.warnings.assign(request.warnings().begin(), request.warnings().end());
   if (const std::string warning = ClockWarning(request.time_ms(), member_.time.clock().WallMillis()); !warning.empty()) {
     report.warnings.push_back(warning);
@@ -216,6 +217,7 @@ internal::v1::ReportRequest MembershipCalls::MakeReport(bool full) {
   report.set_leader_count(static_cast<uint32_t>(replicas.leading));
   report.set_full(full);
   report.set_stopping(stopping_);
+  report.set_unfit_to_lead(own_.unfit_to_lead());
   for (const std::string& warning : own_.warnings()) report.add_warnings(warning);
   for (const std::string& stopped : member_.replicas.Stopped()) report.add_warnings("REPLICA_STOPPED: " + stopped);
   return report;

@@ -70,6 +70,8 @@ struct NodeReport {
   uint64_t disk_free_bytes = 0;
   uint64_t replicas = 0;
   uint64_t leaders = 0;
+  // It had better lead nothing.
+  bool unfit_to_lead = false;
   std::vector<std::string> warnings = {};
   // Of groups that it leads; now and then.
   GroupSizes sizes = {};
@@ -149,6 +151,7 @@ class MetadataController final : public MetadataListener, public raft::ProposalS
   Status Propose(std::vector<Record> records, Waiting own);
   void AnswerWhenCertain(Waiting waiting);
   void ConcludeLiveness();
+  void ConcludeFitness();
   void ForgetWhatIsGone();
   void ChangeMembers();
   void MoveReplicas();
