@@ -5,6 +5,13 @@
 #include "client/cli/text.h"
 
 namespace flotilla::cli {
+namespace {
+
+std::string ModeText(const v1::Node& node) {
+  return ShortName(v1::NodeMode_Name(node.mode()), "NODE_MODE_") + (node.unfit_to_lead() ? ",unfit" : "");
+}
+
+}  // namespace
 
 void PrintNodes(Session& session, const google::protobuf::RepeatedPtrField<v1::Node>& nodes) {
   std::vector<std::string> header = {"NODE", "NAME", "STATE", "MODE", "CLIENTS", "RACK", "REPLICAS", "LEADERS", "DISK-FREE"};
@@ -12,7 +19,7 @@ void PrintNodes(Session& session, const google::protobuf::RepeatedPtrField<v1::N
   Table table(header);
   for (const v1::Node& node : nodes) {
     std::vector<std::string> row = {std::to_string(node.node_id()), node.name(), ShortName(v1::NodeState_Name(node.state()), "NODE_STATE_"),
-                                    ShortName(v1::NodeMode_Name(node.mode()), "NODE_MODE_"), node.client_address(), node.rack(),
+                                    ModeText(node), node.client_address(), node.rack(),
                                     std::to_string(node.replica_count()), std::to_string(node.leader_count()),
                                     node.disk_total_bytes() == 0 ? "" : ByteText(node.disk_free_bytes())};
     if (session.wide()) {
@@ -32,7 +39,7 @@ void PrintNode(Session& session, const v1::GetNodeResponse& response) {
   table.Add({"node", std::to_string(node.node_id())});
   table.Add({"name", node.name()});
   table.Add({"state", ShortName(v1::NodeState_Name(node.state()), "NODE_STATE_")});
-  table.Add({"mode", ShortName(v1::NodeMode_Name(node.mode()), "NODE_MODE_")});
+  table.Add({"mode", ModeText(node)});
   table.Add({"clients", node.client_address()});
   table.Add({"peers", node.peer_address()});
   table.Add({"rack", node.rack()});

@@ -12,6 +12,7 @@ PANELS = [
     ("Cluster", "Nodes", "short", [("max by (state) (flotilla_cluster_nodes)", "{{state}}")]),
     ("Cluster", "Leader of the metadata", "short", [("flotilla_controller_node_id", "{{instance}}")]),
     ("Cluster", "Partitions without a leader", "short", [("max(flotilla_leaderless_partitions)", "without a leader")]),
+    ("Cluster", "Partitions with a replica that is not in sync", "short", [("flotilla_under_replicated_partitions", "{{instance}}")]),
     ("Cluster", "Replicas that are not open", "short", [("flotilla_partitions_not_open", "{{instance}}")]),
     ("Cluster", "Partitions led", "short", [('flotilla_partitions{state="leader"}', "{{instance}}")]),
     ("Cluster", "Versions", "short", [("count by (version) (flotilla_up_info)", "{{version}}")]),
@@ -30,15 +31,18 @@ PANELS = [
     ("Calls", "Batches refused or failed", "ops", [(f"rate(flotilla_produce_failed_items_total{RATE})", "{{instance}}")]),
     ("Calls", "Refused at the edge", "ops", [(f"sum by (reason) (rate(flotilla_throttled_total{RATE}))", "{{reason}}")]),
     ("Calls", "Not yet answered", "bytes", [("flotilla_inflight_bytes", "{{instance}}")]),
-    ("Disk", "A synced write", "s", [(
-        f"rate(flotilla_fsync_seconds_total{RATE}) / rate(flotilla_fsync_total{RATE})", "{{instance}}")]),
-    ("Disk", "Synced writes", "iops", [(f"rate(flotilla_fsync_total{RATE})", "{{instance}}")]),
+    ("Disk", "A synced write", "s", [
+        (f"histogram_quantile(0.5, sum by (instance, le) (rate(flotilla_fsync_seconds_bucket{RATE})))", "{{instance}} p50"),
+        (f"histogram_quantile(0.99, sum by (instance, le) (rate(flotilla_fsync_seconds_bucket{RATE})))", "{{instance}} p99")]),
+    ("Disk", "Synced writes", "iops", [(f"rate(flotilla_fsync_seconds_count{RATE})", "{{instance}}")]),
+    ("Disk", "Too sick to lead with", "short", [("flotilla_disk_unfit", "{{instance}} {{reason}}")]),
     ("Disk", "Log written", "Bps", [(f"rate(flotilla_log_bytes_total{RATE})", "{{instance}}")]),
     ("Disk", "Waiting for a synced write", "bytes", [("flotilla_log_queue_bytes", "{{instance}}")]),
     ("Disk", "Free space", "bytes", [("flotilla_disk_free_bytes", "{{instance}}")]),
     ("Disk", "Writes held back by RocksDB", "percentunit", [(
         f"rate(flotilla_rocksdb_stall_seconds_total{RATE})", "{{instance}}")]),
     ("Raft", "Groups led", "short", [("flotilla_raft_groups_led", "{{instance}}")]),
+    ("Raft", "Changes of leaders", "cps", [(f"rate(flotilla_raft_leader_changes_total{RATE})", "{{instance}}")]),
     ("Raft", "Messages sent", "pps", [(f"rate(flotilla_raft_messages_sent_total{RATE})", "{{instance}}")]),
 ]
 

@@ -11,6 +11,8 @@ namespace {
 
 // A learner waits this many election timeouts for the voters to elect somebody before it offers itself.
 constexpr uint32_t kSilentTimeoutsOfOutsiders = 4;
+// A reluctant voter waits this many: enough for one election among the others, and no partition waits long when there is nobody else.
+constexpr uint32_t kSilentTimeoutsOfReluctant = 1;
 
 }  // namespace
 
@@ -78,7 +80,7 @@ void RaftCore::LeaderAlive(Tick when) {
 void RaftCore::LeaderLost() {
   if (follower_.lost_at) return;  // another of its connections; our turn is set
   follower_.lost_at = now_;
-  if (!MayCampaign()) return;
+  if (!OffersItself()) return;
   const Tick turn = options_.leader_lost_ticks * (Tick{PlaceInLine()} + 1) + random_.Below(options_.leader_lost_ticks);
   follower_.election_deadline = std::min(follower_.election_deadline, now_ + turn);
 }
@@ -101,10 +103,16 @@ void RaftCore::ReplicaAlive(ReplicaId replica, Tick when) {
 // a long silence, anybody: each may hold the only log that the others accept (thesis §4.2.2). Votes are counted by its
 // configuration, of which it may be no part; it then leads until that is committed and hands over.
 bool RaftCore::MayCampaign() const {
-  if (options_.priority == 0 || log_.configuration().empty()) return false;
+  if (options_.priority == kPriorityNever || log_.configuration().empty()) return false;
   if (log_.configuration().IsVoter(options_.self)) return true;
   if (log_.configuration_index() > commit_ && log_.previous_configuration().IsVoter(options_.self)) return true;
   return follower_.silent_timeouts >= kSilentTimeoutsOfOutsiders;
+}
+
+// Without being asked.
+bool RaftCore::OffersItself() const {
+  if (!MayCampaign()) return false;
+  return options_.priority != kPriorityReluctant || follower_.silent_timeouts >= kSilentTimeoutsOfReluctant;
 }
 
 void RaftCore::Campaign() {
@@ -112,11 +120,23 @@ void RaftCore::Campaign() {
   if (MayCampaign()) {
     StartPreVote();
   } else {
-    ++follower_.silent_timeouts;
-    if (role_ != Role::kFollower) BecomeFollower(term(), kNoReplica);
-    SetLeader(LeaderIsAlive() ? leader_ : kNoReplica);
-    ResetElectionTimer();
+    WaitInSilence();
   }
+}
+
+void RaftCore::CampaignInTurn() {
+  if (OffersItself()) {
+    StartPreVote();
+  } else {
+    WaitInSilence();
+  }
+}
+
+void RaftCore::WaitInSilence() {
+  ++follower_.silent_timeouts;
+  if (role_ != Role::kFollower) BecomeFollower(term(), kNoReplica);
+  SetLeader(LeaderIsAlive() ? leader_ : kNoReplica);
+  ResetElectionTimer();
 }
 
 void RaftCore::StartPreVote() {

@@ -75,11 +75,11 @@ void RaftCore::AdvanceTo(Tick now) {
   if (disk_full() && now_ >= write_retry_at_ && !log_.writing()) write_retry_at_ = kNever;
   RefuseForwardedReads(now_);
   if (role_ == Role::kFollower) {
-    if (now_ >= follower_.election_deadline) Campaign();
+    if (now_ >= follower_.election_deadline) CampaignInTurn();
     return;
   }
   if (role_ != Role::kLeader) {
-    if (now_ >= campaign_.deadline) return Campaign();
+    if (now_ >= campaign_.deadline) return CampaignInTurn();
     if (now_ < campaign_.ask_again_at) return;
     AskForVotes();
     AskAgainLater();

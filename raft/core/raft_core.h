@@ -39,6 +39,13 @@ namespace flotilla::raft {
 using Tick = uint64_t;
 inline constexpr Tick kNever = ~Tick{0};
 
+// How much a replica wants to lead. Whatever it is, it votes.
+// Never campaigns, not even when asked by a leader that hands over.
+inline constexpr uint32_t kPriorityNever = 0;
+// Lets others go first: campaigns only when nobody was elected for an election timeout longer, or when it is asked to.
+inline constexpr uint32_t kPriorityReluctant = 1;
+inline constexpr uint32_t kPriorityNormal = 2;
+
 struct CoreOptions {
   GroupId group;
   ReplicaId self;
@@ -66,8 +73,7 @@ struct CoreOptions {
   size_t tail_bytes_max = limits::kTailBytesMax;
   size_t pending_reads_max = limits::kPendingReadsMax;
   uint64_t promotion_lag_entries_max = limits::kPromotionLagEntriesMax;
-  // 0: never campaigns, not even when asked by a leader that hands over. It still votes.
-  uint32_t priority = 1;
+  uint32_t priority = kPriorityNormal;
 };
 
 enum class Role : uint8_t { kFollower, kPreCandidate, kCandidate, kLeader };
@@ -200,7 +206,8 @@ class RaftCore {
   // election_ticks at the latest. OK when it began, or when `target` leads already. NOT_LEADER, CONFIGURATION_PENDING (a transfer
   // is under way), ILLEGAL_CONFIGURATION (not a voter).
   Status TransferLeadership(ReplicaId target);
-  // Asks for votes now, as if the election timer had run out. Ignored by a leader and by one that may not campaign.
+  // Asks for votes now, as if the election timer had run out; a reluctant replica, too. Ignored by a leader and by one that may not
+  // campaign.
   void Campaign();
   // A linearizable read: Output::reads answers with `id`, once. OVERLOADED, NO_LEADER: it was not taken.
   Status ReadIndex(uint64_t id);
@@ -262,7 +269,7 @@ class RaftCore {
     Tick election_deadline = 0;
     Tick heard_at = 0;        // of the leader; with leader_ set, it is alive until heard_at + election_ticks
     std::optional<Tick> lost_at;   // the connection to the leader broke, and it was not heard of in a later tick
-    uint32_t silent_timeouts = 0;  // since then, while it could not campaign
+    uint32_t silent_timeouts = 0;  // since then, while it did not campaign
   };
   struct Campaigning {        // pre-candidate and candidate
     bool transfer = false;
@@ -302,6 +309,9 @@ class RaftCore {
   void BecomeLeader();
   void StopLeading();
   bool MayCampaign() const;
+  bool OffersItself() const;
+  void CampaignInTurn();
+  void WaitInSilence();
   bool LeaderIsAlive() const;
   void HeardFromLeader(Tick when);
   void ResetElectionTimer();

@@ -257,6 +257,7 @@ void Group::ShowState() {
   if (leads != leads_shown_) {
     leads_shown_ = leads;
     node_.counters.groups_led += leads ? 1 : -1;
+    node_.counters.leaderships_begun += leads ? 1 : 0;
     if (leads && shelf_ && shelf_->staging && !shelf_->staging->installing) AbandonStaging();
   }
   if (!core_.fault().ok()) return ShowFault();

@@ -98,6 +98,7 @@ struct GroupCounters {
 struct HostCounters {
   uint64_t groups = 0;
   uint64_t groups_led = 0;
+  uint64_t leaderships_begun = 0;
   uint64_t ticks = 0;
   uint64_t groups_woken_by_timer = 0;
   uint64_t heartbeats_full = 0;

@@ -125,6 +125,7 @@ v1::Node DescribeNode(const metadata::Node& node) {
   described.set_peer_address(node.description.peer_address);
   described.set_state(node.alive ? v1::NODE_STATE_ALIVE : v1::NODE_STATE_DEAD);
   described.set_mode(ModeOf(node.mode));
+  described.set_unfit_to_lead(node.unfit_to_lead);
   described.set_join_time_ms(node.registered_at_ms);
   described.set_software_version(node.description.software_version);
   return described;

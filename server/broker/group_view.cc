@@ -13,6 +13,12 @@ constexpr raft::Tick kReachableTicks = 40;
 // So few entries behind is what is on its way under load, or no more than a moment's work.
 constexpr uint64_t kInSyncLagEntries = 1024;
 
+raft::Tick SilenceOf(const raft::ReplicaStatus& replica, raft::Tick now) { return now - std::min(now, replica.last_active); }
+
+bool InSync(const raft::ReplicaStatus& replica, raft::Tick now) {
+  return SilenceOf(replica, now) < kReachableTicks && replica.state == raft::ProgressState::kReplicate && replica.lag <= kInSyncLagEntries;
+}
+
 }  // namespace
 
 std::optional<internal::v1::GroupDescription> DescribeGroup(const MemberContext& member, GroupId group) {
@@ -41,9 +47,7 @@ std::optional<internal::v1::GroupDescription> DescribeGroup(const MemberContext&
   };
   add(status.self, status.configuration.IsVoter(status.self), status.stable, 0, 0, true);
   for (const raft::ReplicaStatus& replica : status.replicas) {
-    const raft::Tick silent = now - std::min(now, replica.last_active);
-    const bool in_sync = silent < kReachableTicks && replica.state == raft::ProgressState::kReplicate && replica.lag <= kInSyncLagEntries;
-    add(replica.id, replica.voter, replica.match, replica.lag, silent, in_sync);
+    add(replica.id, replica.voter, replica.match, replica.lag, SilenceOf(replica, now), InSync(replica, now));
   }
   auto& replicas = *described.mutable_replicas();
   std::sort(replicas.begin(), replicas.end(), [](const auto& a, const auto& b) { return a.node_id() < b.node_id(); });
@@ -67,6 +71,16 @@ bool UnderReplicated(const internal::v1::GroupDescription& group, size_t wanted)
   const auto voters = std::count_if(group.replicas().begin(), group.replicas().end(), [](const auto& replica) { return replica.voter(); });
   const bool lags = std::any_of(group.replicas().begin(), group.replicas().end(), [](const auto& replica) { return replica.voter() && !replica.in_sync(); });
   return lags || static_cast<size_t>(voters) < wanted;
+}
+
+bool UnderReplicated(const raft::CoreStatus& group, raft::Tick now, size_t wanted) {
+  size_t voters = group.configuration.IsVoter(group.self) ? 1 : 0;
+  for (const raft::ReplicaStatus& replica : group.replicas) {
+    if (!replica.voter) continue;
+    if (!InSync(replica, now)) return true;
+    ++voters;
+  }
+  return voters < wanted;
 }
 
 v1::GetQuorumResponse QuorumOf(const internal::v1::GroupDescription& group, NodeId leader) {

@@ -15,5 +15,7 @@ v1::GetQuorumResponse QuorumOf(const internal::v1::GroupDescription& group, Node
 v1::ReplicaState StateOf(const internal::v1::ReplicaDescription& replica);
 // A voter is not in sync, or there are fewer than the `wanted` (one is being built anew). Learners do not count.
 bool UnderReplicated(const internal::v1::GroupDescription& group, size_t wanted);
+// The same of a group that this node leads, as of `now`.
+bool UnderReplicated(const raft::CoreStatus& group, raft::Tick now, size_t wanted);
 
 }  // namespace flotilla::broker

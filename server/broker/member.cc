@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "server/broker/describe.h"
+#include "server/broker/group_view.h"
 #include "server/broker/limits.h"
 #include "server/metadata/config_schema.h"
 #include "server/metadata/replay.h"
@@ -91,7 +92,7 @@ Member::Member(const BrokerOptions& options, const BrokerSurroundings& around, c
       descriptions_(Context()),
       topic_calls_(Context(), decisions_),
       partition_calls_(Context(), decisions_, descriptions_),
-      cluster_calls_(Context(), descriptions_, [this] { return options_.warnings; }),
+      cluster_calls_(Context(), descriptions_, [this] { return Warnings(); }),
       node_calls_(Context(), decisions_, descriptions_),
       move_calls_(Context(), decisions_, descriptions_),
       consume_calls_(Context(),
@@ -102,10 +103,12 @@ Member::Member(const BrokerOptions& options, const BrokerSurroundings& around, c
       producer_calls_(Context(), decisions_),
       membership_calls_(Context(), decisions_, sizes_,
                         {.identity = callbacks_.identity,
-                         .disk_space = options.disk_space,
-                         .warnings = [this] { return options_.warnings; },
+                         .disk_space = [this] { return disk_.space(); },
+                         .warnings = [this] { return Warnings(); },
+                         .unfit_to_lead = [this] { return !disk_.fitness().fit(); },
                          .on_unknown = callbacks_.on_unknown}),
       services_{&topic_calls_, &partition_calls_, &cluster_calls_, &consume_calls_, &producer_calls_, &membership_calls_},
+      disk_(options.disk, around.store, around.clock, options.disk_space),
       balancer_(self_, {}),
       followed_(machine_.image()) {
   machine_.AddListener(*this);
@@ -341,6 +344,7 @@ void Member::Tick() {
     if (const Status opened = Open(false); !opened.ok()) callbacks_.on_halt(opened);
   }
   controller_.Tick(host_.now());
+  disk_.Tick();
   Confirm();
   replicas_.Tick();
   mover_.Tick();
@@ -364,8 +368,9 @@ void Member::Tick() {
 // Hands over what others should lead, and are ready to.
 void Member::Balance() {
   const metadata::Node* node = image().FindNode(self_);
-  const bool unfit = options_.unfit_to_lead();
+  const bool unfit = !disk_.fitness().fit();
   const bool stays = !unfit && (node == nullptr || node->mode == metadata::NodeMode::kActive);
+  ShowReluctance(unfit);
   std::vector<metadata::LedGroup> led;
   replicas_.ForEachOpen([&](GroupId group, const partition::Partition&) {
     const raft::RaftCore* core = host_.Find(group);
@@ -382,10 +387,26 @@ void Member::Balance() {
   if (!stays) LeaveMetadata();
 }
 
-// Others that vote, answer, and have, or are about to have, everything.
+// Its replicas let others be elected first. Again and again while it lasts: some are opened meanwhile.
+void Member::ShowReluctance(bool reluctant) {
+  if (!std::exchange(reluctant_, reluctant) && !reluctant) return;
+  const uint32_t priority = reluctant ? raft::kPriorityReluctant : raft::kPriorityNormal;
+  replicas_.ForEachOpen([&](GroupId group, const partition::Partition&) { host_.SetPriority(group, priority); });
+  host_.SetPriority(metadata::kMetadataGroup, priority);
+}
+
+std::vector<std::string> Member::Warnings() const {
+  std::vector<std::string> warnings = options_.warnings;
+  for (std::string& warning : disk_.fitness().Warnings()) warnings.push_back(std::move(warning));
+  return warnings;
+}
+
+// Others that vote, answer, and have, or are about to have, everything; the nearest first.
 std::vector<ReplicaId> Member::VotersNear(const raft::RaftCore& core) const {
   std::vector<ReplicaId> near;
-  for (const raft::ReplicaStatus& replica : core.status().replicas) {
+  std::vector<raft::ReplicaStatus> replicas = core.status().replicas;
+  std::stable_sort(replicas.begin(), replicas.end(), [](const auto& a, const auto& b) { return a.lag < b.lag; });
+  for (const raft::ReplicaStatus& replica : replicas) {
     const bool answers = replica.last_active + options_.core.election_ticks > host_.now();
     const bool has_it = replica.state == raft::ProgressState::kReplicate && replica.lag <= flotilla::limits::kPromotionLagEntriesMax;
     if (replica.voter && answers && has_it) near.push_back(replica.id);
@@ -393,15 +414,21 @@ std::vector<ReplicaId> Member::VotersNear(const raft::RaftCore& core) const {
   return near;
 }
 
-// A node that leads nothing else does not lead the metadata either, if another one can.
-void Member::LeaveMetadata() {
-  const raft::RaftCore* core = host_.Find(metadata::kMetadataGroup);
-  if (core == nullptr || !core->leads_surely() || leave_metadata_at_ > host_.now()) return;
-  std::vector<ReplicaId> heirs = VotersNear(*core);
+// Of those, the ones on nodes that take leaderships.
+std::vector<ReplicaId> Member::HeirsOf(const raft::RaftCore& core) const {
+  std::vector<ReplicaId> heirs = VotersNear(core);
   std::erase_if(heirs, [this](const ReplicaId& heir) {
     const metadata::Node* node = image().FindNode(heir.node);
     return node == nullptr || !node->takes_leaders();
   });
+  return heirs;
+}
+
+// A node that leads nothing else does not lead the metadata either, if another one can.
+void Member::LeaveMetadata() {
+  const raft::RaftCore* core = host_.Find(metadata::kMetadataGroup);
+  if (core == nullptr || !core->leads_surely() || leave_metadata_at_ > host_.now()) return;
+  const std::vector<ReplicaId> heirs = HeirsOf(*core);
   if (heirs.empty()) return;
   leave_metadata_at_ = host_.now() + kLeaveMetadataTicks;
   // Another one each time: who does not take it may not be able to.
@@ -425,12 +452,15 @@ void Member::HandOver() {
   const auto hand_over = [this](GroupId group) {
     const raft::RaftCore* core = host_.Find(group);
     if (core == nullptr || core->role() != raft::Role::kLeader) return;
-    host_.SetPriority(group, 0);
-    const Status begun = host_.TransferLeadership(group, kNoReplica);
+    host_.SetPriority(group, raft::kPriorityNever);
+    const std::vector<ReplicaId> heirs = HeirsOf(*core);
+    const ReplicaId heir = heirs.empty() ? kNoReplica : heirs[handed_over_ % heirs.size()];
+    const Status begun = host_.TransferLeadership(group, heir);
     VLOG(1) << "handing_over group=" << group << " status=" << begun;
   };
   replicas_.ForEachOpen([&](GroupId group, const partition::Partition&) { hand_over(group); });
   hand_over(metadata::kMetadataGroup);
+  ++handed_over_;
 }
 
 bool Member::leads_nothing() const {
@@ -472,11 +502,25 @@ MemberCounters Member::counters() const {
                           .calls = board_.size(),
                           .metadata_version = image().version,
                           .controller = leaders_.Of(metadata::kMetadataGroup),
+                          .under_replicated = CountUnderReplicated(),
+                          .disk_slow = disk_.fitness().slow(),
+                          .disk_full = disk_.fitness().full(),
                           .stages = dispatcher_.stage_times()};
   image().groups.ForEach([&](GroupId group, const metadata::PartitionKey&) {
     if (leaders_.Of(group).node.value() == 0) ++counters.leaderless;
   });
   return counters;
+}
+
+uint64_t Member::CountUnderReplicated() const {
+  uint64_t count = 0;
+  replicas_.ForEachOpen([&](GroupId group, const partition::Partition&) {
+    const raft::RaftCore* core = host_.Find(group);
+    const metadata::Partition* partition = image().FindPartition(group);
+    if (core == nullptr || core->role() != raft::Role::kLeader || partition == nullptr) return;
+    if (UnderReplicated(core->status(), host_.now(), partition->replicas.size())) ++count;
+  });
+  return count;
 }
 
 std::string Member::Describe() const {

@@ -12,6 +12,7 @@
 #include "server/broker/cluster_calls.h"
 #include "server/broker/consume_calls.h"
 #include "server/broker/decisions.h"
+#include "server/broker/disk_watch.h"
 #include "server/broker/fetch_session.h"
 #include "server/broker/forward_session.h"
 #include "server/broker/group_descriptions.h"
@@ -58,6 +59,10 @@ struct MemberCounters {
   LogIndex metadata_version;
   Leader controller;
   uint64_t leaderless = 0;
+  uint64_t under_replicated = 0;  // of those that this node leads
+  // Of the disk, why this node had better not lead.
+  bool disk_slow = false;
+  bool disk_full = false;
   StageTimes stages;
 };
 
@@ -116,13 +121,17 @@ class Member final : private metadata::MetadataListener, private LeaderListener,
  private:
   MemberContext Context();
   Backlog backlog() const;
+  uint64_t CountUnderReplicated() const;
   void FollowImage();
   void Confirm();
   void LookForSelf();
   void SetPeers();
   void Balance();
+  void ShowReluctance(bool reluctant);
   void LeaveMetadata();
+  std::vector<std::string> Warnings() const;
   std::vector<ReplicaId> VotersNear(const raft::RaftCore& core) const;
+  std::vector<ReplicaId> HeirsOf(const raft::RaftCore& core) const;
   void HandOver();
 
   // metadata::MetadataListener: inside of group 0.
@@ -168,7 +177,9 @@ class Member final : private metadata::MetadataListener, private LeaderListener,
   ProducerCalls producer_calls_;
   MembershipCalls membership_calls_;
   const std::vector<CallService*> services_;
+  DiskWatch disk_;
   metadata::LeaderBalancer balancer_;
+  bool reluctant_ = false;  // its replicas are, as of the last look
 
   metadata::Shared<metadata::Image> followed_;
   bool follow_posted_ = false;
@@ -183,6 +194,7 @@ class Member final : private metadata::MetadataListener, private LeaderListener,
   std::map<uint64_t, MetadataWatch*> watches_;  // in the order of their coming
   std::set<uint64_t> syncing_;  // fetches that wait for the metadata
   bool stopping_ = false;
+  size_t handed_over_ = 0;  // how often, since it stops
   raft::Tick open_again_ = raft::kNever;  // group 0 could not be made
 };
 

@@ -130,6 +130,7 @@ void MembershipCalls::Report(uint64_t id, const internal::v1::ReportRequest& req
   report.replicas = request.replica_count();
   report.leaders = request.leader_count();
   for (const internal::v1::GroupSize& size : request.sizes()) report.sizes[GroupId{size.group()}] = size.log_bytes();
+  report.unfit_to_lead = request.unfit_to_lead();
   report.warnings.assign(request.warnings().begin(), request.warnings().end());
   for (const internal::v1::DamagedReplica& damaged : request.damaged()) {
     report.damaged.push_back({.group = GroupId{damaged.group()}, .replica = {.node = report.identity.node, .incarnation = damaged.incarnation()}});
@@ -228,6 +229,7 @@ internal::v1::ReportRequest MembershipCalls::MakeReport(bool full) {
   report.set_leader_count(static_cast<uint32_t>(replicas.leading));
   report.set_full(full);
   report.set_stopping(stopping_);
+  report.set_unfit_to_lead(own_.unfit_to_lead());
   for (const std::string& warning : own_.warnings()) report.add_warnings(warning);
   for (const std::string& stopped : member_.replicas.Stopped()) report.add_warnings("REPLICA_STOPPED: " + stopped);
   for (const metadata::DamagedReplica& damaged : member_.replicas.Damaged()) {

@@ -9,14 +9,10 @@
 
 #include "flotilla/internal/v1/peer.pb.h"
 #include "server/broker/decisions.h"
+#include "server/broker/disk_fitness.h"
 #include "server/broker/member_context.h"
 
 namespace flotilla::broker {
-
-struct DiskSpace {
-  uint64_t total_bytes = 0;
-  uint64_t free_bytes = 0;
-};
 
 class MembershipCalls final : public CallService, public ReplicaListener {
  public:
@@ -24,6 +20,7 @@ class MembershipCalls final : public CallService, public ReplicaListener {
     std::function<internal::v1::NodeIdentity()> identity;
     std::function<DiskSpace()> disk_space;
     std::function<std::vector<std::string>()> warnings;
+    std::function<bool()> unfit_to_lead;
     // The metadata leader does not know this node (any more): it has to register.
     std::function<void(const Status&)> on_unknown;
   };

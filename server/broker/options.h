@@ -7,6 +7,7 @@
 
 #include "raft/core/raft_core.h"
 #include "server/broker/client_api.h"
+#include "server/broker/disk_fitness.h"
 #include "server/broker/membership_calls.h"
 #include "server/broker/node_file.h"
 #include "server/metadata/image.h"
@@ -36,8 +37,8 @@ struct BrokerOptions {
   StreamOptions streams;
   // What people should know of this node: "INSECURE: ...".
   std::vector<std::string> warnings;
-  // It had better lead nothing, for a reason of its own, until this says otherwise: its disk is sick.
-  std::function<bool()> unfit_to_lead = [] { return false; };
+  // When its disk is too sick or too full to lead with.
+  DiskFitnessOptions disk;
   std::function<DiskSpace()> disk_space = [] { return DiskSpace{}; };
 };
 

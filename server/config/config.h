@@ -76,6 +76,9 @@ struct StorageConfig {
   uint32_t background_jobs = 0;
   bool direct_io = false;
   uint64_t disk_reserve_bytes = 0;
+  Duration slow_sync{};  // these three: broker::DiskFitness
+  Duration slow_for{};
+  Duration well_for{};
   uint32_t log_families = 0;
   bool operator==(const StorageConfig&) const = default;
 };

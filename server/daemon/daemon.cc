@@ -176,6 +176,10 @@ broker::BrokerOptions RunningNode::BrokerOptionsOf() const {
   options.streams.stall = config_.limits.consumer_stall;
   const bool remote = !config::IsLoopback(config_.listen.client.host) || !config::IsLoopback(config_.listen.peer.host);
   if (remote) options.warnings.emplace_back("INSECURE: its ports are open to others without TLS; whoever reaches them is believed");
+  options.disk = {.slow_sync = config_.storage.slow_sync,
+                  .slow_for = config_.storage.slow_for,
+                  .well_for = config_.storage.well_for,
+                  .reserve_bytes = config_.storage.disk_reserve_bytes};
   options.disk_space = [this] { return Disk(); };
   return options;
 }

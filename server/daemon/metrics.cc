@@ -55,6 +55,12 @@ void NodeMetrics::CollectBroker(http::MetricWriter& writer) const {
   writer.Gauge("flotilla_partitions", "Replicas on this node.", {{"state", "follower"}}, Number(followers));
   writer.Gauge("flotilla_partitions_not_open", "Replicas that should be open on this node and are not.", {}, Number(counters->replicas.not_open));
   writer.Gauge("flotilla_leaderless_partitions", "Partitions of the cluster without a leader that this node knows of.", {}, Number(counters->leaderless));
+  writer.Gauge("flotilla_under_replicated_partitions", "Partitions led by this node with a voter that is missing or not in sync.", {},
+               Number(counters->under_replicated));
+  for (const auto& [reason, unfit] : {std::pair{"slow", counters->disk_slow}, std::pair{"full", counters->disk_full}}) {
+    writer.Gauge("flotilla_disk_unfit", "1 while the disk is too slow or too full to lead with: the node hands over what others can lead.",
+                 {{"reason", reason}}, unfit ? 1 : 0);
+  }
   writer.Counter("flotilla_produced_records_total", "Records of clients of this node that were acknowledged.", {}, Number(counters->produce.records));
   writer.Counter("flotilla_produced_bytes_total", "Bytes of records of clients of this node that were acknowledged.", {}, Number(counters->produce.bytes));
   writer.Counter("flotilla_produce_failed_items_total", "Batches of clients of this node that were refused or failed.", {}, Number(counters->produce.failed_items));
@@ -73,14 +79,15 @@ void NodeMetrics::CollectBroker(http::MetricWriter& writer) const {
                Number(counters->subscription_bytes));
   writer.Gauge("flotilla_raft_groups", "Raft groups on this node.", {}, Number(counters->host.groups));
   writer.Gauge("flotilla_raft_groups_led", "Raft groups that this node leads.", {}, Number(counters->host.groups_led));
+  writer.Counter("flotilla_raft_leader_changes_total", "Times that a replica on this node began to lead its group.", {},
+                 Number(counters->host.leaderships_begun));
   writer.Counter("flotilla_raft_messages_sent_total", "Raft messages to other nodes.", {}, Number(counters->host.messages_sent));
   writer.Counter("flotilla_raft_messages_received_total", "Raft messages from other nodes.", {}, Number(counters->host.messages_received));
 }
 
 void NodeMetrics::CollectStore(http::MetricWriter& writer) const {
   const storage::StoreCounters store = store_.Counters();
-  writer.Counter("flotilla_fsync_total", "Synced writes of the log store.", {}, Number(store.syncs));
-  writer.Counter("flotilla_fsync_seconds_total", "Time spent in them.", {}, Number(store.sync_nanos_total) / 1e9);
+  writer.Histogram("flotilla_fsync_seconds", "Synced writes of the log store.", {}, Doubling(store.sync_times, store.sync_nanos_total / 1000));
   writer.Counter("flotilla_log_entries_total", "Log entries written.", {}, Number(store.entries));
   writer.Counter("flotilla_log_bytes_total", "Bytes of log entries written.", {}, Number(store.bytes_written));
   writer.Gauge("flotilla_log_queue_bytes", "Bytes that wait for the next synced write.", {}, Number(store.queue_bytes));

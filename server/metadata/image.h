@@ -84,10 +84,14 @@ struct Node {
   int64_t registered_at_ms = 0;
   // When it was last seen to fail or return; 0: never.
   int64_t liveness_changed_at_ms = 0;
+  // As it says of itself: its disk is sick or full.
+  bool unfit_to_lead = false;
+  int64_t fitness_changed_at_ms = 0;  // 0: never
+  bool in_use() const { return alive && mode == NodeMode::kActive; }
   // New replicas may be placed on it.
   bool takes_replicas() const { return alive && mode != NodeMode::kDecommissioning; }
   // Leaderships may be given to it.
-  bool takes_leaders() const { return alive && mode == NodeMode::kActive; }
+  bool takes_leaders() const { return in_use() && !unfit_to_lead; }
   bool operator==(const Node&) const = default;
 };
 

@@ -52,6 +52,15 @@ Record ModeOf(const Node& node) {
   return out;
 }
 
+Record FitnessOf(const Node& node) {
+  Record out;
+  record::NodeFitnessChanged& record = *out.mutable_node_fitness_changed();
+  record.set_node_id(node.id.value());
+  record.set_unfit_to_lead(node.unfit_to_lead);
+  record.set_changed_at_ms(node.fitness_changed_at_ms);
+  return out;
+}
+
 Record RecordOf(const Balancing& balancing) {
   Record out;
   record::BalancingChanged& record = *out.mutable_balancing_changed();
@@ -161,6 +170,7 @@ void ForEachRecord(const Image& image, Emit emit) {
     emit(RegistrationOf(node->id, node->description, node->registered_at_ms));
     if (!node->alive || node->liveness_changed_at_ms != 0) emit(LivenessOf(*node));
     if (node->mode != NodeMode::kActive || node->mode_changed_at_ms != 0) emit(ModeOf(*node));
+    if (node->unfit_to_lead || node->fitness_changed_at_ms != 0) emit(FitnessOf(*node));
   });
   if (image.balancing) emit(RecordOf(*image.balancing));
   image.topics.ForEach([&](const Uuid&, const Shared<Topic>& topic) {

@@ -21,10 +21,10 @@ std::vector<LeaderTransfer> LeaderBalancer::Next(const Image& image, std::span<c
 
 void LeaderBalancer::ObserveNodes(const Image& image, raft::Tick now) {
   image.nodes.ForEach([&](NodeId id, const Shared<Node>& node) {
-    if (node->alive) {
-      alive_since_.try_emplace(id, now);
+    if (node->alive && !node->unfit_to_lead) {
+      well_since_.try_emplace(id, now);
     } else {
-      alive_since_.erase(id);
+      well_since_.erase(id);
     }
   });
 }
@@ -55,8 +55,8 @@ void LeaderBalancer::Begin(const LeaderTransfer& transfer, raft::Tick now) {
 }
 
 bool LeaderBalancer::Settled(NodeId node, raft::Tick now) const {
-  const auto at = alive_since_.find(node);
-  return at != alive_since_.end() && now - at->second >= options_.settle_ticks;
+  const auto at = well_since_.find(node);
+  return at != well_since_.end() && now - at->second >= options_.settle_ticks;
 }
 
 bool LeaderBalancer::IsMuted(GroupId group, raft::Tick now) const {

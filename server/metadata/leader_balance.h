@@ -28,8 +28,8 @@
 namespace flotilla::metadata {
 
 struct LeaderBalanceOptions {
-  // A node gets leaderships back when it has lived for so long: 30 s of 50 ms. It has caches to fill and
-  // other things to catch up with.
+  // A node gets leaderships back when it has lived, and been fit to lead, for so long: 30 s of 50 ms. It has
+  // caches to fill and other things to catch up with.
   raft::Tick settle_ticks = 600;
   // Between two transfers that go home: 4 a second.
   raft::Tick pause_ticks = 5;
@@ -95,7 +95,7 @@ class LeaderBalancer {
   const NodeId self_;
   const LeaderBalanceOptions options_;
   bool away_ = false;                         // what it leads is to go, as of the last call
-  std::map<NodeId, raft::Tick> alive_since_;  // as seen here; the dead are not in it
+  std::map<NodeId, raft::Tick> well_since_;  // as seen here; the dead and the unfit are not in it
   std::map<GroupId, InFlight> in_flight_;
   std::map<GroupId, Muted> muted_;
   std::map<NodeId, uint64_t> sent_;  // on the way away: how many went where

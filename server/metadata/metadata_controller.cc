@@ -280,6 +280,7 @@ void MetadataController::Tick(raft::Tick now) {
   if (!WhyNot().ok()) return;
   liveness_.Heard(options_.self.node, now_);
   ConcludeLiveness();
+  ConcludeFitness();
   if (now_ < leading_->plan_at) return;
   leading_->plan_at = now_ + options_.plan_ticks;
   ForgetWhatIsGone();
@@ -297,6 +298,21 @@ void MetadataController::ConcludeLiveness() {
                  << ": node=" << change.node_id();
   }
   // What is refused is concluded again in the next tick.
+  if (!records.empty()) (void)Propose(std::move(records), Waiting{}).ok();
+}
+
+void MetadataController::ConcludeFitness() {
+  std::vector<Record> records;
+  for (const auto& [id, report] : leading_->reports) {
+    const Node* node = leading_->image->FindNode(id);
+    if (node == nullptr || node->unfit_to_lead == report.unfit_to_lead) continue;
+    Record& record = records.emplace_back();
+    record.mutable_node_fitness_changed()->set_node_id(id.value());
+    record.mutable_node_fitness_changed()->set_unfit_to_lead(report.unfit_to_lead);
+    record.mutable_node_fitness_changed()->set_changed_at_ms(clock_.WallMillis());
+    LOG(WARNING) << "node " << (report.unfit_to_lead ? "unfit to lead" : "fit to lead again") << ": node=" << id;
+  }
+  // As above.
   if (!records.empty()) (void)Propose(std::move(records), Waiting{}).ok();
 }
 

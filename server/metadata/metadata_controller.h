@@ -72,6 +72,8 @@ struct NodeReport {
   uint64_t disk_free_bytes = 0;
   uint64_t replicas = 0;
   uint64_t leaders = 0;
+  // It had better lead nothing.
+  bool unfit_to_lead = false;
   std::vector<std::string> warnings = {};
   // Its replicas that have stopped because what they have on the disk is damaged.
   std::vector<DamagedReplica> damaged = {};
@@ -155,6 +157,7 @@ class MetadataController final : public MetadataListener, public raft::ProposalS
   Status Propose(std::vector<Record> records, Waiting own);
   void AnswerWhenCertain(Waiting waiting);
   void ConcludeLiveness();
+  void ConcludeFitness();
   void ForgetWhatIsGone();
   void ChangeMembers();
   void MendMoves();

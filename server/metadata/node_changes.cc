@@ -45,7 +45,7 @@ void ForEachWantedOn(const Image& image, NodeId node, Visit visit) {
 Status CheckAnotherLeads(const Node& node, const Image& image) {
   size_t others = 0;
   image.nodes.ForEach([&](NodeId id, const Shared<Node>& other) {
-    others += id != node.id && other->takes_leaders() ? 1 : 0;
+    others += id != node.id && other->in_use() ? 1 : 0;
   });
   if (others > 0) return {};
   return Refuse(Refusal::kNotEnoughNodes, "no other node than " + Describe(node) +

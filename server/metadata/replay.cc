@@ -97,6 +97,8 @@ Status ImageBuilder::Apply(const Record& record) {
       return Add(record.producer_epoch_raised());
     case Record::kNodeModeChanged:
       return Add(record.node_mode_changed());
+    case Record::kNodeFitnessChanged:
+      return Add(record.node_fitness_changed());
     case Record::kNodeRemoved:
       return Add(record.node_removed());
     case Record::kReplicasRetargeted:
@@ -162,6 +164,8 @@ Status ImageBuilder::Add(const record::NodeRegistered& record) {
     }
     node.mode = known->mode;
     node.mode_changed_at_ms = known->mode_changed_at_ms;
+    node.unfit_to_lead = known->unfit_to_lead;
+    node.fitness_changed_at_ms = known->fitness_changed_at_ms;
     node.liveness_changed_at_ms = known->alive ? known->liveness_changed_at_ms : record.registered_at_ms();
   } else if (source_ == RecordSource::kLog) {
     if (id != image_.next_node) {
@@ -196,6 +200,17 @@ Status ImageBuilder::Add(const record::NodeModeChanged& record) {
   Node node = *known;
   node.mode = *mode;
   node.mode_changed_at_ms = record.changed_at_ms();
+  image_.nodes = image_.nodes.With(id, std::make_shared<const Node>(std::move(node)));
+  return {};
+}
+
+Status ImageBuilder::Add(const record::NodeFitnessChanged& record) {
+  const NodeId id{record.node_id()};
+  const Node* known = image_.FindNode(id);
+  if (known == nullptr) return DoesNotFit("node " + Number(id.value()) + " is not registered");
+  Node node = *known;
+  node.unfit_to_lead = record.unfit_to_lead();
+  node.fitness_changed_at_ms = record.changed_at_ms();
   image_.nodes = image_.nodes.With(id, std::make_shared<const Node>(std::move(node)));
   return {};
 }

@@ -55,6 +55,7 @@ class ImageBuilder {
   Status Add(const record::ProducerIdsReserved& record);
   Status Add(const record::ProducerEpochRaised& record);
   Status Add(const record::NodeModeChanged& record);
+  Status Add(const record::NodeFitnessChanged& record);
   Status Add(const record::NodeRemoved& record);
   Status Add(const record::ReplicasRetargeted& record);
   Status Add(const record::ReplicasSettled& record);

@@ -1,6 +1,7 @@
 #include "storage/log/log_store.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace flotilla::storage {
 namespace {
@@ -9,6 +10,10 @@ namespace {
 constexpr size_t kPartOverheadBytes = 64;
 
 }  // namespace
+
+size_t SyncBucket(uint64_t nanos) {
+  return std::min<size_t>(static_cast<size_t>(std::bit_width(nanos / 1000)), std::tuple_size_v<SyncTimes> - 1);
+}
 
 size_t WriteTask::bytes() const {
   size_t sum = kPartOverheadBytes;

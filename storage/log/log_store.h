@@ -9,6 +9,7 @@
 // Two implementations: storage/rocks (RocksDB) and storage/memory (a disk that knows what was synced; the simulator's).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -176,11 +177,21 @@ class LogReader {
   virtual Result<Bytes> ReadSnapshotChunk(GroupId group, uint64_t id, uint32_t number) const = 0;
 };
 
-// Numbers that people watch. All of them since the start, unless said otherwise.
-struct StoreCounters {
+// How long syncs took: bucket i counts those below 2^i microseconds that are in none before it; the last one has no end (4 s and more).
+using SyncTimes = std::array<uint64_t, 24>;
+size_t SyncBucket(uint64_t nanos);
+
+// Of the synced writes, since the start.
+struct SyncCounters {
   uint64_t syncs = 0;
   uint64_t sync_nanos_total = 0;
   uint64_t sync_nanos_max = 0;
+  uint64_t sync_nanos_running = 0;   // now: how long the write under way takes already; 0: none
+  SyncTimes sync_times{};
+};
+
+// Numbers that people watch. All of them since the start, unless said otherwise.
+struct StoreCounters : SyncCounters {
   uint64_t tasks = 0;
   uint64_t entries = 0;
   uint64_t bytes_written = 0;        // payloads and headers handed to the log
@@ -203,6 +214,8 @@ struct StoreCounters {
 class LogStore : public LogReader, public LogWriter {
  public:
   virtual StoreCounters Counters() const = 0;
+  // A part of it that costs no look at the disk: also for those who must not wait for it.
+  virtual SyncCounters Syncs() const = 0;
   // The failure that latched, or OK.
   virtual Status health() const = 0;
 };

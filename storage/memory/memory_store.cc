@@ -73,6 +73,7 @@ bool MemoryStore::BeginSync() {
   if (write_failed_) batch.bytes = 0;
   batch.survived = batch.bytes;
   syncing_ = true;
+  sync_began_ = options_.now();
   return true;
 }
 
@@ -91,7 +92,7 @@ bool MemoryStore::CompleteSync() {
       return true;
     }
     ++disk_.events_.syncs;
-    ++counters_.syncs;
+    CountSync();
   }
   MemoryDisk::Unsynced done = std::move(batch);
   disk_.unsynced_ = {};
@@ -101,6 +102,14 @@ bool MemoryStore::CompleteSync() {
   }
   Complete(done.tasks, done.refused);
   return true;
+}
+
+void MemoryStore::CountSync() {
+  const auto nanos = static_cast<uint64_t>((options_.now() - sync_began_).count());
+  ++counters_.syncs;
+  counters_.sync_nanos_total += nanos;
+  counters_.sync_nanos_max = std::max(counters_.sync_nanos_max, nanos);
+  ++counters_.sync_times[SyncBucket(nanos)];
 }
 
 Status MemoryStore::CheckBeforeWrite(const WriteTask& task) {
@@ -352,6 +361,7 @@ StoreCounters MemoryStore::Counters() const {
   counters.queue_bytes = queue_.bytes();
   counters.queue_tasks = queue_.tasks();
   counters.free_bytes = disk_.free_bytes();
+  if (syncing_) counters.sync_nanos_running = static_cast<uint64_t>((options_.now() - sync_began_).count());
   return counters;
 }
 

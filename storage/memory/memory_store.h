@@ -8,12 +8,14 @@
 // Tasks are batched as in the RocksDB store (FairQueue) and judged by the same rules (PlanTask). Single-threaded.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string_view>
 #include <vector>
 
+#include "storage/base/clock.h"
 #include "storage/base/limits.h"
 #include "storage/log/fair_queue.h"
 #include "storage/log/log_store.h"
@@ -25,6 +27,8 @@ struct MemoryStoreOptions {
   // Of each group, what ReadCached serves: the last entries written since the store was opened.
   size_t tail_bytes = limits::kTailBytesMax;
   uint64_t reserve_bytes = limits::kDiskReserveBytes;
+  // What syncs are timed with; they take no time without it.
+  std::function<MonotonicTime()> now = [] { return MonotonicTime{}; };
 };
 
 class MemoryStore final : public LogStore {
@@ -62,6 +66,7 @@ class MemoryStore final : public LogStore {
                                           size_t bytes_max) const override;
   Result<Bytes> ReadSnapshotChunk(GroupId group, uint64_t id, uint32_t number) const override;
   StoreCounters Counters() const override;
+  SyncCounters Syncs() const override { return Counters(); }
   Status health() const override { return failure_; }
 
  private:
@@ -77,6 +82,7 @@ class MemoryStore final : public LogStore {
   Status Damaged(const Entry& entry) const;
   Status CheckBeforeWrite(const WriteTask& task);
   Status ApplyAndRemember(WriteTask& task);
+  void CountSync();
   void Latch(const char* what);
   void Complete(const std::vector<QueuedTask>& tasks, const std::vector<Status>& outcomes);
 
@@ -85,6 +91,7 @@ class MemoryStore final : public LogStore {
   FairQueue queue_;
   std::map<GroupId, Tail> tails_;
   bool syncing_ = false;
+  MonotonicTime sync_began_;
   bool write_failed_ = false;  // of the sync under way
   bool completing_ = false;
   Status failure_;

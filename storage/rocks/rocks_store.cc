@@ -150,6 +150,11 @@ class RocksStoreImpl final : public RocksStore {
     counters.failed = foundation_->latch.failed();
     return counters;
   }
+  SyncCounters Syncs() const override {
+    SyncCounters counters;
+    writer_.CountSyncs(&counters);
+    return counters;
+  }
   Status health() const override { return foundation_->latch.status(); }
 
  private:

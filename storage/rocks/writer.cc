@@ -130,6 +130,7 @@ void Writer::Write(Lane& lane) {
   if (lane.batch_number != 0 && !parts_.latch.failed()) {
     FreezeWhatLosesEntries(lane);
     const uint64_t nanos_before = Engine::SyncNanosOfThisThread();
+    numbers_.writing_since.store(parts_.clock.Now(), std::memory_order_relaxed);
     const rocksdb::Status status = WriteAndPassOnceSynced(lane);
     lane.sync_nanos = Engine::SyncNanosOfThisThread() - nanos_before;
     // Before the next turn may write: a sync that succeeds after this one would prove nothing.
@@ -171,6 +172,7 @@ void Writer::PassSync(Lane& lane) {
     janitor_->CheckPins(wal_position_);
   }
   lane.passed_sync = true;
+  numbers_.writing_since.store(MonotonicTime{}, std::memory_order_relaxed);
   turns_.Synced(lane.turn);
 }
 
@@ -210,6 +212,7 @@ void Writer::CountWritten(const Lane& lane) {
   numbers_.sync_nanos_total.fetch_add(nanos, std::memory_order_relaxed);
   numbers_.sync_nanos_max.store(std::max(nanos, numbers_.sync_nanos_max.load(std::memory_order_relaxed)),
                                 std::memory_order_relaxed);
+  numbers_.sync_times[SyncBucket(nanos)].fetch_add(1, std::memory_order_relaxed);
   numbers_.entries.fetch_add(lane.batch.entries(), std::memory_order_relaxed);
   numbers_.bytes_written.fetch_add(lane.batch.entry_bytes(), std::memory_order_relaxed);
 }
@@ -276,10 +279,20 @@ void Writer::SyncEvidence(bool now_or_never) {
   if (!synced.ok()) parts_.latch.Set(Status(Reason::kStorageFailed, std::string(synced.message())));
 }
 
-void Writer::Count(StoreCounters* counters) const {
+void Writer::CountSyncs(SyncCounters* counters) const {
   counters->syncs = numbers_.syncs.load(std::memory_order_relaxed);
   counters->sync_nanos_total = numbers_.sync_nanos_total.load(std::memory_order_relaxed);
   counters->sync_nanos_max = numbers_.sync_nanos_max.load(std::memory_order_relaxed);
+  if (const MonotonicTime since = numbers_.writing_since.load(std::memory_order_relaxed); since != MonotonicTime{}) {
+    counters->sync_nanos_running = static_cast<uint64_t>(std::max(parts_.clock.Now() - since, Duration::zero()).count());
+  }
+  for (size_t i = 0; i < counters->sync_times.size(); ++i) {
+    counters->sync_times[i] = numbers_.sync_times[i].load(std::memory_order_relaxed);
+  }
+}
+
+void Writer::Count(StoreCounters* counters) const {
+  CountSyncs(counters);
   counters->tasks = numbers_.tasks.load(std::memory_order_relaxed);
   counters->entries = numbers_.entries.load(std::memory_order_relaxed);
   counters->bytes_written = numbers_.bytes_written.load(std::memory_order_relaxed);

@@ -78,6 +78,7 @@ class Writer {
   // The files of the job are gone. Any thread.
   void Reclaimed(const ReclaimJob& job) { turns_.PushReclaimed(job); }
   void Count(StoreCounters* counters) const;
+  void CountSyncs(SyncCounters* counters) const;
 
  private:
   // A thread, and what it carries through its turn.
@@ -99,6 +100,8 @@ class Writer {
   };
   struct Numbers {
     std::atomic<uint64_t> syncs{0}, sync_nanos_total{0}, sync_nanos_max{0};
+    std::array<std::atomic<uint64_t>, std::tuple_size_v<SyncTimes>> sync_times{};
+    std::atomic<MonotonicTime> writing_since{};  // the epoch: nothing is being written
     std::atomic<uint64_t> tasks{0}, entries{0}, bytes_written{0}, refused_disk_full{0};
   };
 

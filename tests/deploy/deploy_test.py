@@ -28,6 +28,8 @@ listen:
   http: {ip}:9652
 tls:
   insecure: true
+storage:
+  well_for: 5s
 """
 
 
@@ -288,14 +290,26 @@ class DeployTest(unittest.TestCase):
             load.wait_for(500)
         self.settle(load)
 
+    def mode_of(self, number):
+        return json.loads(flotilla(self.nodes[0], "-o", "json", "node", "describe", str(number))[1])["node"]["mode"]
+
     def test_9b_upgrade_node_by_node(self):
+        """The package drains each node, and puts it back into use unless somebody else had drained it."""
         with self.load() as load:
             load.wait_for(300)
-            for machine in self.machines:
+            for machine, by_hand in zip(self.machines, (False, False, True)):
+                if by_hand:
+                    self.assertEqual(flotilla(self.nodes[0], "node", "drain", str(machine.number), "--watch")[0], 0)
                 before = machine.run("systemctl", "show", "-P", "MainPID", "flotilla")
-                machine.run("dpkg", "-i", "/var/tmp/next.deb")
+                said = machine.run("dpkg", "-i", "/var/tmp/next.deb")
+                drained = f"flotilla: draining node {machine.number} at {machine.ip}:9650"
+                (self.assertNotIn if by_hand else self.assertIn)(drained, said)
+                self.assertNotIn("not safe to stop", said)
+                self.assertEqual(self.mode_of(machine.number), "NODE_MODE_DRAINING" if by_hand else "NODE_MODE_ACTIVE")
                 self.assertNotEqual(machine.run("systemctl", "show", "-P", "MainPID", "flotilla"), before, "the upgrade restarts nothing")
                 self.assertIn("9", machine.run("dpkg-query", "-W", "-f", "${Version}", "flotilla"))
+                if by_hand:
+                    self.assertEqual(flotilla(self.nodes[0], "node", "undrain", str(machine.number))[0], 0)
                 self.wait_until_healthy()
                 load.wait_for(300)
         self.assertLess(load.longest_gap_s, 10)
@@ -303,7 +317,8 @@ class DeployTest(unittest.TestCase):
 
     def test_9c_removal_keeps_data_and_configuration(self):
         machine = self.machines[2]
-        machine.run("dpkg", "-r", "flotilla")
+        self.assertIn("flotilla: draining node 3", machine.run("dpkg", "-r", "flotilla"))
+        self.assertEqual(self.mode_of(3), "NODE_MODE_ACTIVE")
         self.assertEqual(machine.run("pgrep", "-c", "flotillad", check=False).strip(), "0")
         machine.run("dpkg", "-P", "flotilla")
         machine.run("test", "-s", "/etc/flotilla/flotilla.yaml")

@@ -52,7 +52,9 @@ void Computer::BeginLife() {
   death_ = {.effects = 0};
   paused_until_ = 0;
   Process& process = process_.emplace();
-  auto store = storage::MemoryStore::Open(disk_, store_options_);
+  storage::MemoryStoreOptions store_options = store_options_;
+  store_options.now = [this] { return MonotonicTime(std::chrono::microseconds(events_.now())); };
+  auto store = storage::MemoryStore::Open(disk_, store_options);
   CHECK(store.ok()) << store.status();
   process.store = std::move(*store);
   process.hooked = std::make_unique<HookedStore>(*process.store, static_cast<SubmitHook&>(*this));

@@ -59,6 +59,7 @@ class HookedStore final : public storage::LogStore {
     return store_.ReadSnapshotChunk(group, id, number);
   }
   storage::StoreCounters Counters() const override { return store_.Counters(); }
+  storage::SyncCounters Syncs() const override { return store_.Syncs(); }
   Status health() const override { return store_.health(); }
 
  private:

@@ -37,7 +37,7 @@ void Operators::Start() {
 void Operators::OnlyRepair() {
   only_repair_ = true;
   for (GroupId group : world_.LiveGroups()) {
-    for (const auto& node : world_.nodes()) world_.SetPriority(group, node->id(), 1);
+    for (const auto& node : world_.nodes()) world_.SetPriority(group, node->id(), raft::kPriorityNormal);
   }
   // What was damaged and nobody noticed is found by a scrub.
   for (auto& [id, group] : world_.groups()) {

@@ -161,7 +161,7 @@ class Torture:
         self._lives += 1
         directory = self._directory / f"cluster{self._lives}"
         directory.mkdir()
-        settings = {"storage": {"disk_reserve": f"{DISK_RESERVE_BYTES >> 20}MiB"}, "tls": {"insecure": "true"}}
+        settings = {"storage": {"disk_reserve": f"{DISK_RESERVE_BYTES >> 20}MiB", "well_for": "3s"}, "tls": {"insecure": "true"}}
         places = None
         if not self._why_no_machines:
             self._machines = machinery.Machines(directory, self._options.nodes)

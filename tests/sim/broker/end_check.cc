@@ -1,6 +1,7 @@
 #include "tests/sim/broker/end_check.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "flotilla/v1/admin.pb.h"
 #include "flotilla/v1/cluster.pb.h"
@@ -52,6 +53,7 @@ void EndCheck::OneDone() {
     return WriteEverywhere();
   }
   if (step_ == Step::kWrite) {
+    if (!SickOneLeadsNothing()) return Again("the machine with a sick disk leads what others could", [this] { WriteEverywhere(); });
     step_ = Step::kRead;
     return ReadAll();
   }
@@ -89,8 +91,9 @@ void EndCheck::HealthAnswered(size_t machine, const CallOutcome& outcome) {
     const bool left_over = world_.harmed != nullptr &&
                            (problem.kind() == "NODE_DEAD" || problem.kind() == "UNDER_REPLICATED" || problem.kind() == "REPLICA_STOPPED");
     left_overs += left_over ? 1 : 0;
-    // Clocks stay as far apart as they were put.
+    // Clocks stay as far apart as they were put, and disks as sick.
     if (problem.severity() == v1::HEALTH_STATUS_OK || problem.kind() == "CLOCK_SKEW") continue;
+    if (problem.kind() == "DISK_SICK" && world_.swarm().sick_disks != SickDisks::kNone) continue;
     if (!left_over) problems += " " + problem.kind() + " (" + problem.message() + ")";
   }
   auto nodes = static_cast<int32_t>(asked_);
@@ -123,6 +126,8 @@ void EndCheck::WriteEverywhere() {
       }
     }
   }
+  // Once, however often is written.
+  if (std::exchange(topic_made_, true)) return OneDone();
   MakeAndDeleteTopic();
 }
 
@@ -147,6 +152,14 @@ void EndCheck::WriteOne(TopicFacts* topic, int32_t partition, Machine& machine) 
     world_.Tell(place_, missing_);
     world_.events().After(kAgainAfter, [this, topic, partition, &machine] { WriteOne(topic, partition, machine); });
   });
+}
+
+// While there is something to write. Others may be damaged, or out of use: then it has to lead.
+bool EndCheck::SickOneLeadsNothing() const {
+  if (world_.sick == nullptr || world_.harmed != nullptr || world_.swarm().moves || world_.sick->removed()) return true;
+  if (!world_.sick->up()) return false;
+  const auto counters = world_.sick->broker().counters();
+  return counters && counters->disk_slow && world_.sick->broker().ReadyToStop();
 }
 
 void EndCheck::MakeAndDeleteTopic() {

@@ -34,6 +34,7 @@ class EndCheck final : public Client {
   void HealthAnswered(size_t machine, const CallOutcome& outcome);
   void WriteEverywhere();
   void WriteOne(TopicFacts* topic, int32_t partition, Machine& machine);
+  bool SickOneLeadsNothing() const;
   void MakeAndDeleteTopic();
   void ReadAll();
   void ListOne(const std::shared_ptr<Reading>& reading);
@@ -49,6 +50,7 @@ class EndCheck final : public Client {
   Step step_ = Step::kHealth;
   size_t healthy_ = 0;
   size_t asked_ = 0;
+  bool topic_made_ = false;
   bool done_ = false;
 };
 

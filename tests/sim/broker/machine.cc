@@ -13,6 +13,7 @@ constexpr Time kExitAfterFailureMax = 500 * kMillisecond;
 constexpr Time kStopsAfterFailureMax = 5 * kSecond;
 constexpr Time kStopGrace = 3 * kSecond;
 constexpr Time kLookAtStop = 10 * kMillisecond;
+constexpr uint64_t kDiskBytes = uint64_t{1} << 41;
 // As the daemon's ticker: an executor that is behind gets no more to do.
 constexpr uint64_t kTicksBehindMax = 10;
 
@@ -72,6 +73,8 @@ flotilla::broker::BrokerOptions Machine::Options() {
   options.metadata_snapshot_bytes = swarm.metadata_snapshot_bytes;
   options.keep_entries_for_followers = swarm.keep_entries_for_followers;
   options.streams = swarm.streams;
+  options.disk = swarm.disk;
+  options.disk_space = [this] { return flotilla::broker::DiskSpace{.total_bytes = kDiskBytes, .free_bytes = disk().free_bytes()}; };
   return options;
 }
 

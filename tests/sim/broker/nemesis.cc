@@ -48,7 +48,9 @@ void Nemesis::Start() {
     Machine& machine = Any();
     tally.Add("disk slow");
     machine.SetDiskSlowness(1 + random_.Below(200));
-    world_.events().After(Lasting(), [&machine] { machine.SetDiskSlowness(1); });
+    world_.events().After(Lasting(), [this, &machine] {
+      if (!world_.healed) machine.SetDiskSlowness(1);
+    });
   });
   recurring_.Every("full-disk", faults.disk_full, [this, &tally] {
     Machine& machine = Any();
@@ -82,7 +84,22 @@ void Nemesis::Heal() {
     machine->disk().FailSync(kNeverFail);
     if (machine->up() && !machine->store().health().ok()) machine->PowerCut(0, "its storage failed");
   }
+  LeaveSick();
   BootAll();
+}
+
+void Nemesis::LeaveSick() {
+  const SickDisks which = world_.swarm().sick_disks;
+  if (which == SickDisks::kNone) return;
+  world_.tally().Add(which == SickDisks::kOne ? "one disk stays sick" : "all disks stay sick");
+  if (which == SickDisks::kAll) {
+    for (const auto& machine : world_.machines()) machine->SetDiskSlowness(Swarm::kSickSlowness);
+    return;
+  }
+  Machine& machine = Any();
+  machine.SetDiskSlowness(Swarm::kSickSlowness);
+  world_.sick = &machine;
+  world_.trace().Story(machine.place(), "its disk stays slow");
 }
 
 void Nemesis::BootAll() {

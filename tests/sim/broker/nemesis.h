@@ -20,6 +20,7 @@ class Nemesis {
   void BootAll();
 
  private:
+  void LeaveSick();
   Machine& Any();
   Time Lasting();
   void Cut();

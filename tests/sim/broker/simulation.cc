@@ -2,6 +2,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,6 +25,8 @@ constexpr uint64_t kEventsMax = 12'000'000;
 constexpr Time kBirthMax = 60 * kSecond;
 constexpr Time kHealingMax = 120 * kSecond;
 constexpr Time kQuietAfter = 5 * kSecond;
+// A disk that was sick may be found well when nothing is written any more: that is written down, once.
+constexpr Time kAgreedAfter = 10 * kSecond;
 // Heartbeats, ticks and reports go on.
 constexpr size_t kWorkWhenIdle = 20;
 constexpr int kLooksWhenIdle = 5;
@@ -146,6 +149,7 @@ class Simulation {
     Phase("it is quiet");
     RunUntil(world_.now() + kQuietAfter);
     CheckQueues();
+    RunUntil(world_.now() + kAgreedAfter, [this] { return IsWrittenDown(); });
     LogIndex version;
     for (const auto& machine : world_.machines()) {
       if (machine->removed() || !machine->sound()) continue;
@@ -159,6 +163,18 @@ class Simulation {
     }
     world_.witness().CheckLeftovers();
     world_.moves().CheckEnd(world_.machines());
+  }
+
+  // Everywhere the same metadata, and nothing on its way to a disk.
+  bool IsWrittenDown() {
+    std::set<LogIndex> versions;
+    for (const auto& machine : world_.machines()) {
+      if (machine->removed() || !machine->sound()) continue;
+      if (machine->store().Counters().queue_tasks != 0) return false;
+      const auto image = machine->broker().metadata();
+      versions.insert(image == nullptr ? LogIndex{} : image->version);
+    }
+    return versions.size() <= 1;
   }
 
   // Whatever waits somewhere waits for somebody, and there is nobody. Only the cluster itself goes on: a leadership may go home at any

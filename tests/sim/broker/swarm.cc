@@ -89,6 +89,16 @@ void MakeMoves(Random& random, Swarm* swarm) {
   operations.replace = Sometimes(random, 2, 2 * kSecond, 10 * kSecond);
 }
 
+// A healthy disk takes half of `slowest` on average, a sick one ten times as much.
+void MakeDisks(Random& random, Swarm* swarm) {
+  const Time slowest = swarm->sync_min + swarm->sync_spread;
+  swarm->disk.slow_sync = std::chrono::microseconds(4 * slowest);
+  swarm->disk.slow_for = std::chrono::seconds(random.Between(1, 3));
+  swarm->disk.well_for = std::chrono::seconds(random.Between(1, 5));
+  swarm->disk.reserve_bytes = swarm->store.reserve_bytes;
+  if (random.OneIn(6)) swarm->sick_disks = random.OneIn(2) ? SickDisks::kOne : SickDisks::kAll;
+}
+
 }  // namespace
 
 Swarm MakeSwarm(uint64_t seed) {
@@ -125,6 +135,7 @@ Swarm MakeSwarm(uint64_t seed) {
   swarm.value_bytes_max = OneOf<size_t>(random, {0, 100, 2000});
   swarm.founders = swarm.machines;
   if (random.OneIn(2)) MakeMoves(random, &swarm);
+  MakeDisks(random, &swarm);
   return swarm;
 }
 
@@ -133,7 +144,7 @@ std::string Swarm::Describe() const {
   out << machines << " machines (" << founders << " founders" << (moves ? ", moves" : "") << "), election " << core.election_ticks << " ticks, heartbeat " << core.heartbeat_ticks << ", loss " << wires.loss
       << ", reset " << wires.reset << ", producers " << partition_producers << " by partition, " << topic_producers << " by topic, "
       << plain_producers << " plain; " << fetchers << " fetchers, " << subscribers << " subscribers, " << watchers << " watchers; hurt for "
-      << hurt_for / kSecond << " s";
+      << hurt_for / kSecond << " s" << (sick_disks == SickDisks::kNone ? "" : sick_disks == SickDisks::kOne ? "; one disk stays sick" : "; all disks stay sick");
   return std::move(out).str();
 }
 

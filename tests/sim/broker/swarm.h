@@ -7,6 +7,7 @@
 
 #include "raft/core/raft_core.h"
 #include "server/broker/client_api.h"
+#include "server/broker/disk_fitness.h"
 #include "server/partition/config.h"
 #include "storage/memory/memory_store.h"
 #include "tests/sim/broker/wires.h"
@@ -61,6 +62,9 @@ struct OperationRates {
   Time replace = 0;  // of machines that were removed
 };
 
+// Disks that stay slow when everything else heals: nodes then lead what no other node can lead, and nothing else.
+enum class SickDisks : uint8_t { kNone, kOne, kAll };
+
 struct Swarm {
   uint64_t seed = 0;
   uint32_t machines = 3;
@@ -90,6 +94,10 @@ struct Swarm {
   bool two_inits = false;       // two people found the cluster at the same time
   Time sync_min = 100 * kMicrosecond;
   Time sync_spread = kMillisecond;
+  flotilla::broker::DiskFitnessOptions disk;
+  SickDisks sick_disks = SickDisks::kNone;
+  // With which a disk is sick for certain.
+  static constexpr uint64_t kSickSlowness = 10;
   Time down_max = 5 * kSecond;
   size_t value_bytes_max = 64;
 

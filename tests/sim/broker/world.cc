@@ -17,6 +17,7 @@ Swarm LeaveOut(Swarm swarm, Parts& parts) {
   if (wires.reset > 0 && !parts.Take("reset", 1)) wires.reset = 0;
   if (wires.straggler > 0 && !parts.Take("straggler", 1)) wires.straggler = 0;
   if (swarm.two_inits && !parts.Take("second-founder", 1)) swarm.two_inits = false;
+  if (swarm.sick_disks != SickDisks::kNone && !parts.Take("sick-disks", 1)) swarm.sick_disks = SickDisks::kNone;
   if (!swarm.calm_birth && !parts.Take("rough-birth", 1)) swarm.calm_birth = true;
   swarm.hurt_for = parts.HurtFor(swarm.hurt_for);
   return swarm;
@@ -95,6 +96,7 @@ void World::CheckImage(Machine& machine) {
   kept_[machine.place().value()] = image;
   moves_.OnImage(image);
   witness_.OnImage(image);
+  CountFitness(*image);
   const std::string cluster = image->cluster->id.ToString();
   if (cluster_.empty()) cluster_ = cluster;
   if (cluster_ != cluster) {
@@ -109,11 +111,23 @@ void World::CheckImage(Machine& machine) {
   }
 }
 
+void World::CountFitness(const metadata::Image& image) {
+  if (image.version <= fitness_of_) return;
+  fitness_of_ = image.version;
+  image.nodes.ForEach([&](NodeId id, const metadata::Shared<metadata::Node>& node) {
+    bool& unfit = unfit_[id];
+    if (unfit == node->unfit_to_lead) return;
+    unfit = node->unfit_to_lead;
+    tally_.Add(unfit ? "node unfit to lead" : "node fit to lead again");
+    trace_.Story(NodeId{}, "node ", id, unfit ? " is unfit to lead" : " is fit to lead again");
+  });
+}
+
 std::vector<std::string> ExpectedMet() {
   return {"raft message lost", "connection reset half-way", "message delayed for long", "message on a slow link", "message cut off",
           "forward stream opened", "forward stream broken", "client stream broken", "one-way cut", "partition", "client cut off",
           "process killed", "power cut", "whole cluster down", "orderly stop in time", "orderly stop cut short", "pause",
-          "clock changed its rate", "clock jumped", "disk slow", "disk filled up", "sync failed", "disk wiped", "bit flipped", "process ends by itself",
+          "clock changed its rate", "clock jumped", "disk slow", "disk filled up", "node unfit to lead", "node fit to lead again", "one disk stays sick", "all disks stay sick", "sync failed", "disk wiped", "bit flipped", "process ends by itself",
           "crash before the node's file is written", "crash before a write is queued", "crash before a message of Raft", "crash before a call to a peer", "crash before an answer to a peer",
           "crash before a part is forwarded", "crash before an answer to a client", "crash before an event to a client",
           "append acknowledged", "append deduplicated", "append refused", "append unknown", "conditional append refused", "epoch raised",

@@ -49,6 +49,8 @@ class World final : private MachineOwner, private PeerDirectory {
   Machine* harmed = nullptr;
   // It lost all of it, and so is another node.
   bool wiped = false;
+  // The machine whose disk stays slow although all is healed, if it is one alone.
+  Machine* sick = nullptr;
   bool cluster_made = false;
   // Nodes that lost their disks: they never come back.
   std::set<NodeId> ghosts;
@@ -67,6 +69,7 @@ class World final : private MachineOwner, private PeerDirectory {
   Machine* AtAddress(const std::string& peer_address) override;
   // Rule: the metadata at one version is the same everywhere.
   void CheckImage(Machine& machine);
+  void CountFitness(const metadata::Image& image);
 
   Parts parts_;
   const Swarm swarm_;
@@ -85,6 +88,8 @@ class World final : private MachineOwner, private PeerDirectory {
   std::map<uint64_t, const metadata::Image*> looked_at_;            // by machine
   std::map<uint64_t, metadata::Shared<metadata::Image>> kept_;      // so that an address is not used again
   std::string cluster_;
+  std::map<NodeId, bool> unfit_;  // as of version
+  LogIndex fitness_of_;
   uint64_t clients_ = 0;
 };
 

@@ -45,7 +45,7 @@ limits: {inflight_bytes: 32MiB, max_connections: 17, max_streams: 3, consumer_st
 grpc: {stream_heartbeat: 6s}
 raft: {tick: 10ms, heartbeat: 80ms, election_timeout: 900ms}
 storage: {block_cache: 10MiB, write_buffer: 110MiB, wal_max: 120MiB, background_jobs: 13, direct_io: false, disk_reserve: 14MiB,
-          log_families: 15}
+          slow_sync: 120ms, slow_for: 7s, well_for: 3m, log_families: 15}
 log: {level: error, to: file, dir: /logs, verbosity: 2}
 )",
                                           kHost);
@@ -72,6 +72,9 @@ log: {level: error, to: file, dir: /logs, verbosity: 2}
                   .background_jobs = 13,
                   .direct_io = false,
                   .disk_reserve_bytes = 14 * kMiB,
+                  .slow_sync = 120ms,
+                  .slow_for = 7s,
+                  .well_for = 3min,
                   .log_families = 15},
       .log = {.level = LogLevel::kError, .to = LogTarget::kFile, .dir = "/logs", .verbosity = 2}};
   EXPECT_EQ(loaded.config, expected);

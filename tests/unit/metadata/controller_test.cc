@@ -138,10 +138,11 @@ class ControllerTest : public ::testing::Test, private AnswerSink {
   void OnAnswer(uint64_t token, const Answer& answer) override {
     ASSERT_TRUE(answers_.emplace(token, answer).second) << "answered twice: " << token;
   }
-  Status Report(uint64_t node) {
-    return controller_.Report(
-        {.identity = {.cluster = UuidOf(1000), .node = NodeId{node}, .uuid = UuidOf(node)}});
+  Status Report(uint64_t node, bool unfit = false) {
+    return controller_.Report({.identity = {.cluster = UuidOf(1000), .node = NodeId{node}, .uuid = UuidOf(node)},
+                               .unfit_to_lead = unfit});
   }
+  bool Unfit(uint64_t node) { return machine_.image()->FindNode(NodeId{node})->unfit_to_lead; }
   bool Alive(uint64_t node) { return machine_.image()->FindNode(NodeId{node})->alive; }
 
   FixedClock clock_;
@@ -348,6 +349,33 @@ TEST_F(ControllerTest, ANodeThatIsSilentFailsAndReturnsWithItsNextReport) {
   controller_.Tick(11);
   CommitAll();
   EXPECT_TRUE(Alive(3));
+}
+
+TEST_F(ControllerTest, WhatANodeSaysOfItsFitnessIsWrittenDownWhenItChanges) {
+  ASSERT_TRUE(Report(2, true).ok());
+  controller_.Tick(1);
+  controller_.Tick(2);
+  EXPECT_THAT(log_.proposed, SizeIs(1));
+  CommitAll();
+  EXPECT_TRUE(Unfit(2));
+  EXPECT_FALSE(Unfit(3));
+  ASSERT_TRUE(Report(2, true).ok());
+  controller_.Tick(3);
+  EXPECT_THAT(log_.proposed, IsEmpty());
+  ASSERT_TRUE(Report(2, false).ok());
+  controller_.Tick(4);
+  CommitAll();
+  EXPECT_FALSE(Unfit(2));
+}
+
+TEST_F(ControllerTest, ANewLeaderHasItFromTheMetadataUntilItIsTold) {
+  ASSERT_TRUE(Report(2, true).ok());
+  controller_.Tick(1);
+  CommitAll();
+  Lead(Term{2});
+  controller_.Tick(2);
+  CommitAll();
+  EXPECT_TRUE(Unfit(2));
 }
 
 TEST_F(ControllerTest, AFailureIsProposedOnceHoweverLongItTakes) {

@@ -105,6 +105,24 @@ TEST_F(LeaderBalanceTest, ANodeThatReturnedIsGivenTimeToSettle) {
   EXPECT_EQ(HomeOf(last_), NodeId{2});
 }
 
+TEST_F(LeaderBalanceTest, ANodeThatIsFitAgainGetsItsOwnBackInItsTurn) {
+  At(0);
+  scene_.SetUnfit(2, true);
+  scene_.SetUnfit(3, true);
+  EXPECT_EQ(At(100), "-");
+  EXPECT_EQ(At(1000), "-");
+  scene_.SetUnfit(2, false);
+  EXPECT_EQ(At(1050), "-");
+  EXPECT_EQ(At(1149), "-");
+  ASSERT_NE(At(1150), "-");
+  EXPECT_EQ(HomeOf(last_), NodeId{2});
+  handed_over_.insert(last_);
+  EXPECT_EQ(At(1151), "-");
+  EXPECT_EQ(At(1155), "-");
+  ASSERT_NE(At(1156), "-");
+  EXPECT_EQ(HomeOf(last_), NodeId{2});
+}
+
 TEST_F(LeaderBalanceTest, NobodyGetsALeadershipThatIsNotInUse) {
   At(0);
   scene_.SetMode(2, NodeMode::kDraining);
@@ -153,6 +171,19 @@ TEST_F(LeaderAwayTest, SoDoesOneThatGoesOrIsNotFit) {
   scene_.SetMode(1, NodeMode::kActive);
   EXPECT_THAT(Away(1), IsEmpty());
   EXPECT_THAT(Away(2, true), SizeIs(8));
+}
+
+TEST_F(LeaderAwayTest, NothingGoesToANodeThatIsNotFitEither) {
+  scene_.SetUnfit(2, true);
+  for (const LeaderTransfer& transfer : Away(0, true)) EXPECT_EQ(transfer.to.node, NodeId{3});
+  EXPECT_EQ(got_[3], 8);
+}
+
+TEST_F(LeaderAwayTest, WhenNobodyIsFitEverybodyKeepsWhatItLeads) {
+  scene_.SetUnfit(1, true);
+  scene_.SetUnfit(2, true);
+  scene_.SetUnfit(3, true);
+  for (raft::Tick tick = 0; tick < 300; ++tick) ASSERT_THAT(Away(tick, true), IsEmpty());
 }
 
 TEST_F(LeaderAwayTest, WhatShouldBeLedElsewhereGoesHome) {

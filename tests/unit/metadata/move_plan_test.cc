@@ -461,6 +461,17 @@ TEST_F(BalanceTest, WhatADrainedNodeShouldLeadWaitsForIt) {
   EXPECT_THAT(SpreadLeaders(ClusterModel(scene_.image(), {}, {.replica_cost_bytes = 1})), SizeIs(4));
 }
 
+TEST_F(BalanceTest, SoDoesWhatANodeShouldLeadWhoseDiskIsSickAndNothingIsAddedToIt) {
+  scene_.Found({.nodes = 3});
+  scene_.Create("orders", {.partitions = 4, .replication_factor = 3});
+  scene_.Place("orders", 0, {3, 1, 2});
+  for (uint32_t i = 1; i < 4; ++i) scene_.Place("orders", i, {1, 2, 3});
+  scene_.SetUnfit(3, true);
+  const std::vector<PlannedLeader> changes = SpreadLeaders(ClusterModel(scene_.image(), {}, {.replica_cost_bytes = 1}));
+  ASSERT_THAT(changes, SizeIs(1));
+  EXPECT_EQ(changes[0].preferred, NodeId{2});
+}
+
 // --- whatever the cluster is like
 
 class RandomClusterTest : public BalanceTest, public ::testing::WithParamInterface<uint64_t> {

@@ -201,6 +201,21 @@ TEST_F(MovementTest, AModeSurvivesARegistration) {
   EXPECT_TRUE(node.takes_replicas());
 }
 
+TEST_F(MovementTest, SoDoesItsFitnessWhichSaysNothingAboutReplicas) {
+  scene_.SetUnfit(2, true);
+  NodeDescription moved = NodeCalled(2);
+  moved.peer_address = "elsewhere:9651";
+  ASSERT_TRUE(scene_.Register({.cluster = UuidOf(1000), .claimed = NodeId{2}, .description = moved}).ok());
+  const Node& node = *scene_.image().FindNode(NodeId{2});
+  EXPECT_TRUE(node.unfit_to_lead);
+  EXPECT_EQ(node.fitness_changed_at_ms, scene_.now_ms);
+  EXPECT_TRUE(node.in_use());
+  EXPECT_FALSE(node.takes_leaders());
+  EXPECT_TRUE(node.takes_replicas());
+  scene_.SetUnfit(2, false);
+  EXPECT_TRUE(scene_.image().FindNode(NodeId{2})->takes_leaders());
+}
+
 TEST_F(MovementTest, ANodeWithReplicasIsNotRemoved) {
   Record removed;
   removed.mutable_node_removed()->set_node_id(3);
@@ -231,6 +246,9 @@ TEST_F(MovementTest, WhatIsUnknownOrOutOfPlaceStopsTheReplay) {
   EXPECT_THAT(Refused(mode), HasSubstr("node 1 has no mode"));
   mode.mutable_node_mode_changed()->set_node_id(9);
   EXPECT_THAT(Refused(mode), HasSubstr("node 9 is not registered"));
+  Record fitness;
+  fitness.mutable_node_fitness_changed()->set_node_id(9);
+  EXPECT_THAT(Refused(fitness), HasSubstr("node 9 is not registered"));
   EXPECT_THAT(Refused(BalanceOver(1)), HasSubstr("not under way"));
   Record begun;
   begun.mutable_balancing_changed()->set_active(true);
@@ -312,6 +330,10 @@ TEST_F(MovementSnapshotTest, EveryStateComesBackAndLooksLikeNoOther) {
   ExpectComesBack("moving");
   scene_.SetMode(2, NodeMode::kDraining);
   ExpectComesBack("draining");
+  scene_.SetUnfit(1, true);
+  ExpectComesBack("unfit");
+  scene_.SetUnfit(1, false);
+  ExpectComesBack("fit again");
   ASSERT_TRUE(scene_
                   .Do(DecideMoveCancellation({.topic = {.name = "orders"}, .partition = 0}, scene_.image(),
                                              scene_.Draw()))

@@ -91,6 +91,14 @@ void Scene::SetMode(uint64_t node, NodeMode mode) {
   CHECK(decided.ok()) << decided.status();
 }
 
+void Scene::SetUnfit(uint64_t node, bool unfit) {
+  Record out;
+  out.mutable_node_fitness_changed()->set_node_id(node);
+  out.mutable_node_fitness_changed()->set_unfit_to_lead(unfit);
+  out.mutable_node_fitness_changed()->set_changed_at_ms(now_ms);
+  Replay({out});
+}
+
 NodeId Scene::Join(uint64_t number, std::string rack) {
   const Result<Decision> decided =
       Register({.cluster = {}, .claimed = {}, .description = NodeCalled(number, std::move(rack))});

@@ -61,6 +61,7 @@ class Scene {
   void Delete(const std::string& name);
   void SetAlive(uint64_t node, bool alive);
   void SetMode(uint64_t node, NodeMode mode);
+  void SetUnfit(uint64_t node, bool unfit);
   // Node `number` is new in the cluster; its id.
   NodeId Join(uint64_t number, std::string rack = "");
   // From "orders/0" off one node to another.
