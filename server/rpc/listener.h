@@ -39,6 +39,7 @@ struct ConnectionCounters {
   uint64_t open = 0;  // now
   uint64_t admitted = 0;
   uint64_t refused = 0;  // above the limit
+  uint64_t broken_off = 0;
   uint64_t failed = 0;   // not accepted: the process or the machine has run out of something
 };
 
@@ -52,6 +53,9 @@ class Listener {
   int port() const;
   // Once. `take` is called on the listener's own thread, with a descriptor that does not block.
   void Start(std::function<void(int)> take);
+  // Breaks a connection off with a reset, and drops what it has sent that nobody has read. `peer` as gRPC writes it: "ipv4:10.0.0.1:5000".
+  // Nothing happens if there is none (any more). Any thread, also before Start and after Stop.
+  void BreakOff(const std::string& peer);
   // No connection is admitted after this; those that are open belong to whom they were given to. May be called again.
   void Stop();
 

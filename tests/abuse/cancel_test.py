@@ -5,7 +5,7 @@ import time
 import grpc
 
 import http2
-from abuse import AbuseTest, wait_until
+from abuse import RSS_LEFT_BYTES, STORE_BYTES, AbuseTest, wait_until
 from calls import Client
 from flotilla.v1 import cluster_pb2, consume_pb2, produce_pb2, records_pb2
 from scene import main
@@ -49,7 +49,7 @@ class CancelTest(AbuseTest):
             for call in calls:
                 call.cancel()
         self.assert_honest_was_served(longest_s=5)
-        self.assert_calm_again()
+        self.assert_calm_again(RSS_LEFT_BYTES + STORE_BYTES)
         for node in self.nodes[1:]:  # what was forwarded to them is over, too
             wait_until("nothing waits", lambda: node.client.cluster.GetHealth(cluster_pb2.GetHealthRequest(), timeout=5))
 
@@ -69,7 +69,10 @@ class CancelTest(AbuseTest):
                     connection.send(burst)
                 except OSError:
                     pass  # had enough of it
-        self.assert_lighter_than(128 << 20, "resets")
+            self.assert_lighter_than(512 << 20, "resets")
+        wait_until(
+            "they are broken off", lambda: self.metric("flotilla_connections_broken_off_total", port="client") >= len(connections)
+        )
         self.assert_honest_was_served(longest_s=5)
         self.assert_calm_again()
 
@@ -85,7 +88,7 @@ class CancelTest(AbuseTest):
                 except grpc.FutureCancelledError:
                     pass
         self.assert_honest_was_served(longest_s=5)
-        self.assert_calm_again()
+        self.assert_calm_again(RSS_LEFT_BYTES + STORE_BYTES)
 
 
 if __name__ == "__main__":

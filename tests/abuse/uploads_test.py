@@ -1,7 +1,5 @@
 """Requests that do not come to their end: halves, trickles, lengths that lie, headers without end."""
-import os
 import struct
-import threading
 import time
 
 import http2

@@ -113,6 +113,7 @@ Status ClientServerImpl::Listen() {
         .With("field", "listen_address");
   }
   server_port_ = *std::move(port);
+  edge_.break_off = [this](const std::string& peer) { server_port_->BreakOff(peer); };
   builder.SetMaxReceiveMessageSize(static_cast<int>(limits::kReceiveBytesMax));
   builder.SetMaxSendMessageSize(-1);  // what is sent was asked for
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, static_cast<int>(limits::kConnectionCallsMax));
@@ -143,10 +144,11 @@ void ClientServerImpl::Run() {
 }
 
 void ClientServerImpl::PostForStop(void (ClientServerImpl::*work)()) {
-  edge_.EnterCall();
-  edge_.executor.Post([this, work] {
+  const std::string nobody;
+  edge_.EnterCall(nobody);
+  edge_.executor.Post([this, work, nobody] {
     (this->*work)();
-    edge_.LeaveCall();
+    edge_.LeaveCall(nobody);
   });
 }
 

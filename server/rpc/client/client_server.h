@@ -37,6 +37,8 @@ struct ClientServerOptions {
   size_t streams_max = limits::kStreamsMax;
   size_t connections_max = limits::kConnectionsMax;
   size_t calls_max = limits::kCallsMax;
+  size_t connection_calls_left_max = limits::kConnectionCallsLeftMax;
+  size_t connection_empty_calls_max = limits::kConnectionEmptyCallsMax;
   Duration default_deadline = limits::kDefaultDeadline;
   Duration upload_max = limits::kUploadMax;
   Duration answer_max = limits::kAnswerMax;

@@ -83,13 +83,31 @@ ClientCounters Edge::ReadCounters() const {
   return counters;
 }
 
-void Edge::EnterCall() {
-  const MutexLock lock(mutex_);
-  ++calls_;
+void Edge::EnterCall(const std::string& peer) {
+  bool too_many = false;
+  {
+    const MutexLock lock(mutex_);
+    ++calls_;
+    too_many = ++connections_[peer].calls == options.connection_calls_left_max + 1;
+  }
+  if (too_many && break_off) break_off(peer);
 }
 
-void Edge::LeaveCall() {
+void Edge::CountRequest(const std::string& peer, bool arrived) {
+  bool too_many = false;
+  {
+    const MutexLock lock(mutex_);
+    size_t& empty_calls = connections_[peer].empty_calls;
+    empty_calls = arrived ? 0 : empty_calls + 1;
+    too_many = empty_calls == options.connection_empty_calls_max + 1;
+  }
+  if (too_many && break_off) break_off(peer);
+}
+
+void Edge::LeaveCall(const std::string& peer) {
   const MutexLock lock(mutex_);
+  const auto connection = connections_.find(peer);
+  if (--connection->second.calls == 0) connections_.erase(connection);
   if (--calls_ == 0) no_calls_.NotifyAll();  // under the lock: who waits may delete this right after
 }
 

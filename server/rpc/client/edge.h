@@ -9,7 +9,11 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <set>
+#include <string>
+#include <unordered_map>
+#include <utility>
 
 #include "raft/node/executor.h"
 #include "server/broker/client_api.h"
@@ -49,6 +53,8 @@ class Edge {
   raft::Executor& workers;
   const Access& access;
   const Clock& clock;
+  // Breaks a connection off. Set before the first call.
+  std::function<void(const std::string& peer)> break_off;
 
   // --- any thread
 
@@ -76,8 +82,10 @@ class Edge {
   ClientCounters ReadCounters() const;
 
   // Every reactor, for as long as it is there.
-  void EnterCall();
-  void LeaveCall();
+  void EnterCall(const std::string& peer);
+  void LeaveCall(const std::string& peer);
+  // What became of its beginning. A connection that begins calls and resets them, and does nothing else, is broken off.
+  void CountRequest(const std::string& peer, bool arrived);
   void WaitUntilNoCalls();
 
   // Room for an answer until the client has taken it: OVERLOADED, or give it back with ReturnAnswerBytes.
@@ -114,18 +122,27 @@ class Edge {
   mutable Mutex mutex_;
   ConditionVariable no_calls_;
   uint64_t calls_ FLOTILLA_GUARDED_BY(mutex_) = 0;
+  struct Connection {
+    size_t calls = 0;
+    size_t empty_calls = 0;  // since a request arrived
+  };
+  std::unordered_map<std::string, Connection> connections_ FLOTILLA_GUARDED_BY(mutex_);  // with calls, by the other side's address
 };
 
 // Counts a reactor while it lives.
 class CallMark {
  public:
-  explicit CallMark(Edge& edge) : edge_(edge) { edge_.EnterCall(); }
-  ~CallMark() { edge_.LeaveCall(); }
+  CallMark(Edge& edge, std::string peer) : edge_(edge), peer_(std::move(peer)) { edge_.EnterCall(peer_); }
+  ~CallMark() { edge_.LeaveCall(peer_); }
   CallMark(const CallMark&) = delete;
   CallMark& operator=(const CallMark&) = delete;
 
+  void RequestArrived() { edge_.CountRequest(peer_, true); }
+  void NoRequest() { edge_.CountRequest(peer_, false); }
+
  private:
   Edge& edge_;
+  const std::string peer_;
 };
 
 }  // namespace flotilla::rpc::client

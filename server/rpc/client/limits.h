@@ -35,6 +35,10 @@ inline constexpr size_t kConnectionsMax = 10'000;
 // Calls and streams of one connection at a time; further ones wait at the client. Ten times what a busy client needs, and little
 // enough that no single one has the node's calls to itself.
 inline constexpr size_t kConnectionCallsMax = 1'000;
+// A call that its client has reset is none to HTTP/2, which lets the next one in, and still costs the node until it is taken apart.
+// A connection is broken off when it has more than so many calls left, or began so many without ever sending a request.
+inline constexpr size_t kConnectionCallsLeftMax = 2 * kConnectionCallsMax;
+inline constexpr size_t kConnectionEmptyCallsMax = kConnectionCallsMax;
 // Calls at a node at a time, long polls and streams among them: some 20 KiB each.
 inline constexpr size_t kCallsMax = 32'768;
 // How long a request may take to arrive: 8 MiB at 2.2 Mbit/s.

@@ -15,7 +15,7 @@ namespace flotilla::rpc::client {
 
 class OneRequest : public BytesStream {
  protected:
-  explicit OneRequest(Edge& edge) : edge_(edge) {}
+  OneRequest(Edge& edge, const grpc::CallbackServerContext& context) : edge_(edge), mark_(edge, context.peer()) {}
   ~OneRequest() override = default;
 
   // At most once, on the thread that received the call: one of the two below follows.
@@ -37,7 +37,11 @@ class OneRequest : public BytesStream {
   void OnReadDone(bool ok) final {
     edge_.uploads.End(upload_);
     if (stage_.exchange(Stage::kReceived) == Stage::kCutOff) return;
-    if (!ok) return OnNoRequest(Status(Reason::kCorruptMessage, "the call ended without a request; send one"));
+    if (!ok) {
+      mark_.NoRequest();
+      return OnNoRequest(Status(Reason::kCorruptMessage, "the call ended without a request; send one"));
+    }
+    mark_.RequestArrived();
     OnRequest(request_);
     request_.Clear();
   }
@@ -54,6 +58,7 @@ class OneRequest : public BytesStream {
   }
 
   ClientWaits::Row upload_{[this] { CutOff(); }};
+  CallMark mark_;
   grpc::ByteBuffer request_;
   std::atomic<Stage> stage_{Stage::kReceiving};
 };

@@ -23,7 +23,7 @@ namespace {
 class ProduceStream final : public BytesStream, public broker::ProduceSink, public LongCall {
  public:
   ProduceStream(Edge& edge, MethodCounters& counters, MethodCounters& requests, grpc::CallbackServerContext* context)
-      : edge_(edge), counters_(counters), requests_(requests), context_(context), caller_(CallerOf(edge, *context)), mark_(edge) {
+      : edge_(edge), counters_(counters), requests_(requests), context_(context), caller_(CallerOf(edge, *context)), mark_(edge, context->peer()) {
     has_deadline_ = context->deadline() != std::chrono::system_clock::time_point::max();
     const MutexLock lock(mutex_);
     wrote_at_ = edge.clock.Now();
@@ -42,7 +42,11 @@ class ProduceStream final : public BytesStream, public broker::ProduceSink, publ
   // --- gRPC's threads
 
   void OnReadDone(bool ok) override {
-    if (!ok) return EndReading({});  // the client has said all that it wanted to
+    if (!ok) {  // the client has said all that it wanted to
+      if (!heard_) mark_.NoRequest();
+      return EndReading({});
+    }
+    heard_ = true;
     if (TakeRequest()) ReadOn();
   }
   void OnWriteDone(bool ok) override;
@@ -125,6 +129,7 @@ class ProduceStream final : public BytesStream, public broker::ProduceSink, publ
   bool in_streams_ = false;
 
   grpc::ByteBuffer received_;       // of the reader
+  bool heard_ = false;              // of the reader: there was a request
   std::optional<Waiting> waiting_;  // of the reader: for newer metadata
   grpc::ByteBuffer response_;       // of the writer
 
@@ -146,12 +151,13 @@ class ProduceStream final : public BytesStream, public broker::ProduceSink, publ
   bool cancelled_ FLOTILLA_GUARDED_BY(mutex_) = false;
   bool finished_ FLOTILLA_GUARDED_BY(mutex_) = false;
 
-  const CallMark mark_;
+  CallMark mark_;
 };
 
 bool ProduceStream::TakeRequest() {
   Request request{.bytes = received_.Length(), .received_at = edge_.clock.Now()};
   requests_.Received(request.bytes);
+  mark_.RequestArrived();
   Result<RawStreamRequest> raw = ReadStreamRequest(edge_, received_);
   received_.Clear();
   if (!raw.ok()) {
