@@ -19,6 +19,7 @@
 #include <map>
 #include <optional>
 #include <thread>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -79,28 +80,6 @@ void SetOption(int fd, int level, int option, int value) { ::setsockopt(fd, leve
 
 // The process or the machine has run out of something that others will give back.
 bool IsExhaustion(int error) { return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM; }
-
-// Of the other side, as gRPC writes it; "" when it is gone.
-std::string PeerOf(int fd) {
-  sockaddr_storage address{};
-  socklen_t size = sizeof address;
-  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) return "";
-  std::array<char, INET6_ADDRSTRLEN> text{};
-  if (address.ss_family == AF_INET) {
-    const auto* v4 = reinterpret_cast<const sockaddr_in*>(&address);
-    ::inet_ntop(AF_INET, &v4->sin_addr, text.data(), text.size());
-    return std::string("ipv4:") + text.data() + ":" + std::to_string(ntohs(v4->sin_port));
-  }
-  if (address.ss_family != AF_INET6) return "";
-  const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&address);
-  const std::string port = std::to_string(ntohs(v6->sin6_port));
-  if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
-    ::inet_ntop(AF_INET, &v6->sin6_addr.s6_addr[12], text.data(), text.size());
-    return std::string("ipv4:") + text.data() + ":" + port;
-  }
-  ::inet_ntop(AF_INET6, &v6->sin6_addr, text.data(), text.size());
-  return std::string("ipv6:%5B") + text.data() + "%5D:" + port;
-}
 
 struct HostAndPort {
   std::string host;
@@ -200,6 +179,27 @@ Result<std::vector<Descriptor>> ListenAtAll(const std::string& host, const std::
 
 }  // namespace
 
+std::string PeerOf(int fd) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) return "";
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  if (address.ss_family == AF_INET) {
+    const auto* v4 = reinterpret_cast<const sockaddr_in*>(&address);
+    ::inet_ntop(AF_INET, &v4->sin_addr, text.data(), text.size());
+    return std::string("ipv4:") + text.data() + ":" + std::to_string(ntohs(v4->sin_port));
+  }
+  if (address.ss_family != AF_INET6) return "";
+  const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&address);
+  const std::string port = std::to_string(ntohs(v6->sin6_port));
+  if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
+    ::inet_ntop(AF_INET, &v6->sin6_addr.s6_addr[12], text.data(), text.size());
+    return std::string("ipv4:") + text.data() + ":" + port;
+  }
+  ::inet_ntop(AF_INET6, &v6->sin6_addr, text.data(), text.size());
+  return std::string("ipv6:%5B") + text.data() + "%5D:" + port;
+}
+
 class Listener::Loop {
  public:
   explicit Loop(const ListenerOptions& options) : options_(options) {}
@@ -212,6 +212,8 @@ class Listener::Loop {
   }
   void Stop();
   void BreakOff(const std::string& peer);
+  bool IsOpen(const std::string& peer) const;
+  std::optional<SocketTraffic> Traffic(const std::string& peer) const;
   int port() const { return port_; }
   ConnectionCounters counters() const {
     return {.open = open_, .admitted = admitted_, .refused = refused_total_, .broken_off = broken_off_, .failed = failed_};
@@ -220,6 +222,10 @@ class Listener::Loop {
  private:
   // What an event of the kernel's is about: with it comes the descriptor.
   enum class About : uint32_t { kWake, kPort, kRefused };
+  struct Given {
+    uint64_t identity = 0;  // of the socket
+    std::string peer;
+  };
   struct Refused {
     Descriptor socket;
     MonotonicTime until;
@@ -233,9 +239,10 @@ class Listener::Loop {
   void Refuse(Descriptor connection);
   // Whether there is more to come of it.
   bool Converse(Refused* refused);
-  void Wake();
-  void OnWake();
-  void Reset(int fd, uint64_t identity);
+  // A descriptor of our own: whoever owns the connection may close it at any moment, and its number may stand for something else then.
+  Descriptor Hold(const std::string& peer) const;
+  // That the connection can be found. False: it could not.
+  bool Forget(const std::string& peer, uint64_t identity);
   // Finds out which connections their owner has closed.
   void LookForClosed(Duration at_most_every);
   void Failed(const char* event, int error);
@@ -251,10 +258,6 @@ class Listener::Loop {
   Descriptor wake_;
   std::thread thread_;
   // Of the thread.
-  struct Given {
-    uint64_t identity = 0;  // of the socket
-    std::string peer;
-  };
   std::map<int, Given> sockets_;  // by descriptor: what it was when it was handed on
   MonotonicTime looked_at_;
   std::map<int, Refused> refused_;
@@ -266,9 +269,8 @@ class Listener::Loop {
   std::atomic<uint64_t> broken_off_{0};
   std::atomic<uint64_t> failed_{0};
 
-  Mutex mutex_;
-  bool stop_asked_ FLOTILLA_GUARDED_BY(mutex_) = false;
-  std::vector<std::string> to_break_off_ FLOTILLA_GUARDED_BY(mutex_);
+  mutable Mutex mutex_;
+  std::unordered_map<std::string, std::pair<int, uint64_t>> by_peer_ FLOTILLA_GUARDED_BY(mutex_);  // descriptor and identity
 };
 
 Status Listener::Loop::Listen() {
@@ -294,55 +296,48 @@ bool Listener::Loop::Watch(int fd, About about) {
 
 void Listener::Loop::Stop() {
   if (thread_.joinable()) {
-    {
-      const MutexLock lock(mutex_);
-      stop_asked_ = true;
-    }
-    Wake();
+    const uint64_t one = 1;
+    [[maybe_unused]] const ssize_t written = ::write(wake_.get(), &one, sizeof one);
     thread_.join();
   }
   port_sockets_.clear();
   refused_.clear();
   sockets_.clear();
   open_ = 0;
+  const MutexLock lock(mutex_);
+  by_peer_.clear();
 }
 
-void Listener::Loop::Wake() {
-  const uint64_t one = 1;
-  [[maybe_unused]] const ssize_t written = ::write(wake_.get(), &one, sizeof one);
+Descriptor Listener::Loop::Hold(const std::string& peer) const {
+  std::pair<int, uint64_t> found;
+  {
+    const MutexLock lock(mutex_);
+    const auto at = by_peer_.find(peer);
+    if (at == by_peer_.end()) return {};
+    found = at->second;
+  }
+  Descriptor own(::fcntl(found.first, F_DUPFD_CLOEXEC, 0));
+  return own.valid() && IdentityOf(own.get()) == found.second ? std::move(own) : Descriptor();
 }
 
 void Listener::Loop::BreakOff(const std::string& peer) {
-  {
-    const MutexLock lock(mutex_);
-    to_break_off_.push_back(peer);
-  }
-  Wake();
-}
-
-void Listener::Loop::OnWake() {
-  uint64_t ignored = 0;
-  [[maybe_unused]] const ssize_t got = ::read(wake_.get(), &ignored, sizeof ignored);
-  std::vector<std::string> peers;
-  {
-    const MutexLock lock(mutex_);
-    stopping_ = stop_asked_;
-    peers.swap(to_break_off_);
-  }
-  for (const std::string& peer : peers) {
-    LOG_EVERY_T(WARNING, 10) << "connection_broken_off port=" << port_ << " peer=" << peer << " reason=\"it only begins and resets calls\"";
-    for (const auto& [fd, given] : sockets_) {
-      if (given.peer == peer) Reset(fd, given.identity);
-    }
-  }
-}
-
-void Listener::Loop::Reset(int fd, uint64_t identity) {
-  // Its owner may close it at any moment, and the number may stand for something else then: with a descriptor of our own it cannot.
-  const Descriptor own(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
-  if (!own.valid() || IdentityOf(own.get()) != identity) return;
+  const Descriptor connection = Hold(peer);
+  if (!connection.valid() || !Forget(peer, IdentityOf(connection.get()))) return;
   const sockaddr nobody{.sa_family = AF_UNSPEC, .sa_data = {}};
-  if (::connect(own.get(), &nobody, sizeof nobody) == 0) ++broken_off_;
+  if (::connect(connection.get(), &nobody, sizeof nobody) != 0) return;  // gone by itself
+  ++broken_off_;
+  LOG_EVERY_T(WARNING, 10) << "connection_broken_off port=" << port_ << " peer=" << peer << " so_far=" << broken_off_
+                           << " reason=\"it only begins and resets calls\"";
+}
+
+bool Listener::Loop::IsOpen(const std::string& peer) const {
+  const MutexLock lock(mutex_);
+  return by_peer_.contains(peer);
+}
+
+std::optional<SocketTraffic> Listener::Loop::Traffic(const std::string& peer) const {
+  const Descriptor connection = Hold(peer);
+  return connection.valid() ? TrafficOf(connection.get()) : std::nullopt;
 }
 
 void Listener::Loop::Run() {
@@ -354,7 +349,7 @@ void Listener::Loop::Run() {
       const uint64_t data = events[static_cast<size_t>(i)].data.u64;
       const int fd = static_cast<int>(static_cast<uint32_t>(data));
       switch (static_cast<About>(data >> 32)) {
-        case About::kWake: OnWake(); break;
+        case About::kWake: stopping_ = true; break;
         case About::kPort: Accept(fd); break;
         case About::kRefused:
           if (const auto found = refused_.find(fd); found != refused_.end() && !Converse(&found->second)) refused_.erase(found);
@@ -394,17 +389,36 @@ void Listener::Loop::Admit(Descriptor connection) {
   SetOption(connection.get(), IPPROTO_TCP, TCP_NODELAY, 1);
   SetOption(connection.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(options_.silence_max / std::chrono::milliseconds(1)));
   // A descriptor that is given out again was closed before.
-  sockets_[connection.get()] = {.identity = IdentityOf(connection.get()), .peer = PeerOf(connection.get())};
+  Given& given = sockets_[connection.get()];
+  given = {.identity = IdentityOf(connection.get()), .peer = PeerOf(connection.get())};
+  {
+    const MutexLock lock(mutex_);
+    by_peer_[given.peer] = {connection.get(), given.identity};
+  }
   open_ = sockets_.size();
   ++admitted_;
   take_(connection.Release());
+}
+
+// Its address may be that of a newer connection by now.
+bool Listener::Loop::Forget(const std::string& peer, uint64_t identity) {
+  const MutexLock lock(mutex_);
+  const auto found = by_peer_.find(peer);
+  if (found == by_peer_.end() || found->second.second != identity) return false;
+  by_peer_.erase(found);
+  return true;
 }
 
 void Listener::Loop::LookForClosed(Duration at_most_every) {
   const MonotonicTime now = clock_.Now();
   if (now - looked_at_ < at_most_every) return;
   looked_at_ = now;
-  std::erase_if(sockets_, [](const auto& entry) { return IdentityOf(entry.first) != entry.second.identity; });
+  std::erase_if(sockets_, [&](const auto& entry) {
+    const auto& [fd, given] = entry;
+    if (IdentityOf(fd) == given.identity) return false;
+    Forget(given.peer, given.identity);
+    return true;
+  });
   open_ = sockets_.size();
 }
 
@@ -458,6 +472,8 @@ int Listener::port() const { return loop_->port(); }
 void Listener::Start(std::function<void(int)> take) { loop_->Start(std::move(take)); }
 void Listener::Stop() { loop_->Stop(); }
 void Listener::BreakOff(const std::string& peer) { loop_->BreakOff(peer); }
+bool Listener::IsOpen(const std::string& peer) const { return loop_->IsOpen(peer); }
+std::optional<SocketTraffic> Listener::Traffic(const std::string& peer) const { return loop_->Traffic(peer); }
 ConnectionCounters Listener::counters() const { return loop_->counters(); }
 
 }  // namespace flotilla::rpc

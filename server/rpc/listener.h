@@ -17,8 +17,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "server/rpc/connection_port.h"
 #include "storage/base/clock.h"
 #include "storage/base/status.h"
 
@@ -40,27 +42,29 @@ struct ConnectionCounters {
   uint64_t admitted = 0;
   uint64_t refused = 0;  // above the limit
   uint64_t broken_off = 0;
-  uint64_t failed = 0;   // not accepted: the process or the machine has run out of something
+  uint64_t failed = 0;  // not accepted: the process or the machine has run out of something
 };
 
-class Listener {
+class Listener final : public ConnectionPort {
  public:
   // Listens from now on: connections wait until Start. INVALID_ARGUMENT names the address and what is wrong with it.
   static Result<std::unique_ptr<Listener>> Open(const ListenerOptions& options);
   // Stops, if it was not stopped.
-  ~Listener();
+  ~Listener() override;
 
   int port() const;
   // Once. `take` is called on the listener's own thread, with a descriptor that does not block.
   void Start(std::function<void(int)> take);
-  // Breaks a connection off with a reset, and drops what it has sent that nobody has read. `peer` as gRPC writes it: "ipv4:10.0.0.1:5000".
-  // Nothing happens if there is none (any more). Any thread, also before Start and after Stop.
-  void BreakOff(const std::string& peer);
   // No connection is admitted after this; those that are open belong to whom they were given to. May be called again.
   void Stop();
 
   // Any thread.
   ConnectionCounters counters() const;
+
+  // ConnectionPort
+  void BreakOff(const std::string& peer) override;
+  bool IsOpen(const std::string& peer) const override;
+  std::optional<SocketTraffic> Traffic(const std::string& peer) const override;
 
  private:
   class Loop;

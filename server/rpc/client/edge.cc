@@ -56,6 +56,13 @@ Status Edge::TakeAnswerBytes(size_t bytes) {
       .With("limit", options.answer_bytes_max);
 }
 
+Status Edge::TooSlow() {
+  Rejected(Rejection::kTooSlow);
+  return Refuse(Refusal::kDeadlineExceeded, "the request did not arrive within " + std::to_string(options.upload_max / std::chrono::seconds(1)) +
+                                                " seconds; nothing of it was done: send less at a time")
+      .With("limit_ms", static_cast<uint64_t>(options.upload_max / std::chrono::milliseconds(1)));
+}
+
 Status Edge::EnterStream() {
   if (streams_.fetch_add(1, std::memory_order_relaxed) < options.streams_max) return {};
   LeaveStream();
@@ -83,31 +90,13 @@ ClientCounters Edge::ReadCounters() const {
   return counters;
 }
 
-void Edge::EnterCall(const std::string& peer) {
-  bool too_many = false;
-  {
-    const MutexLock lock(mutex_);
-    ++calls_;
-    too_many = ++connections_[peer].calls == options.connection_calls_left_max + 1;
-  }
-  if (too_many && break_off) break_off(peer);
-}
-
-void Edge::CountRequest(const std::string& peer, bool arrived) {
-  bool too_many = false;
-  {
-    const MutexLock lock(mutex_);
-    size_t& empty_calls = connections_[peer].empty_calls;
-    empty_calls = arrived ? 0 : empty_calls + 1;
-    too_many = empty_calls == options.connection_empty_calls_max + 1;
-  }
-  if (too_many && break_off) break_off(peer);
-}
-
-void Edge::LeaveCall(const std::string& peer) {
+void Edge::EnterCall() {
   const MutexLock lock(mutex_);
-  const auto connection = connections_.find(peer);
-  if (--connection->second.calls == 0) connections_.erase(connection);
+  ++calls_;
+}
+
+void Edge::LeaveCall() {
+  const MutexLock lock(mutex_);
   if (--calls_ == 0) no_calls_.NotifyAll();  // under the lock: who waits may delete this right after
 }
 
@@ -118,6 +107,7 @@ void Edge::WaitUntilNoCalls() {
 
 void Edge::LookAfterAll() {
   const MonotonicTime now = clock.Now();
+  connections.Look();
   uploads.CutOff(now - options.upload_max);
   answers.CutOff(now - (answers_under_pressure() ? std::min(options.answer_max, options.answer_max_under_pressure) : options.answer_max));
   for (LongCall* call : long_calls_) call->LookAfter(now);

@@ -9,17 +9,15 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
-#include <functional>
 #include <set>
 #include <string>
-#include <unordered_map>
-#include <utility>
 
 #include "raft/node/executor.h"
 #include "server/broker/client_api.h"
 #include "server/rpc/client/access.h"
 #include "server/rpc/client/client_server.h"
 #include "server/rpc/client/client_waits.h"
+#include "server/rpc/client/connections.h"
 #include "server/rpc/client/counters.h"
 #include "storage/base/clock.h"
 #include "storage/base/mutex.h"
@@ -45,6 +43,7 @@ class Edge {
         workers(sending_workers),
         access(who_may),
         clock(time),
+        connections(client_options.connection_limits),
         next_seed_(client_options.seed) {}
 
   const ClientServerOptions options;
@@ -53,8 +52,6 @@ class Edge {
   raft::Executor& workers;
   const Access& access;
   const Clock& clock;
-  // Breaks a connection off. Set before the first call.
-  std::function<void(const std::string& peer)> break_off;
 
   // --- any thread
 
@@ -70,6 +67,8 @@ class Edge {
   // Room for a request that is to be produced: OVERLOADED, or give it back with ReturnBytes.
   Status TakeBytes(size_t bytes);
   void ReturnBytes(size_t bytes) { inflight_bytes_.fetch_sub(bytes, std::memory_order_relaxed); }
+  // DEADLINE_EXCEEDED: of a request that did not come to its end within options.upload_max.
+  Status TooSlow();
   // TOO_MANY_STREAMS, or give it back with LeaveStream.
   Status EnterStream();
   void LeaveStream() { streams_.fetch_sub(1, std::memory_order_relaxed); }
@@ -82,10 +81,8 @@ class Edge {
   ClientCounters ReadCounters() const;
 
   // Every reactor, for as long as it is there.
-  void EnterCall(const std::string& peer);
-  void LeaveCall(const std::string& peer);
-  // What became of its beginning. A connection that begins calls and resets them, and does nothing else, is broken off.
-  void CountRequest(const std::string& peer, bool arrived);
+  void EnterCall();
+  void LeaveCall();
   void WaitUntilNoCalls();
 
   // Room for an answer until the client has taken it: OVERLOADED, or give it back with ReturnAnswerBytes.
@@ -98,6 +95,9 @@ class Edge {
     return answers_under_pressure() ? std::min(wanted, limits::kFetchBytesUnderPressure) : wanted;
   }
 
+  Connections connections;
+  // Calls that gRPC has taken off a connection and not handed over yet.
+  std::atomic<size_t> calls_waiting{0};
   // Requests that are on their way, and answers.
   ClientWaits uploads;
   ClientWaits answers;
@@ -122,27 +122,26 @@ class Edge {
   mutable Mutex mutex_;
   ConditionVariable no_calls_;
   uint64_t calls_ FLOTILLA_GUARDED_BY(mutex_) = 0;
-  struct Connection {
-    size_t calls = 0;
-    size_t empty_calls = 0;  // since a request arrived
-  };
-  std::unordered_map<std::string, Connection> connections_ FLOTILLA_GUARDED_BY(mutex_);  // with calls, by the other side's address
 };
 
-// Counts a reactor while it lives.
+// Counts a reactor while it lives, and what it gets, on its connection.
 class CallMark {
  public:
-  CallMark(Edge& edge, std::string peer) : edge_(edge), peer_(std::move(peer)) { edge_.EnterCall(peer_); }
-  ~CallMark() { edge_.LeaveCall(peer_); }
+  CallMark(Edge& edge, const std::string& peer) : edge_(edge), connection_(edge.connections.Enter(peer)) { edge_.EnterCall(); }
+  ~CallMark() {
+    Connections::Leave(connection_);
+    edge_.LeaveCall();
+  }
   CallMark(const CallMark&) = delete;
   CallMark& operator=(const CallMark&) = delete;
 
-  void RequestArrived() { edge_.CountRequest(peer_, true); }
-  void NoRequest() { edge_.CountRequest(peer_, false); }
+  void RequestArrived(size_t bytes) { edge_.connections.RequestArrived(connection_, bytes); }
+  void NoRequest(bool late) { edge_.connections.NoRequest(connection_, late); }
+  Connections::Row& connection() { return connection_; }
 
  private:
   Edge& edge_;
-  const std::string peer_;
+  Connections::Row& connection_;
 };
 
 }  // namespace flotilla::rpc::client

@@ -1,5 +1,7 @@
 #include <grpcpp/support/status.h>
 
+#include <algorithm>
+#include <atomic>
 #include <deque>
 #include <optional>
 #include <unordered_map>
@@ -15,6 +17,9 @@
 namespace flotilla::rpc::client {
 namespace {
 
+// It costs some system calls.
+constexpr int kLooksPerUpload = 6;
+
 // One ProduceStream: reads one request at a time, keeps the unanswered ones within limits, and writes one answer at a time.
 //
 // Requests are read and prepared by gRPC's threads and submitted on the executor, in the order in which they came. Answers come
@@ -23,7 +28,8 @@ namespace {
 class ProduceStream final : public BytesStream, public broker::ProduceSink, public LongCall {
  public:
   ProduceStream(Edge& edge, MethodCounters& counters, MethodCounters& requests, grpc::CallbackServerContext* context)
-      : edge_(edge), counters_(counters), requests_(requests), context_(context), caller_(CallerOf(edge, *context)), mark_(edge, context->peer()) {
+      : edge_(edge), counters_(counters), requests_(requests), context_(context), caller_(CallerOf(edge, *context)),
+        mark_(edge, context->peer()) {
     has_deadline_ = context->deadline() != std::chrono::system_clock::time_point::max();
     const MutexLock lock(mutex_);
     wrote_at_ = edge.clock.Now();
@@ -36,14 +42,15 @@ class ProduceStream final : public BytesStream, public broker::ProduceSink, publ
     in_streams_ = status.ok();
     if (!status.ok()) return EndReading(status);
     edge_.executor.Post([this] { Open(); });
-    StartRead(&received_);
+    Read();
   }
 
   // --- gRPC's threads
 
   void OnReadDone(bool ok) override {
+    reading_since_ = MonotonicTime{};
     if (!ok) {  // the client has said all that it wanted to
-      if (!heard_) mark_.NoRequest();
+      if (!heard_) mark_.NoRequest(context_->deadline() <= std::chrono::system_clock::now());
       return EndReading({});
     }
     heard_ = true;
@@ -80,6 +87,7 @@ class ProduceStream final : public BytesStream, public broker::ProduceSink, publ
 
   ~ProduceStream() override {
     edge_.Detach(*this);
+    if (held_back_) StopHoldingBack();
     session_.reset();
     edge_.ReturnBytes(unanswered_bytes_);
     if (in_streams_) edge_.LeaveStream();
@@ -103,6 +111,20 @@ class ProduceStream final : public BytesStream, public broker::ProduceSink, publ
   void Refuse(const Request& request, const Status& status);
   void Submit(const Request& request, broker::ProduceCommand command);
   void ReadOn();
+  void Read() {
+    reading_since_ = edge_.clock.Now();
+    StartRead(&received_);
+  }
+  // Executor. A request of which a part has been here for too long ends the stream.
+  void LookForHalfARequest(MonotonicTime now);
+  void HoldBack() {
+    held_back_ = true;
+    ++mark_.connection().unread;
+  }
+  void StopHoldingBack() {
+    held_back_ = false;
+    --mark_.connection().unread;
+  }
   // The stream ends with `status` when all that was taken is answered. The first one counts.
   void EndReading(const Status& status);
   // True: the caller has to see to it that WriteNext is called.
@@ -127,8 +149,11 @@ class ProduceStream final : public BytesStream, public broker::ProduceSink, publ
   const broker::Caller caller_;
   bool has_deadline_ = false;
   bool in_streams_ = false;
+  MonotonicTime looked_at_;  // executor
 
   grpc::ByteBuffer received_;       // of the reader
+  std::atomic<MonotonicTime> reading_since_{MonotonicTime{}};  // nothing: it does not read
+  std::atomic<bool> held_back_{false};                         // it does not read although the client may have sent more
   bool heard_ = false;              // of the reader: there was a request
   std::optional<Waiting> waiting_;  // of the reader: for newer metadata
   grpc::ByteBuffer response_;       // of the writer
@@ -157,7 +182,7 @@ class ProduceStream final : public BytesStream, public broker::ProduceSink, publ
 bool ProduceStream::TakeRequest() {
   Request request{.bytes = received_.Length(), .received_at = edge_.clock.Now()};
   requests_.Received(request.bytes);
-  mark_.RequestArrived();
+  mark_.RequestArrived(request.bytes);
   Result<RawStreamRequest> raw = ReadStreamRequest(edge_, received_);
   received_.Clear();
   if (!raw.ok()) {
@@ -189,6 +214,7 @@ bool ProduceStream::TakeRequest() {
     const MutexLock lock(mutex_);
     synchronising_ = true;
   }
+  HoldBack();
   waiting_.emplace(Waiting{.request = request, .raw = std::move(raw->request)});
   edge_.executor.Post([this] { Synchronise(); });
   return false;  // it reads on when this one is dealt with
@@ -206,6 +232,7 @@ void ProduceStream::Synchronised(const Status& status) {
 
 void ProduceStream::TakeSynchronised(const Status& status) {
   Waiting waiting = *std::exchange(waiting_, std::nullopt);
+  StopHoldingBack();
   if (status.ok()) {
     Deliver(waiting.request, std::move(waiting.raw));
   } else {
@@ -249,9 +276,12 @@ void ProduceStream::ReadOn() {
     const MutexLock lock(mutex_);
     if (end_) return;
     paused_ = !HasRoom();
-    if (paused_) return;
+    if (paused_) {
+      HoldBack();
+      return;
+    }
   }
-  StartRead(&received_);
+  Read();
 }
 
 void ProduceStream::OnProduced(uint64_t token, v1::ProduceResponse response) {
@@ -319,11 +349,14 @@ void ProduceStream::OnWriteDone(bool ok) {
     more = !outbox_.empty();
     writing_ = more;
     read = !end_ && paused_ && HasRoom();
-    if (read) paused_ = false;
+    if (read) {
+      paused_ = false;
+      StopHoldingBack();
+    }
     end = TakeEnd();
   }
   edge_.ReturnBytes(answered_bytes);
-  if (read) StartRead(&received_);
+  if (read) Read();
   if (more) return WriteNext();
   if (end) FinishWith(*end);
 }
@@ -350,7 +383,20 @@ void ProduceStream::EndReading(const Status& status) {
   if (end) FinishWith(*end);
 }
 
+// Silence is allowed, and gRPC does not tell it from a request that is on its way: what the connection has received does.
+void ProduceStream::LookForHalfARequest(MonotonicTime now) {
+  const Duration patience = edge_.options.upload_max;
+  if (now - looked_at_ < patience / kLooksPerUpload) return;
+  looked_at_ = now;
+  const MonotonicTime reading_since = reading_since_;
+  if (reading_since == MonotonicTime{}) return;
+  const std::optional<MonotonicTime> unfinished_since = edge_.connections.UnfinishedSince(mark_.connection(), now);
+  if (!unfinished_since || now - std::max(*unfinished_since, reading_since) < patience) return;
+  EndReading(edge_.TooSlow());
+}
+
 void ProduceStream::LookAfter(MonotonicTime now) {
+  LookForHalfARequest(now);
   {
     const MutexLock lock(mutex_);
     if (writing_ || end_ || now - wrote_at_ < edge_.options.heartbeat_after) return;

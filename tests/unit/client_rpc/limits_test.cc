@@ -176,7 +176,7 @@ TEST_F(LimitsTest, AConnectionThatSaysNothingIsClosed) {
 }
 
 TEST_F(LimitsTest, AConnectionThatOnlyBeginsAndResetsCallsIsBrokenOff) {
-  options_.connection_empty_calls_max = 20;
+  options_.connection_limits.empty_calls_max = 20;
   options_.upload_max = std::chrono::hours(1);
   broker_.hold = true;
   Start();
