@@ -36,6 +36,7 @@ struct ClientServerOptions {
   size_t answer_bytes_max = limits::kAnswerBytesMax;
   size_t received_bytes_max = limits::kReceivedBytesMax;
   size_t streams_max = limits::kStreamsMax;
+  size_t stream_requests_max = limits::kStreamsInflightRequestsMax;
   size_t connections_max = limits::kConnectionsMax;
   size_t calls_max = limits::kCallsMax;
   ConnectionLimits connection_limits = {.calls_left_max = limits::kConnectionCallsLeftMax,

@@ -95,6 +95,8 @@ class Edge {
     return answers_under_pressure() ? std::min(wanted, limits::kFetchBytesUnderPressure) : wanted;
   }
 
+  // Requests of all ProduceStreams that are not answered.
+  std::atomic<size_t> stream_requests{0};
   Connections connections;
   // Calls that gRPC has taken off a connection and not handed over yet.
   std::atomic<size_t> calls_waiting{0};

@@ -27,6 +27,10 @@ inline constexpr size_t kInflightBytesMax = 256 * kMiB;
 // requests may be more, because they are what needs many on their way.
 inline constexpr size_t kStreamInflightBytesMax = 8 * kMiB;
 inline constexpr size_t kStreamInflightRequestsMax = 1024;
+// With more than so many requests of streams unanswered, all streams of a node together, each is read on only while it has less than what
+// is promised: taking in more than can be served takes the processor from what is served. Twice what saturates a node.
+inline constexpr size_t kStreamsInflightRequestsMax = 4'096;
+inline constexpr size_t kStreamInflightRequestsPromised = 64;
 // Streams open on a node: each costs some 20 KiB of gRPC's memory.
 inline constexpr size_t kStreamsMax = 10'000;
 // Connections open on a node, each 30 KiB and a file descriptor. Descriptors are shared with the store, which fails without: so
@@ -90,7 +94,7 @@ static_assert(kRequestBytesMax <= kStreamInflightBytesMax && kRequestBytesMax <=
 static_assert(kConnectionsMax <= kCallsMax && kStreamsMax < kCallsMax, "every connection can have a call, and streams leave room for calls");
 static_assert(kConnectionsMax * 20 * kKiB <= kReceivedBytesMax * 2 / 3, "connections alone are no reason to cut calls off");
 static_assert(kUploadMax <= kDefaultDeadline, "a call's time is not over before its request is here");
-static_assert(kStreamInflightRequestsMax >= 64, "promised in produce.proto");
+static_assert(kStreamInflightRequestsMax >= kStreamInflightRequestsPromised, "promised in produce.proto");
 static_assert(kLookAfterEvery * 2 <= kHeartbeatAfter, "heartbeats must not be late by much");
 
 }  // namespace flotilla::rpc::client::limits

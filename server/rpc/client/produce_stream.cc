@@ -90,6 +90,7 @@ class ProduceStream final : public BytesStream, public broker::ProduceSink, publ
     if (held_back_) StopHoldingBack();
     session_.reset();
     edge_.ReturnBytes(unanswered_bytes_);
+    edge_.stream_requests.fetch_sub(unanswered_, std::memory_order_relaxed);
     if (in_streams_) edge_.LeaveStream();
   }
 
@@ -133,7 +134,9 @@ class ProduceStream final : public BytesStream, public broker::ProduceSink, publ
   void FinishWith(const Status& status);
 
   bool HasRoom() const FLOTILLA_REQUIRES(mutex_) {
-    return unanswered_ < limits::kStreamInflightRequestsMax && unanswered_bytes_ < limits::kStreamInflightBytesMax;
+    const bool crowded = edge_.stream_requests.load(std::memory_order_relaxed) >= edge_.options.stream_requests_max;
+    return unanswered_ < (crowded ? limits::kStreamInflightRequestsPromised : limits::kStreamInflightRequestsMax) &&
+           unanswered_bytes_ < limits::kStreamInflightBytesMax;
   }
   // The status to finish with, once.
   std::optional<Status> TakeEnd() FLOTILLA_REQUIRES(mutex_) {
@@ -201,6 +204,7 @@ bool ProduceStream::TakeRequest() {
     }
     ++unanswered_;
     unanswered_bytes_ += request.bytes;
+    edge_.stream_requests.fetch_add(1, std::memory_order_relaxed);
   }
   if (!refusal.ok()) {
     Refuse(request, refusal);
@@ -337,6 +341,7 @@ void ProduceStream::OnWriteDone(bool ok) {
     wrote_at_ = now;
     if (in_write_) {
       --unanswered_;
+      edge_.stream_requests.fetch_sub(1, std::memory_order_relaxed);
       answered_bytes = in_write_->bytes;
       unanswered_bytes_ -= answered_bytes;
       in_write_.reset();
