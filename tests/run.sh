@@ -15,6 +15,7 @@ usage: tests/run.sh [--label SET] [--jobs N]
                   sim      whole clusters in one thread, thousands of seeds
                   crash    processes that are killed while they write
                   torture  real nodes, killed, frozen, cut off and filled up for 20 minutes (links and disks only as root)
+                  abuse    real nodes and clients that want too much, take too long, or mean harm
                   deploy   three machines with systemd, as containers: the package, power cuts, full disks (root)
                   fuzz     every fuzzer for 30 seconds (clang 14)
                   mutants  break the code on purpose; a test must notice
@@ -25,7 +26,7 @@ usage: tests/run.sh [--label SET] [--jobs N]
 TXT
 }
 
-readonly SETS=(unit asan tsan sim crash torture deploy fuzz mutants bench)
+readonly SETS=(unit asan tsan sim crash torture abuse deploy fuzz mutants bench)
 readonly FUZZ_PACKAGES=(clang-14 libclang-rt-14-dev llvm-14) # llvm-14: names instead of addresses in reports
 
 say() { printf '==> %s\n' "$*"; }
@@ -128,7 +129,7 @@ run_set() {
       if setarch -R true 2>/dev/null; then personality=(setarch -R); fi
       ctest_set tsan tsan
       ;;
-    sim | crash | torture | deploy) ctest_set release "$1" ;;
+    sim | crash | torture | abuse | deploy) ctest_set release "$1" ;;
     fuzz)
       export ASAN_SYMBOLIZER_PATH=${ASAN_SYMBOLIZER_PATH:-/usr/bin/llvm-symbolizer-14}
       ctest_set fuzz fuzz

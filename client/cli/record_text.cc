@@ -1,5 +1,6 @@
 #include "client/cli/record_text.h"
 
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <ostream>
 
@@ -29,6 +30,13 @@ client::Result<std::optional<std::string>> BytesFrom(const Json& json) {
     return std::optional<std::string>(std::move(*bytes));
   }
   return std::optional<std::string>(json.dump());
+}
+
+std::optional<int64_t> WholeNumber(const Json& json, int64_t min, int64_t max) {
+  if (!json.is_number_integer()) return std::nullopt;
+  if (json.is_number_unsigned() && json.get<uint64_t>() > static_cast<uint64_t>(max)) return std::nullopt;
+  const auto number = json.get<int64_t>();
+  return min <= number && number <= max ? std::optional(number) : std::nullopt;
 }
 
 client::Error TakeHeaders(const Json& json, OwnedRecord* record) {
@@ -132,9 +140,12 @@ client::Result<OwnedRecord> ParseRecordJson(std::string_view line) {
     } else if (name == "headers") {
       if (client::Error error = TakeHeaders(field, &record); !error.ok()) return error;
     } else if (name == "timestamp_ms" || name == "partition") {
-      if (!field.is_number_integer()) return Invalid(name + " is not a whole number: " + field.dump());
-      if (name == "partition") record.partition = field.get<int32_t>();
-      else record.timestamp_ms = field.get<int64_t>();
+      const bool is_time = name == "timestamp_ms";
+      const auto number = is_time ? WholeNumber(field, std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max())
+                                  : WholeNumber(field, 0, std::numeric_limits<int32_t>::max());
+      if (!number) return Invalid(name + " is not a whole number" + (is_time ? "" : " from 0 to 2147483647") + ": " + field.dump());
+      if (is_time) record.timestamp_ms = *number;
+      else record.partition = static_cast<int32_t>(*number);
     } else if (name != "topic" && name != "offset") {
       return Invalid("unknown field '" + name + "'; there are key, value, headers, timestamp_ms and partition");
     }

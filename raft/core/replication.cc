@@ -89,6 +89,13 @@ bool RaftCore::TakeEntries(std::vector<Entry> entries) {
       verified_ = std::min(verified_, entry.index() - 1);
       ConfigurationChanged();
     }
+    if (entry.term() < log_.end().last.term) {  // only where the leader begins before the log here, whose start is committed
+      EnterFault(Status(Reason::kDataLoss, "the leader's entry " + std::to_string(entry.index().value()) + " of group " +
+                                               std::to_string(options_.group.value()) + " is of term " +
+                                               std::to_string(entry.term().value()) + ", the one before it here of term " +
+                                               std::to_string(log_.end().last.term.value()) + ": the logs diverge"));
+      return false;
+    }
     if (entry.header.base_offset != log_.end().end_offset) {
       EnterFault(Status(Reason::kDataLoss, "entry " + std::to_string(entry.index().value()) + " of group " +
                                                std::to_string(options_.group.value()) + " begins at offset " +

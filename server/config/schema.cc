@@ -12,7 +12,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr uint64_t kKiB = limits::kKiB;
 constexpr uint64_t kMiB = limits::kMiB;
 constexpr uint64_t kGiB = limits::kGiB;
 constexpr uint64_t kTiB = 1024 * kGiB;

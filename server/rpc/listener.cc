@@ -1,5 +1,7 @@
 #include "server/rpc/listener.h"
 
+#include <arpa/inet.h>
+#include <fcntl.h>
 #include <glog/logging.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -17,11 +19,13 @@
 #include <map>
 #include <optional>
 #include <thread>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "server/rpc/refused_connection.h"
 #include "storage/base/limits.h"
+#include "storage/base/mutex.h"
 
 namespace flotilla::rpc {
 namespace {
@@ -175,6 +179,27 @@ Result<std::vector<Descriptor>> ListenAtAll(const std::string& host, const std::
 
 }  // namespace
 
+std::string PeerOf(int fd) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) return "";
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  if (address.ss_family == AF_INET) {
+    const auto* v4 = reinterpret_cast<const sockaddr_in*>(&address);
+    ::inet_ntop(AF_INET, &v4->sin_addr, text.data(), text.size());
+    return std::string("ipv4:") + text.data() + ":" + std::to_string(ntohs(v4->sin_port));
+  }
+  if (address.ss_family != AF_INET6) return "";
+  const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&address);
+  const std::string port = std::to_string(ntohs(v6->sin6_port));
+  if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
+    ::inet_ntop(AF_INET, &v6->sin6_addr.s6_addr[12], text.data(), text.size());
+    return std::string("ipv4:") + text.data() + ":" + port;
+  }
+  ::inet_ntop(AF_INET6, &v6->sin6_addr, text.data(), text.size());
+  return std::string("ipv6:%5B") + text.data() + "%5D:" + port;
+}
+
 class Listener::Loop {
  public:
   explicit Loop(const ListenerOptions& options) : options_(options) {}
@@ -186,14 +211,21 @@ class Listener::Loop {
     thread_ = std::thread([this] { Run(); });
   }
   void Stop();
+  void BreakOff(const std::string& peer);
+  bool IsOpen(const std::string& peer) const;
+  std::optional<SocketTraffic> Traffic(const std::string& peer) const;
   int port() const { return port_; }
   ConnectionCounters counters() const {
-    return {.open = open_, .admitted = admitted_, .refused = refused_total_, .failed = failed_};
+    return {.open = open_, .admitted = admitted_, .refused = refused_total_, .broken_off = broken_off_, .failed = failed_};
   }
 
  private:
   // What an event of the kernel's is about: with it comes the descriptor.
   enum class About : uint32_t { kWake, kPort, kRefused };
+  struct Given {
+    uint64_t identity = 0;  // of the socket
+    std::string peer;
+  };
   struct Refused {
     Descriptor socket;
     MonotonicTime until;
@@ -207,6 +239,10 @@ class Listener::Loop {
   void Refuse(Descriptor connection);
   // Whether there is more to come of it.
   bool Converse(Refused* refused);
+  // A descriptor of our own: whoever owns the connection may close it at any moment, and its number may stand for something else then.
+  Descriptor Hold(const std::string& peer) const;
+  // That the connection can be found. False: it could not.
+  bool Forget(const std::string& peer, uint64_t identity);
   // Finds out which connections their owner has closed.
   void LookForClosed(Duration at_most_every);
   void Failed(const char* event, int error);
@@ -222,7 +258,7 @@ class Listener::Loop {
   Descriptor wake_;
   std::thread thread_;
   // Of the thread.
-  std::map<int, uint64_t> sockets_;  // by descriptor: which socket it was when it was handed on
+  std::map<int, Given> sockets_;  // by descriptor: what it was when it was handed on
   MonotonicTime looked_at_;
   std::map<int, Refused> refused_;
   bool stopping_ = false;
@@ -230,7 +266,11 @@ class Listener::Loop {
   std::atomic<uint64_t> open_{0};
   std::atomic<uint64_t> admitted_{0};
   std::atomic<uint64_t> refused_total_{0};
+  std::atomic<uint64_t> broken_off_{0};
   std::atomic<uint64_t> failed_{0};
+
+  mutable Mutex mutex_;
+  std::unordered_map<std::string, std::pair<int, uint64_t>> by_peer_ FLOTILLA_GUARDED_BY(mutex_);  // descriptor and identity
 };
 
 Status Listener::Loop::Listen() {
@@ -264,6 +304,40 @@ void Listener::Loop::Stop() {
   refused_.clear();
   sockets_.clear();
   open_ = 0;
+  const MutexLock lock(mutex_);
+  by_peer_.clear();
+}
+
+Descriptor Listener::Loop::Hold(const std::string& peer) const {
+  std::pair<int, uint64_t> found;
+  {
+    const MutexLock lock(mutex_);
+    const auto at = by_peer_.find(peer);
+    if (at == by_peer_.end()) return {};
+    found = at->second;
+  }
+  Descriptor own(::fcntl(found.first, F_DUPFD_CLOEXEC, 0));
+  return own.valid() && IdentityOf(own.get()) == found.second ? std::move(own) : Descriptor();
+}
+
+void Listener::Loop::BreakOff(const std::string& peer) {
+  const Descriptor connection = Hold(peer);
+  if (!connection.valid() || !Forget(peer, IdentityOf(connection.get()))) return;
+  const sockaddr nobody{.sa_family = AF_UNSPEC, .sa_data = {}};
+  if (::connect(connection.get(), &nobody, sizeof nobody) != 0) return;  // gone by itself
+  ++broken_off_;
+  LOG_EVERY_T(WARNING, 10) << "connection_broken_off port=" << port_ << " peer=" << peer << " so_far=" << broken_off_
+                           << " reason=\"it only begins and resets calls\"";
+}
+
+bool Listener::Loop::IsOpen(const std::string& peer) const {
+  const MutexLock lock(mutex_);
+  return by_peer_.contains(peer);
+}
+
+std::optional<SocketTraffic> Listener::Loop::Traffic(const std::string& peer) const {
+  const Descriptor connection = Hold(peer);
+  return connection.valid() ? TrafficOf(connection.get()) : std::nullopt;
 }
 
 void Listener::Loop::Run() {
@@ -315,17 +389,36 @@ void Listener::Loop::Admit(Descriptor connection) {
   SetOption(connection.get(), IPPROTO_TCP, TCP_NODELAY, 1);
   SetOption(connection.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(options_.silence_max / std::chrono::milliseconds(1)));
   // A descriptor that is given out again was closed before.
-  sockets_[connection.get()] = IdentityOf(connection.get());
+  Given& given = sockets_[connection.get()];
+  given = {.identity = IdentityOf(connection.get()), .peer = PeerOf(connection.get())};
+  {
+    const MutexLock lock(mutex_);
+    by_peer_[given.peer] = {connection.get(), given.identity};
+  }
   open_ = sockets_.size();
   ++admitted_;
   take_(connection.Release());
+}
+
+// Its address may be that of a newer connection by now.
+bool Listener::Loop::Forget(const std::string& peer, uint64_t identity) {
+  const MutexLock lock(mutex_);
+  const auto found = by_peer_.find(peer);
+  if (found == by_peer_.end() || found->second.second != identity) return false;
+  by_peer_.erase(found);
+  return true;
 }
 
 void Listener::Loop::LookForClosed(Duration at_most_every) {
   const MonotonicTime now = clock_.Now();
   if (now - looked_at_ < at_most_every) return;
   looked_at_ = now;
-  std::erase_if(sockets_, [](const auto& entry) { return IdentityOf(entry.first) != entry.second; });
+  std::erase_if(sockets_, [&](const auto& entry) {
+    const auto& [fd, given] = entry;
+    if (IdentityOf(fd) == given.identity) return false;
+    Forget(given.peer, given.identity);
+    return true;
+  });
   open_ = sockets_.size();
 }
 
@@ -378,6 +471,9 @@ Result<std::unique_ptr<Listener>> Listener::Open(const ListenerOptions& options)
 int Listener::port() const { return loop_->port(); }
 void Listener::Start(std::function<void(int)> take) { loop_->Start(std::move(take)); }
 void Listener::Stop() { loop_->Stop(); }
+void Listener::BreakOff(const std::string& peer) { loop_->BreakOff(peer); }
+bool Listener::IsOpen(const std::string& peer) const { return loop_->IsOpen(peer); }
+std::optional<SocketTraffic> Listener::Traffic(const std::string& peer) const { return loop_->Traffic(peer); }
 ConnectionCounters Listener::counters() const { return loop_->counters(); }
 
 }  // namespace flotilla::rpc

@@ -17,8 +17,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "server/rpc/connection_port.h"
 #include "storage/base/clock.h"
 #include "storage/base/status.h"
 
@@ -39,15 +41,16 @@ struct ConnectionCounters {
   uint64_t open = 0;  // now
   uint64_t admitted = 0;
   uint64_t refused = 0;  // above the limit
-  uint64_t failed = 0;   // not accepted: the process or the machine has run out of something
+  uint64_t broken_off = 0;
+  uint64_t failed = 0;  // not accepted: the process or the machine has run out of something
 };
 
-class Listener {
+class Listener final : public ConnectionPort {
  public:
   // Listens from now on: connections wait until Start. INVALID_ARGUMENT names the address and what is wrong with it.
   static Result<std::unique_ptr<Listener>> Open(const ListenerOptions& options);
   // Stops, if it was not stopped.
-  ~Listener();
+  ~Listener() override;
 
   int port() const;
   // Once. `take` is called on the listener's own thread, with a descriptor that does not block.
@@ -57,6 +60,11 @@ class Listener {
 
   // Any thread.
   ConnectionCounters counters() const;
+
+  // ConnectionPort
+  void BreakOff(const std::string& peer) override;
+  bool IsOpen(const std::string& peer) const override;
+  std::optional<SocketTraffic> Traffic(const std::string& peer) const override;
 
  private:
   class Loop;

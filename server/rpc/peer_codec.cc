@@ -64,8 +64,8 @@ static void Put(Out& out, const EntryId& id) {
 static void Read(WireReader& in, EntryId* id) {
   while (in.Next()) {
     switch (in.field()) {
-      case 1: id->term = Term{in.Varint()}; break;
-      case 2: id->index = LogIndex{in.Varint()}; break;
+      case 1: id->term = Term{in.Count()}; break;
+      case 2: id->index = LogIndex{in.Count()}; break;
       default: in.Skip();
     }
   }
@@ -100,9 +100,9 @@ static void Read(WireReader& in, Entry* entry) {
     switch (in.field()) {
       case 1: kind = in.Varint32(); break;
       case 2: header.checksum = in.Fixed32(); break;
-      case 3: header.index = LogIndex{in.Varint()}; break;
-      case 4: header.term = Term{in.Varint()}; break;
-      case 5: header.base_offset = Offset{in.Varint()}; break;
+      case 3: header.index = LogIndex{in.Count()}; break;
+      case 4: header.term = Term{in.Count()}; break;
+      case 5: header.base_offset = Offset{in.Count()}; break;
       case 6: header.record_count = in.Varint32(); break;
       case 7: header.min_timestamp_ms = in.Signed(); break;
       case 8: header.max_timestamp_ms = in.Signed(); break;
@@ -132,7 +132,7 @@ static void Read(WireReader& in, VoteRequest* vote) {
     switch (in.field()) {
       case 1: vote->pre_vote = in.Bool(); break;
       case 2: vote->transfer = in.Bool(); break;
-      case 3: vote->campaign_term = Term{in.Varint()}; break;
+      case 3: vote->campaign_term = Term{in.Count()}; break;
       case 4: in.Message(&vote->last); break;
       default: in.Skip();
     }
@@ -150,7 +150,7 @@ static void Read(WireReader& in, VoteReply* reply) {
     switch (in.field()) {
       case 1: reply->pre_vote = in.Bool(); break;
       case 2: reply->granted = in.Bool(); break;
-      case 3: reply->campaign_term = Term{in.Varint()}; break;
+      case 3: reply->campaign_term = Term{in.Count()}; break;
       default: in.Skip();
     }
   }
@@ -174,8 +174,8 @@ static void Read(WireReader& in, AppendRequest* append) {
     switch (in.field()) {
       case 1: in.Message(&append->prev); break;
       case 2: ReadElement(in, limits::kAppendEntriesMax, "entries in one append", &append->entries); break;
-      case 3: append->commit = LogIndex{in.Varint()}; break;
-      case 4: append->acknowledged = LogIndex{in.Varint()}; break;
+      case 3: append->commit = LogIndex{in.Count()}; break;
+      case 4: append->acknowledged = LogIndex{in.Count()}; break;
       default: in.Skip();
     }
   }
@@ -191,7 +191,7 @@ static void Read(WireReader& in, AppendReply* reply) {
   while (in.Next()) {
     switch (in.field()) {
       case 1: reply->accepted = in.Bool(); break;
-      case 2: reply->index = LogIndex{in.Varint()}; break;
+      case 2: reply->index = LogIndex{in.Count()}; break;
       case 3: in.Message(&reply->hint); break;
       default: in.Skip();
     }
@@ -206,7 +206,7 @@ static void Put(Out& out, const Heartbeat& heartbeat) {
 static void Read(WireReader& in, Heartbeat* heartbeat) {
   while (in.Next()) {
     switch (in.field()) {
-      case 1: heartbeat->commit = LogIndex{in.Varint()}; break;
+      case 1: heartbeat->commit = LogIndex{in.Count()}; break;
       case 2: heartbeat->read_round = in.Varint(); break;
       default: in.Skip();
     }
@@ -222,7 +222,7 @@ static void Read(WireReader& in, HeartbeatReply* reply) {
   while (in.Next()) {
     switch (in.field()) {
       case 1: reply->read_round = in.Varint(); break;
-      case 2: reply->last = LogIndex{in.Varint()}; break;
+      case 2: reply->last = LogIndex{in.Count()}; break;
       default: in.Skip();
     }
   }
@@ -258,7 +258,7 @@ static void Read(WireReader& in, ReadIndexReply* reply) {
     switch (in.field()) {
       case 1: reply->sequence = in.Varint(); break;
       case 2: reply->ok = in.Bool(); break;
-      case 3: reply->index = LogIndex{in.Varint()}; break;
+      case 3: reply->index = LogIndex{in.Count()}; break;
       default: in.Skip();
     }
   }
@@ -301,7 +301,7 @@ static void Read(WireReader& in, Message* message) {
       case 1: message->group = GroupId{in.Varint()}; break;
       case 2: in.Message(&message->from); break;
       case 3: in.Message(&message->to); break;
-      case 4: message->term = Term{in.Varint()}; break;
+      case 4: message->term = Term{in.Count()}; break;
       case 5: ReadBody<VoteRequest>(in, &message->body); break;
       case 6: ReadBody<VoteReply>(in, &message->body); break;
       case 7: ReadBody<AppendRequest>(in, &message->body); break;
@@ -337,8 +337,8 @@ static void Read(WireReader& in, HeartbeatRow* row) {
       case 1: row->group = GroupId{in.Varint()}; break;
       case 2: in.Message(&row->from); break;
       case 3: in.Message(&row->to); break;
-      case 4: row->term = Term{in.Varint()}; break;
-      case 5: row->commit = LogIndex{in.Varint()}; break;
+      case 4: row->term = Term{in.Count()}; break;
+      case 5: row->commit = LogIndex{in.Count()}; break;
       case 6: row->read_round = in.Varint(); break;
       default: in.Skip();
     }
@@ -381,9 +381,9 @@ static void Read(WireReader& in, HeartbeatReplyRow* row) {
       case 1: row->group = GroupId{in.Varint()}; break;
       case 2: in.Message(&row->from); break;
       case 3: in.Message(&row->to); break;
-      case 4: row->term = Term{in.Varint()}; break;
+      case 4: row->term = Term{in.Count()}; break;
       case 5: row->read_round = in.Varint(); break;
-      case 6: row->last = LogIndex{in.Varint()}; break;
+      case 6: row->last = LogIndex{in.Count()}; break;
       default: in.Skip();
     }
   }
@@ -432,7 +432,7 @@ static void Read(WireReader& in, LogAnchor* anchor) {
   while (in.Next()) {
     switch (in.field()) {
       case 1: in.Message(&anchor->last); break;
-      case 2: anchor->end_offset = Offset{in.Varint()}; break;
+      case 2: anchor->end_offset = Offset{in.Count()}; break;
       case 3: anchor->running_max_timestamp_ms = in.Signed(); break;
       default: in.Skip();
     }
@@ -480,7 +480,7 @@ static void Read(WireReader& in, SnapshotChunk* chunk) {
       case 1: chunk->group = GroupId{in.Varint()}; break;
       case 2: in.Message(&chunk->from); break;
       case 3: in.Message(&chunk->to); break;
-      case 4: chunk->term = Term{in.Varint()}; break;
+      case 4: chunk->term = Term{in.Count()}; break;
       case 5: in.Message(&chunk->meta); break;
       case 6: chunk->number = in.Varint32(); break;
       case 7: chunk->data = in.Slice(limits::kSnapshotChunkBytes); break;
@@ -508,9 +508,9 @@ static void Read(WireReader& in, SnapshotChunkReply* reply) {
       case 1: reply->group = GroupId{in.Varint()}; break;
       case 2: in.Message(&reply->from); break;
       case 3: in.Message(&reply->to); break;
-      case 4: reply->term = Term{in.Varint()}; break;
+      case 4: reply->term = Term{in.Count()}; break;
       case 5: reply->snapshot_id = in.Varint(); break;
-      case 6: reply->anchor = LogIndex{in.Varint()}; break;
+      case 6: reply->anchor = LogIndex{in.Count()}; break;
       case 7: reply->next = in.Varint32(); break;
       case 8: reply->done = in.Bool(); break;
       case 9: reply->refused = in.Bool(); break;

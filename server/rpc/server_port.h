@@ -41,6 +41,8 @@ class ServerPort {
   // When the server has started.
   void Start();
   void Stop() { listener_->Stop(); }
+  // What is known of its connections, and can be done to them.
+  ConnectionPort& connections() { return *listener_; }
 
  private:
   ServerPort(std::unique_ptr<Listener> listener, std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor)

@@ -27,6 +27,8 @@ namespace flotilla::rpc {
 
 class WireReader {
  public:
+  static constexpr uint64_t kCountMax = uint64_t{1} << 62;
+
   // `what` names the bytes in errors, and lives on. `buffer` holds less than 2 GiB.
   WireReader(const char* what, const Bytes& buffer)
       : what_(what),
@@ -61,6 +63,13 @@ class WireReader {
     const uint64_t value = Varint();
     if (value <= std::numeric_limits<uint32_t>::max()) return static_cast<uint32_t>(value);
     Fail("the number " + std::to_string(value) + " does not fit into 32 bits");
+    return 0;
+  }
+  // A number that counts up from 0 and to which more is added, such as a term or an index: nothing real comes near to where that wraps.
+  uint64_t Count() {
+    const uint64_t value = Varint();
+    if (value <= kCountMax) return value;
+    Fail("the number " + std::to_string(value) + " is above " + std::to_string(kCountMax));
     return 0;
   }
   int64_t Signed() { return static_cast<int64_t>(Varint()); }

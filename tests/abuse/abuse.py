@@ -18,6 +18,8 @@ from scene import ClusterTest
 
 # What a scene may leave behind: pools of the C library, gRPC's own, buffers of the store.
 RSS_LEFT_BYTES = 96 << 20
+# What the store may keep of what was written meanwhile: memtables and the newest entries.
+STORE_BYTES = 256 << 20
 
 
 def raise_descriptor_limit():
@@ -126,4 +128,4 @@ class AbuseTest(ClusterTest):
         print(f"    {self.id().split('.')[-1]}: {text}", file=sys.stderr, flush=True)
 
 
-__all__ = ["AbuseTest", "Honest", "RSS_LEFT_BYTES", "error_of", "metrics", "mib", "raise_descriptor_limit", "rss_bytes", "wait_until"]
+__all__ = ["AbuseTest", "Honest", "RSS_LEFT_BYTES", "STORE_BYTES", "error_of", "metrics", "mib", "raise_descriptor_limit", "rss_bytes", "wait_until"]

@@ -5,12 +5,13 @@ import time
 import grpc
 
 import http2
-from abuse import AbuseTest, wait_until
+from abuse import RSS_LEFT_BYTES, STORE_BYTES, AbuseTest, mib, wait_until
 from calls import Client
 from flotilla.v1 import cluster_pb2, consume_pb2, produce_pb2, records_pb2
 from scene import main
 
 RST = struct.pack(">I", 8)  # CANCEL
+FLOOD_BYTES_MAX = 256 << 20  # of ten connections: a thousand calls of each before it is noticed, some 20 KiB each
 
 
 class CancelTest(AbuseTest):
@@ -49,29 +50,50 @@ class CancelTest(AbuseTest):
             for call in calls:
                 call.cancel()
         self.assert_honest_was_served(longest_s=5)
-        self.assert_calm_again()
+        self.assert_calm_again(RSS_LEFT_BYTES + STORE_BYTES)
         for node in self.nodes[1:]:  # what was forwarded to them is over, too
             wait_until("nothing waits", lambda: node.client.cluster.GetHealth(cluster_pb2.GetHealthRequest(), timeout=5))
 
-    def test_calls_that_are_reset_as_soon_as_they_begin(self):
-        """Fifty thousand of them on ten connections, as fast as they go."""
-        connections = self.attack(10)
+    def flood(self, connections, what_follows=lambda stream: b"", headers=None):
+        """Fifty thousand calls on ten connections, as fast as they go. Those that were broken off are closed."""
+        headers = headers or http2.call_headers("/flotilla.v1.ProduceService/Produce")
         for _ in range(100):
             for connection in connections:
                 burst = b""
                 for _ in range(50):
                     stream, connection._next_stream = connection._next_stream, connection._next_stream + 2
-                    burst += http2.frame(
-                        http2.HEADERS, http2.END_HEADERS, stream, http2.call_headers("/flotilla.v1.ProduceService/Produce")
-                    )
+                    burst += http2.frame(http2.HEADERS, http2.END_HEADERS, stream, headers) + what_follows(stream)
                     burst += http2.frame(http2.RST_STREAM, 0, stream, RST)
                 try:
                     connection.send(burst)
                 except OSError:
-                    pass  # had enough of it
-        self.assert_lighter_than(128 << 20, "resets")
+                    connection.closed = True  # had enough of it
+            self.heaviest = max(self.heaviest, self.assert_lighter_than(FLOOD_BYTES_MAX, "resets"))
+
+    def flood_in_waves(self, waves, **what):
+        """Whoever is broken off comes back. The memory does not depend on how often."""
+        self.heaviest = 0
+        before = self.metric("flotilla_connections_broken_off_total", port="client")
+        for wave in range(waves):
+            connections = self.attack(10)
+            self.flood(connections, **what)
+            wait_until(
+                "all of them are broken off",
+                lambda: self.metric("flotilla_connections_broken_off_total", port="client") - before >= 10 * (wave + 1),
+            )
+        self.told(f"{mib(self.heaviest - self.calm.rss)} more at the most")
         self.assert_honest_was_served(longest_s=5)
         self.assert_calm_again()
+
+    def test_calls_that_are_reset_as_soon_as_they_begin(self):
+        self.flood_in_waves(6)
+
+    def test_calls_that_are_reset_with_their_request(self):
+        self.flood_in_waves(2, what_follows=lambda stream: http2.frame(http2.DATA, http2.END_STREAM, stream, b"\0\0\0\0\0"))
+
+    def test_calls_whose_time_is_over_as_they_begin(self):
+        headers = http2.call_headers("/flotilla.v1.ProduceService/Produce") + http2.literal("grpc-timeout", "1n")
+        self.flood_in_waves(2, headers=headers)
 
     def test_clients_that_vanish_with_their_calls(self):
         for _ in range(20):
@@ -85,7 +107,7 @@ class CancelTest(AbuseTest):
                 except grpc.FutureCancelledError:
                     pass
         self.assert_honest_was_served(longest_s=5)
-        self.assert_calm_again()
+        self.assert_calm_again(RSS_LEFT_BYTES + STORE_BYTES)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ import time
 import grpc
 
 import http2
-from abuse import AbuseTest, error_of, metrics, mib, raise_descriptor_limit, rss_bytes, wait_until
-from calls import Client, reason_name
+from abuse import AbuseTest, error_of, raise_descriptor_limit, wait_until
+from calls import Client
 from flotilla.v1 import cluster_pb2
 from nodes import Cluster, Place
 from scene import main

@@ -1,13 +1,16 @@
 """Bytes that mean nothing, at every port; and a peer that says what cannot be read. No node may end of it."""
+import os
 import random
 import socket
 import struct
-import threading
+import sys
 
 import grpc
 
 import http2
-from abuse import AbuseTest, metrics, wait_until
+from abuse import AbuseTest, metrics
+
+sys.path.append(os.environ["FLOTILLA_PEER_STUBS"])  # the protos of nodes, which clients do not get
 from flotilla.internal.v1 import peer_pb2, raft_pb2
 from scene import main
 

@@ -1,7 +1,5 @@
 """Requests that do not come to their end: halves, trickles, lengths that lie, headers without end."""
-import os
 import struct
-import threading
 import time
 
 import http2
@@ -16,19 +14,23 @@ UPLOAD_S = 30  # how long a request may take
 RECEIVED_BYTES_MAX = 384 << 20
 SLACK_BYTES = 160 << 20
 PART = http2.message(8 << 20)[: 7 << 20]
+FEW_BYTES = 64 << 10
+STREAM_S = UPLOAD_S + UPLOAD_S / 6 + 5  # a half on a stream is looked for now and then, and noticed when it has been there for so long
 
 
 class UploadsTest(AbuseTest):
     def send_halves(self, method, count):
         """Until the node does not take more: calls with 7 of 8 MiB."""
-        calls, sent = [], 0
+        calls, sent = [], 0  # those with more than a few of its bytes
         for connection in self.attack(count):
             stream = connection.begin_call(method)
+            before = sent
             try:
                 sent += connection.send_data(stream, PART, timeout_s=0.3)
             except OSError:
                 pass  # it was cut off
-            calls.append((connection, stream))
+            if sent - before > FEW_BYTES:
+                calls.append((connection, stream))
             self.heaviest = max(self.heaviest, self.assert_lighter_than(RECEIVED_BYTES_MAX + SLACK_BYTES, f"after {mib(sent)}"))
         return calls, sent
 
@@ -59,10 +61,23 @@ class UploadsTest(AbuseTest):
         self.assert_honest_was_served(longest_s=5)
         self.assert_calm_again()
 
-    def test_streams_with_half_a_message_cost_a_bounded_memory(self):
-        _, sent = self.send_halves(STREAM, 120)
+    def test_streams_with_half_a_message_are_cut_off_and_cost_a_bounded_memory(self):
+        (silent,) = self.attack(1)
+        silent_stream = silent.begin_call(STREAM)
+        began = time.monotonic()
+        calls, sent = self.send_halves(STREAM, 120)
         self.assertGreater(sent, RECEIVED_BYTES_MAX)
         self.told(f"{mib(sent)} sent, the node weighed {mib(self.heaviest)}")
+
+        def all_over():
+            for connection, _ in calls:
+                connection.read()
+            silent.read()
+            return all(connection.is_over(stream) for connection, stream in calls)
+
+        wait_until("all of them are cut off", all_over, STREAM_S)
+        self.told(f"the last was cut off after {time.monotonic() - began:.0f} s")
+        self.assertFalse(silent.is_over(silent_stream), "silence is allowed")
         self.assert_honest_was_served(longest_s=5)
         self.assert_calm_again()
 

@@ -22,6 +22,7 @@
 #include "server/errors/refusal.h"
 #include "server/rpc/client/described_service.h"
 #include "server/rpc/client/edge.h"
+#include "server/rpc/client/intake.h"
 #include "server/rpc/server_port.h"
 
 namespace flotilla::rpc::client {
@@ -113,6 +114,7 @@ Status ClientServerImpl::Listen() {
         .With("field", "listen_address");
   }
   server_port_ = *std::move(port);
+  edge_.connections.SetPort(server_port_->connections());
   builder.SetMaxReceiveMessageSize(static_cast<int>(limits::kReceiveBytesMax));
   builder.SetMaxSendMessageSize(-1);  // what is sent was asked for
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, static_cast<int>(limits::kConnectionCallsMax));
@@ -123,6 +125,7 @@ Status ClientServerImpl::Listen() {
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, Millis(limits::kAskPatience));
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);  // or idle connections would be asked twice only
   builder.SetResourceQuota(grpc::ResourceQuota("clients").Resize(options.received_bytes_max));
+  builder.SetContextAllocator(std::make_unique<Intake>(edge_));
   for (const auto& service : services_) builder.RegisterService(service.get());
   server_ = builder.BuildAndStart();
   grpc::EnableDefaultHealthCheckService(false);

@@ -16,6 +16,7 @@
 #include "raft/node/executor.h"
 #include "server/broker/client_api.h"
 #include "server/rpc/client/access.h"
+#include "server/rpc/client/connections.h"
 #include "server/rpc/client/counters.h"
 #include "server/rpc/client/limits.h"
 #include "storage/base/clock.h"
@@ -35,8 +36,14 @@ struct ClientServerOptions {
   size_t answer_bytes_max = limits::kAnswerBytesMax;
   size_t received_bytes_max = limits::kReceivedBytesMax;
   size_t streams_max = limits::kStreamsMax;
+  size_t stream_requests_max = limits::kStreamsInflightRequestsMax;
   size_t connections_max = limits::kConnectionsMax;
   size_t calls_max = limits::kCallsMax;
+  ConnectionLimits connection_limits = {.calls_left_max = limits::kConnectionCallsLeftMax,
+                                        .empty_calls_max = limits::kEmptyCallsMax,
+                                        .flood_empty_calls = limits::kFloodEmptyCalls,
+                                        .empty_calls_max_in_flood = limits::kEmptyCallsMaxInFlood,
+                                        .late_calls_per_empty_call = limits::kLateCallsPerEmptyCall};
   Duration default_deadline = limits::kDefaultDeadline;
   Duration upload_max = limits::kUploadMax;
   Duration answer_max = limits::kAnswerMax;

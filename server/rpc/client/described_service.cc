@@ -1,5 +1,7 @@
 #include "server/rpc/client/described_service.h"
 
+#include "server/rpc/client/intake.h"
+
 #include <grpcpp/impl/rpc_service_method.h>
 #include <grpcpp/impl/codegen/server_callback_handlers.h>
 
@@ -55,7 +57,11 @@ MethodCounters& DescribedService::NewCounters(std::string method) {
 void DescribedService::Add(const MethodCounters& counters, std::function<BytesStream*(CallbackServerContext*)> start) {
   // Unary or not, all are streams of bytes to gRPC: one_request.h says why.
   AddMethod(new RpcServiceMethod(counters.method().c_str(), RpcMethod::BIDI_STREAMING, nullptr));
-  MarkMethodRawCallback(methods_++, new grpc::internal::CallbackBidiHandler<ByteBuffer, ByteBuffer>(std::move(start)));
+  MarkMethodRawCallback(methods_++,
+                        new grpc::internal::CallbackBidiHandler<ByteBuffer, ByteBuffer>([start = std::move(start)](auto* context) {
+                          Intake::Took(context);
+                          return start(context);
+                        }));
 }
 
 }  // namespace flotilla::rpc::client

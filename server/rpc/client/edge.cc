@@ -56,6 +56,13 @@ Status Edge::TakeAnswerBytes(size_t bytes) {
       .With("limit", options.answer_bytes_max);
 }
 
+Status Edge::TooSlow() {
+  Rejected(Rejection::kTooSlow);
+  return Refuse(Refusal::kDeadlineExceeded, "the request did not arrive within " + std::to_string(options.upload_max / std::chrono::seconds(1)) +
+                                                " seconds; nothing of it was done: send less at a time")
+      .With("limit_ms", static_cast<uint64_t>(options.upload_max / std::chrono::milliseconds(1)));
+}
+
 Status Edge::EnterStream() {
   if (streams_.fetch_add(1, std::memory_order_relaxed) < options.streams_max) return {};
   LeaveStream();
@@ -100,6 +107,7 @@ void Edge::WaitUntilNoCalls() {
 
 void Edge::LookAfterAll() {
   const MonotonicTime now = clock.Now();
+  connections.Look();
   uploads.CutOff(now - options.upload_max);
   answers.CutOff(now - (answers_under_pressure() ? std::min(options.answer_max, options.answer_max_under_pressure) : options.answer_max));
   for (LongCall* call : long_calls_) call->LookAfter(now);

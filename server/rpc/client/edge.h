@@ -10,12 +10,14 @@
 #include <atomic>
 #include <cstdint>
 #include <set>
+#include <string>
 
 #include "raft/node/executor.h"
 #include "server/broker/client_api.h"
 #include "server/rpc/client/access.h"
 #include "server/rpc/client/client_server.h"
 #include "server/rpc/client/client_waits.h"
+#include "server/rpc/client/connections.h"
 #include "server/rpc/client/counters.h"
 #include "storage/base/clock.h"
 #include "storage/base/mutex.h"
@@ -41,6 +43,7 @@ class Edge {
         workers(sending_workers),
         access(who_may),
         clock(time),
+        connections(client_options.connection_limits),
         next_seed_(client_options.seed) {}
 
   const ClientServerOptions options;
@@ -64,6 +67,8 @@ class Edge {
   // Room for a request that is to be produced: OVERLOADED, or give it back with ReturnBytes.
   Status TakeBytes(size_t bytes);
   void ReturnBytes(size_t bytes) { inflight_bytes_.fetch_sub(bytes, std::memory_order_relaxed); }
+  // DEADLINE_EXCEEDED: of a request that did not come to its end within options.upload_max.
+  Status TooSlow();
   // TOO_MANY_STREAMS, or give it back with LeaveStream.
   Status EnterStream();
   void LeaveStream() { streams_.fetch_sub(1, std::memory_order_relaxed); }
@@ -90,6 +95,11 @@ class Edge {
     return answers_under_pressure() ? std::min(wanted, limits::kFetchBytesUnderPressure) : wanted;
   }
 
+  // Requests of all ProduceStreams that are not answered.
+  std::atomic<size_t> stream_requests{0};
+  Connections connections;
+  // Calls that gRPC has taken off a connection and not handed over yet.
+  std::atomic<size_t> calls_waiting{0};
   // Requests that are on their way, and answers.
   ClientWaits uploads;
   ClientWaits answers;
@@ -116,16 +126,24 @@ class Edge {
   uint64_t calls_ FLOTILLA_GUARDED_BY(mutex_) = 0;
 };
 
-// Counts a reactor while it lives.
+// Counts a reactor while it lives, and what it gets, on its connection.
 class CallMark {
  public:
-  explicit CallMark(Edge& edge) : edge_(edge) { edge_.EnterCall(); }
-  ~CallMark() { edge_.LeaveCall(); }
+  CallMark(Edge& edge, const std::string& peer) : edge_(edge), connection_(edge.connections.Enter(peer)) { edge_.EnterCall(); }
+  ~CallMark() {
+    Connections::Leave(connection_);
+    edge_.LeaveCall();
+  }
   CallMark(const CallMark&) = delete;
   CallMark& operator=(const CallMark&) = delete;
 
+  void RequestArrived(size_t bytes) { edge_.connections.RequestArrived(connection_, bytes); }
+  void NoRequest(bool late) { edge_.connections.NoRequest(connection_, late); }
+  Connections::Row& connection() { return connection_; }
+
  private:
   Edge& edge_;
+  Connections::Row& connection_;
 };
 
 }  // namespace flotilla::rpc::client

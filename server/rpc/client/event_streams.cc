@@ -49,7 +49,7 @@ class EventStreamCall : public OneRequest, public LongCall {
 
  protected:
   EventStreamCall(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context)
-      : OneRequest(edge), caller_(CallerOf(edge, *context)), counters_(counters), context_(context), mark_(edge) {}
+      : OneRequest(edge, *context), caller_(CallerOf(edge, *context)), counters_(counters), context_(context) {}
   ~EventStreamCall() override {
     edge_.Detach(*this);
     if (in_streams_) edge_.LeaveStream();
@@ -138,7 +138,6 @@ class EventStreamCall : public OneRequest, public LongCall {
   bool finished_ = false;
   std::optional<Status> end_;
   MonotonicTime ended_at_;
-  const CallMark mark_;
 };
 
 class SubscribeCall final : public EventStreamCall, public broker::SubscribeSink {

@@ -27,6 +27,10 @@ inline constexpr size_t kInflightBytesMax = 256 * kMiB;
 // requests may be more, because they are what needs many on their way.
 inline constexpr size_t kStreamInflightBytesMax = 8 * kMiB;
 inline constexpr size_t kStreamInflightRequestsMax = 1024;
+// With more than so many requests of streams unanswered, all streams of a node together, each is read on only while it has less than what
+// is promised: taking in more than can be served takes the processor from what is served. Twice what saturates a node.
+inline constexpr size_t kStreamsInflightRequestsMax = 4'096;
+inline constexpr size_t kStreamInflightRequestsPromised = 64;
 // Streams open on a node: each costs some 20 KiB of gRPC's memory.
 inline constexpr size_t kStreamsMax = 10'000;
 // Connections open on a node, each 30 KiB and a file descriptor. Descriptors are shared with the store, which fails without: so
@@ -35,6 +39,21 @@ inline constexpr size_t kConnectionsMax = 10'000;
 // Calls and streams of one connection at a time; further ones wait at the client. Ten times what a busy client needs, and little
 // enough that no single one has the node's calls to itself.
 inline constexpr size_t kConnectionCallsMax = 1'000;
+// A call that its client has reset is none to HTTP/2, which lets the next one in, and still costs the node some 7 KiB until it is taken
+// apart. A connection is broken off when so many of it wait for that: three thousand may be those of a client that cancels all that it
+// has, three times.
+inline constexpr size_t kConnectionCallsLeftMax = 4 * kConnectionCallsMax;
+// And when it began so many calls more without a request than with one: no client means to. Few, because gRPC begins calls several
+// times as fast as it hands them to us, so that this is a fraction of what is there when it is noticed.
+inline constexpr size_t kEmptyCallsMax = 100;
+// Fewer when all connections together began so many within a second: there may be a thousand of them that take turns.
+inline constexpr size_t kFloodEmptyCalls = 2'000;
+inline constexpr size_t kEmptyCallsMaxInFlood = 10;
+// What a client gave up because its time was over looks the same, and is our fault when the node is overloaded: ten count as one.
+inline constexpr size_t kLateCallsPerEmptyCall = 10;
+// Calls that gRPC has taken off connections and not handed to us. Above that whoever takes more off is slowed down.
+inline constexpr size_t kCallsWaitingMax = 1'000;
+inline constexpr auto kCallsWaitingPause = std::chrono::milliseconds(1);
 // Calls at a node at a time, long polls and streams among them: some 20 KiB each.
 inline constexpr size_t kCallsMax = 32'768;
 // How long a request may take to arrive: 8 MiB at 2.2 Mbit/s.
@@ -75,7 +94,7 @@ static_assert(kRequestBytesMax <= kStreamInflightBytesMax && kRequestBytesMax <=
 static_assert(kConnectionsMax <= kCallsMax && kStreamsMax < kCallsMax, "every connection can have a call, and streams leave room for calls");
 static_assert(kConnectionsMax * 20 * kKiB <= kReceivedBytesMax * 2 / 3, "connections alone are no reason to cut calls off");
 static_assert(kUploadMax <= kDefaultDeadline, "a call's time is not over before its request is here");
-static_assert(kStreamInflightRequestsMax >= 64, "promised in produce.proto");
+static_assert(kStreamInflightRequestsMax >= kStreamInflightRequestsPromised, "promised in produce.proto");
 static_assert(kLookAfterEvery * 2 <= kHeartbeatAfter, "heartbeats must not be late by much");
 
 }  // namespace flotilla::rpc::client::limits

@@ -5,17 +5,16 @@
 #pragma once
 
 #include <atomic>
-#include <string>
-#include <utility>
+#include <chrono>
 
-#include "server/errors/refusal.h"
 #include "server/rpc/client/reactors.h"
 
 namespace flotilla::rpc::client {
 
 class OneRequest : public BytesStream {
  protected:
-  explicit OneRequest(Edge& edge) : edge_(edge) {}
+  OneRequest(Edge& edge, const grpc::CallbackServerContext& context)
+      : edge_(edge), mark_(edge, context.peer()), deadline_(context.deadline()) {}
   ~OneRequest() override = default;
 
   // At most once, on the thread that received the call: one of the two below follows.
@@ -37,7 +36,11 @@ class OneRequest : public BytesStream {
   void OnReadDone(bool ok) final {
     edge_.uploads.End(upload_);
     if (stage_.exchange(Stage::kReceived) == Stage::kCutOff) return;
-    if (!ok) return OnNoRequest(Status(Reason::kCorruptMessage, "the call ended without a request; send one"));
+    if (!ok) {
+      mark_.NoRequest(deadline_ <= std::chrono::system_clock::now());
+      return OnNoRequest(Status(Reason::kCorruptMessage, "the call ended without a request; send one"));
+    }
+    mark_.RequestArrived(request_.Length());
     OnRequest(request_);
     request_.Clear();
   }
@@ -46,14 +49,12 @@ class OneRequest : public BytesStream {
   void CutOff() {
     Stage receiving = Stage::kReceiving;
     if (!stage_.compare_exchange_strong(receiving, Stage::kCutOff)) return;
-    edge_.Rejected(Rejection::kTooSlow);
-    const int64_t seconds = edge_.options.upload_max / std::chrono::seconds(1);
-    OnNoRequest(Refuse(Refusal::kDeadlineExceeded, "the request did not arrive within " + std::to_string(seconds) +
-                                                       " seconds; nothing was done: send less at a time")
-                    .With("limit_ms", std::to_string(edge_.options.upload_max / std::chrono::milliseconds(1))));
+    OnNoRequest(edge_.TooSlow());
   }
 
   ClientWaits::Row upload_{[this] { CutOff(); }};
+  CallMark mark_;
+  const std::chrono::system_clock::time_point deadline_;  // of gRPC's clock
   grpc::ByteBuffer request_;
   std::atomic<Stage> stage_{Stage::kReceiving};
 };

@@ -1,5 +1,7 @@
 #include <grpcpp/support/status.h>
 
+#include <algorithm>
+#include <atomic>
 #include <deque>
 #include <optional>
 #include <unordered_map>
@@ -15,6 +17,9 @@
 namespace flotilla::rpc::client {
 namespace {
 
+// It costs some system calls.
+constexpr int kLooksPerUpload = 6;
+
 // One ProduceStream: reads one request at a time, keeps the unanswered ones within limits, and writes one answer at a time.
 //
 // Requests are read and prepared by gRPC's threads and submitted on the executor, in the order in which they came. Answers come
@@ -23,7 +28,8 @@ namespace {
 class ProduceStream final : public BytesStream, public broker::ProduceSink, public LongCall {
  public:
   ProduceStream(Edge& edge, MethodCounters& counters, MethodCounters& requests, grpc::CallbackServerContext* context)
-      : edge_(edge), counters_(counters), requests_(requests), context_(context), caller_(CallerOf(edge, *context)), mark_(edge) {
+      : edge_(edge), counters_(counters), requests_(requests), context_(context), caller_(CallerOf(edge, *context)),
+        mark_(edge, context->peer()) {
     has_deadline_ = context->deadline() != std::chrono::system_clock::time_point::max();
     const MutexLock lock(mutex_);
     wrote_at_ = edge.clock.Now();
@@ -36,13 +42,18 @@ class ProduceStream final : public BytesStream, public broker::ProduceSink, publ
     in_streams_ = status.ok();
     if (!status.ok()) return EndReading(status);
     edge_.executor.Post([this] { Open(); });
-    StartRead(&received_);
+    Read();
   }
 
   // --- gRPC's threads
 
   void OnReadDone(bool ok) override {
-    if (!ok) return EndReading({});  // the client has said all that it wanted to
+    reading_since_ = MonotonicTime{};
+    if (!ok) {  // the client has said all that it wanted to
+      if (!heard_) mark_.NoRequest(context_->deadline() <= std::chrono::system_clock::now());
+      return EndReading({});
+    }
+    heard_ = true;
     if (TakeRequest()) ReadOn();
   }
   void OnWriteDone(bool ok) override;
@@ -76,8 +87,10 @@ class ProduceStream final : public BytesStream, public broker::ProduceSink, publ
 
   ~ProduceStream() override {
     edge_.Detach(*this);
+    if (held_back_) StopHoldingBack();
     session_.reset();
     edge_.ReturnBytes(unanswered_bytes_);
+    edge_.stream_requests.fetch_sub(unanswered_, std::memory_order_relaxed);
     if (in_streams_) edge_.LeaveStream();
   }
 
@@ -99,6 +112,20 @@ class ProduceStream final : public BytesStream, public broker::ProduceSink, publ
   void Refuse(const Request& request, const Status& status);
   void Submit(const Request& request, broker::ProduceCommand command);
   void ReadOn();
+  void Read() {
+    reading_since_ = edge_.clock.Now();
+    StartRead(&received_);
+  }
+  // Executor. A request of which a part has been here for too long ends the stream.
+  void LookForHalfARequest(MonotonicTime now);
+  void HoldBack() {
+    held_back_ = true;
+    ++mark_.connection().unread;
+  }
+  void StopHoldingBack() {
+    held_back_ = false;
+    --mark_.connection().unread;
+  }
   // The stream ends with `status` when all that was taken is answered. The first one counts.
   void EndReading(const Status& status);
   // True: the caller has to see to it that WriteNext is called.
@@ -107,7 +134,9 @@ class ProduceStream final : public BytesStream, public broker::ProduceSink, publ
   void FinishWith(const Status& status);
 
   bool HasRoom() const FLOTILLA_REQUIRES(mutex_) {
-    return unanswered_ < limits::kStreamInflightRequestsMax && unanswered_bytes_ < limits::kStreamInflightBytesMax;
+    const bool crowded = edge_.stream_requests.load(std::memory_order_relaxed) >= edge_.options.stream_requests_max;
+    return unanswered_ < (crowded ? limits::kStreamInflightRequestsPromised : limits::kStreamInflightRequestsMax) &&
+           unanswered_bytes_ < limits::kStreamInflightBytesMax;
   }
   // The status to finish with, once.
   std::optional<Status> TakeEnd() FLOTILLA_REQUIRES(mutex_) {
@@ -123,8 +152,12 @@ class ProduceStream final : public BytesStream, public broker::ProduceSink, publ
   const broker::Caller caller_;
   bool has_deadline_ = false;
   bool in_streams_ = false;
+  MonotonicTime looked_at_;  // executor
 
   grpc::ByteBuffer received_;       // of the reader
+  std::atomic<MonotonicTime> reading_since_{MonotonicTime{}};  // nothing: it does not read
+  std::atomic<bool> held_back_{false};                         // it does not read although the client may have sent more
+  bool heard_ = false;              // of the reader: there was a request
   std::optional<Waiting> waiting_;  // of the reader: for newer metadata
   grpc::ByteBuffer response_;       // of the writer
 
@@ -146,12 +179,13 @@ class ProduceStream final : public BytesStream, public broker::ProduceSink, publ
   bool cancelled_ FLOTILLA_GUARDED_BY(mutex_) = false;
   bool finished_ FLOTILLA_GUARDED_BY(mutex_) = false;
 
-  const CallMark mark_;
+  CallMark mark_;
 };
 
 bool ProduceStream::TakeRequest() {
   Request request{.bytes = received_.Length(), .received_at = edge_.clock.Now()};
   requests_.Received(request.bytes);
+  mark_.RequestArrived(request.bytes);
   Result<RawStreamRequest> raw = ReadStreamRequest(edge_, received_);
   received_.Clear();
   if (!raw.ok()) {
@@ -170,6 +204,7 @@ bool ProduceStream::TakeRequest() {
     }
     ++unanswered_;
     unanswered_bytes_ += request.bytes;
+    edge_.stream_requests.fetch_add(1, std::memory_order_relaxed);
   }
   if (!refusal.ok()) {
     Refuse(request, refusal);
@@ -183,6 +218,7 @@ bool ProduceStream::TakeRequest() {
     const MutexLock lock(mutex_);
     synchronising_ = true;
   }
+  HoldBack();
   waiting_.emplace(Waiting{.request = request, .raw = std::move(raw->request)});
   edge_.executor.Post([this] { Synchronise(); });
   return false;  // it reads on when this one is dealt with
@@ -200,6 +236,7 @@ void ProduceStream::Synchronised(const Status& status) {
 
 void ProduceStream::TakeSynchronised(const Status& status) {
   Waiting waiting = *std::exchange(waiting_, std::nullopt);
+  StopHoldingBack();
   if (status.ok()) {
     Deliver(waiting.request, std::move(waiting.raw));
   } else {
@@ -243,9 +280,12 @@ void ProduceStream::ReadOn() {
     const MutexLock lock(mutex_);
     if (end_) return;
     paused_ = !HasRoom();
-    if (paused_) return;
+    if (paused_) {
+      HoldBack();
+      return;
+    }
   }
-  StartRead(&received_);
+  Read();
 }
 
 void ProduceStream::OnProduced(uint64_t token, v1::ProduceResponse response) {
@@ -301,6 +341,7 @@ void ProduceStream::OnWriteDone(bool ok) {
     wrote_at_ = now;
     if (in_write_) {
       --unanswered_;
+      edge_.stream_requests.fetch_sub(1, std::memory_order_relaxed);
       answered_bytes = in_write_->bytes;
       unanswered_bytes_ -= answered_bytes;
       in_write_.reset();
@@ -313,11 +354,14 @@ void ProduceStream::OnWriteDone(bool ok) {
     more = !outbox_.empty();
     writing_ = more;
     read = !end_ && paused_ && HasRoom();
-    if (read) paused_ = false;
+    if (read) {
+      paused_ = false;
+      StopHoldingBack();
+    }
     end = TakeEnd();
   }
   edge_.ReturnBytes(answered_bytes);
-  if (read) StartRead(&received_);
+  if (read) Read();
   if (more) return WriteNext();
   if (end) FinishWith(*end);
 }
@@ -344,7 +388,20 @@ void ProduceStream::EndReading(const Status& status) {
   if (end) FinishWith(*end);
 }
 
+// Silence is allowed, and gRPC does not tell it from a request that is on its way: what the connection has received does.
+void ProduceStream::LookForHalfARequest(MonotonicTime now) {
+  const Duration patience = edge_.options.upload_max;
+  if (now - looked_at_ < patience / kLooksPerUpload) return;
+  looked_at_ = now;
+  const MonotonicTime reading_since = reading_since_;
+  if (reading_since == MonotonicTime{}) return;
+  const std::optional<MonotonicTime> unfinished_since = edge_.connections.UnfinishedSince(mark_.connection(), now);
+  if (!unfinished_since || now - std::max(*unfinished_since, reading_since) < patience) return;
+  EndReading(edge_.TooSlow());
+}
+
 void ProduceStream::LookAfter(MonotonicTime now) {
+  LookForHalfARequest(now);
   {
     const MutexLock lock(mutex_);
     if (writing_ || end_ || now - wrote_at_ < edge_.options.heartbeat_after) return;

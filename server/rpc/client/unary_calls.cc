@@ -42,7 +42,7 @@ class UnaryCall : public OneRequest {
 
  protected:
   UnaryCall(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context)
-      : OneRequest(edge), counters_(counters), context_(context), began_(edge.clock.Now()), mark_(edge) {}
+      : OneRequest(edge, *context), counters_(counters), context_(context), began_(edge.clock.Now()) {}
   ~UnaryCall() override = default;
 
   // --- The thread that received it
@@ -150,7 +150,6 @@ class UnaryCall : public OneRequest {
   bool answered_ = false;
   bool away_ = false;
   bool gone_ = false;
-  const CallMark mark_;
 };
 
 // --- Methods by name

@@ -73,5 +73,13 @@ TEST(RecordTextTest, JsonKeepsBytesAndAbsence) {
   EXPECT_FALSE(ParseRecordJson(R"({"valeu":"typo"})").ok());
 }
 
+TEST(RecordTextTest, NumbersThatDoNotFitAreRefusedInsteadOfCut) {
+  EXPECT_EQ(ParseRecordJson(R"({"partition":2147483647})")->partition, 2147483647);
+  EXPECT_FALSE(ParseRecordJson(R"({"partition":4294967296})").ok());
+  EXPECT_FALSE(ParseRecordJson(R"({"partition":-1})").ok());
+  EXPECT_EQ(ParseRecordJson(R"({"timestamp_ms":-1})")->timestamp_ms, -1);
+  EXPECT_FALSE(ParseRecordJson(R"({"timestamp_ms":9223372036854775808})").ok());
+}
+
 }  // namespace
 }  // namespace flotilla::cli

@@ -175,6 +175,36 @@ TEST_F(LimitsTest, AConnectionThatSaysNothingIsClosed) {
   ::close(silent);
 }
 
+TEST_F(LimitsTest, AConnectionThatOnlyBeginsAndResetsCallsIsBrokenOff) {
+  options_.connection_limits.empty_calls_max = 20;
+  options_.upload_max = std::chrono::hours(1);
+  broker_.hold = true;
+  Start();
+  grpc::ClientContext waiting_context;
+  grpc::CompletionQueue queue;
+  const auto waiting = admin_->AsyncGetTopic(&waiting_context, {}, &queue);
+  v1::GetTopicResponse answer;
+  grpc::Status waiting_status;
+  waiting->Finish(&answer, &waiting_status, nullptr);
+  ASSERT_TRUE(broker_.log.WaitFor("call /flotilla.v1.AdminService/GetTopic"));
+  const auto begin_and_reset = [&] {
+    grpc::ClientContext context;
+    const auto stream = produce_->ProduceStream(&context);
+    EXPECT_TRUE(Soon([&] { return server_->counters().calls >= 2; }));
+    context.TryCancel();
+    (void)stream->Finish();
+    EXPECT_TRUE(Soon([&] { return server_->counters().calls <= 1; }));
+  };
+  for (int i = 0; i < 20; ++i) begin_and_reset();
+  EXPECT_EQ(server_->counters().connections.broken_off, 0U);
+  begin_and_reset();
+  void* tag = nullptr;
+  bool ok = false;
+  ASSERT_TRUE(queue.Next(&tag, &ok));
+  EXPECT_EQ(waiting_status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(server_->counters().connections.broken_off, 1U);
+}
+
 class AnswersTest : public LimitsTest {
  protected:
   static partition::FetchedBatch Batch(uint64_t offset, size_t bytes, partition::Codec codec = partition::Codec::kNone) {

@@ -115,6 +115,28 @@ TEST_F(ProduceStreamTest, ReadsNoFurtherThanItsLimitUntilAnswersAreRead) {
   EXPECT_TRUE(Finish().ok());
 }
 
+TEST_F(ProduceStreamTest, AtACrowdedNodeItIsReadOnForWhatIsPromisedAndNoFurther) {
+  options_.stream_requests_max = 10;
+  broker_.hold = true;
+  Open();
+  constexpr int kRequests = 200;
+  std::thread sender([&] {
+    for (int i = 1; i <= kRequests; ++i) Send(i, Records({"x"}));
+    stream_->WritesDone();
+  });
+  ASSERT_TRUE(broker_.log.WaitFor("submit", 64));
+  // A second call on the same connection overtakes nothing that the stream would have taken by then.
+  v1::GetTopicResponse ignored;
+  broker_.Run([&] { broker_.hold = false; });
+  grpc::ClientContext other;
+  EXPECT_TRUE(admin_->GetTopic(&other, {}, &ignored).ok());
+  EXPECT_EQ(broker_.log.Count("submit"), 64);
+  broker_.Release();
+  for (int i = 1; i <= kRequests; ++i) EXPECT_EQ(Receive().correlation_id(), i);
+  sender.join();
+  EXPECT_TRUE(Finish().ok());
+}
+
 TEST_F(ProduceStreamTest, SaysThatItLivesWhenItHasNothingToSay) {
   options_.heartbeat_after = std::chrono::milliseconds(20);
   options_.look_after_every = std::chrono::milliseconds(5);

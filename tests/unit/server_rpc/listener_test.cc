@@ -124,6 +124,42 @@ TEST_F(ListenerTest, AConnectionThatWasClosedMakesRoomAtOnce) {
   EXPECT_EQ(listener_->counters().refused, 0U);
 }
 
+TEST_F(ListenerTest, BreaksAConnectionOffAndLeavesTheOthers) {
+  Open(2);
+  const int abused = Connect();
+  const int other = Connect();
+  ASSERT_TRUE(Soon([&] { return listener_->counters().admitted == 2; }));
+  sockaddr_in address{};
+  socklen_t size = sizeof address;
+  ASSERT_EQ(::getsockname(abused, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  ASSERT_EQ(::send(abused, "unread", 6, 0), 6);
+  listener_->BreakOff("ipv4:127.0.0.1:" + std::to_string(ntohs(address.sin_port)));
+  listener_->BreakOff("ipv4:127.0.0.1:1");
+  char byte = 0;
+  EXPECT_EQ(::recv(abused, &byte, 1, 0), -1);
+  EXPECT_EQ(errno, ECONNRESET);
+  EXPECT_EQ(::send(other, "x", 1, MSG_NOSIGNAL), 1);
+  EXPECT_EQ(listener_->counters().broken_off, 1U);
+}
+
+TEST_F(ListenerTest, KnowsWhatWentOverAConnectionUntilItsOwnerClosedIt) {
+  Open(2);
+  const int client = Connect();
+  ASSERT_TRUE(Soon([&] { return listener_->counters().admitted == 1; }));
+  sockaddr_in address{};
+  socklen_t size = sizeof address;
+  ASSERT_EQ(::getsockname(client, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  const std::string peer = "ipv4:127.0.0.1:" + std::to_string(ntohs(address.sin_port));
+  ASSERT_EQ(::send(client, "unread", 6, 0), 6);
+  EXPECT_TRUE(Soon([&] { return listener_->Traffic(peer).value_or(SocketTraffic{}).received == 6; }));
+  EXPECT_TRUE(listener_->IsOpen(peer));
+  EXPECT_EQ(listener_->Traffic("ipv4:127.0.0.1:1"), std::nullopt);
+  EXPECT_FALSE(listener_->IsOpen("ipv4:127.0.0.1:1"));
+  CloseOneTaken();
+  EXPECT_EQ(listener_->Traffic(peer), std::nullopt);
+  EXPECT_TRUE(Soon([&] { return !listener_->IsOpen(peer); }));
+}
+
 TEST_F(ListenerTest, ManyRefusedConnectionsDoNotHoldUpTheNextOne) {
   Open(0);
   std::vector<int> all;

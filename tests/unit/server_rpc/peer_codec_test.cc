@@ -27,6 +27,7 @@ constexpr NodeId kThere{2};
 constexpr ReplicaId kFrom{kHere, 3};
 constexpr ReplicaId kTo{kThere, 0};
 constexpr uint64_t kLargest = std::numeric_limits<uint64_t>::max();
+constexpr uint64_t kLargestCount = uint64_t{1} << 62;  // of what is counted and added to
 
 PeerMessage Bundle() { return {.from = kHere, .to = kThere}; }
 PeerMessage BundleOf(raft::MessageBody body, GroupId group = GroupId{7}, Term term = Term{9}) {
@@ -65,13 +66,13 @@ std::vector<PeerMessage> OneOfEach() {
       Bundle(),
       BundleOf(raft::VoteRequest{.pre_vote = true, .transfer = true, .campaign_term = Term{10}, .last = {Term{9}, LogIndex{5}}}),
       BundleOf(raft::VoteRequest{}),
-      BundleOf(raft::VoteReply{.pre_vote = true, .granted = true, .campaign_term = Term{kLargest}}),
+      BundleOf(raft::VoteReply{.pre_vote = true, .granted = true, .campaign_term = Term{kLargestCount}}),
       BundleOf(AppendRequest{}),
       BundleOf(AppendRequest{.entries = {make.Noop(), make.Data("a", {.records = 3}), make.Data(""), make.DataAt(0),
                                          make.DataAt(-1), make.Configuration("members"), make.Data(std::string(5000, 'x'))},
                              .commit = LogIndex{2},
                              .acknowledged = LogIndex{1}}),
-      BundleOf(raft::AppendReply{.accepted = true, .index = LogIndex{kLargest}}),
+      BundleOf(raft::AppendReply{.accepted = true, .index = LogIndex{kLargestCount}}),
       BundleOf(raft::AppendReply{.index = LogIndex{8}, .hint = {Term{1}, LogIndex{4}}}),
       BundleOf(raft::Heartbeat{.commit = LogIndex{1}, .read_round = 2}),
       BundleOf(raft::HeartbeatReply{.read_round = 2, .last = LogIndex{3}}),
@@ -417,7 +418,7 @@ TEST(PeerCodec, ABundleHasSoManyMessages) {
 TEST(PeerCodec, AHeartbeatHasSoManyRows) {
   PeerMessage bundle = Bundle();
   bundle.heartbeat.emplace().rows.assign(limits::kHeartbeatRowsMax,
-                                         {GroupId{kLargest}, kFrom, kTo, Term{kLargest}, LogIndex{kLargest}, kLargest});
+                                         {GroupId{kLargest}, kFrom, kTo, Term{kLargestCount}, LogIndex{kLargestCount}, kLargest});
   EXPECT_TRUE(Decode(Encode(bundle)).ok());
   bundle.heartbeat->rows.push_back(bundle.heartbeat->rows[0]);
   ExpectCorrupt(Decode(Encode(bundle)), "more than 100000 rows in a heartbeat");
@@ -452,6 +453,14 @@ std::string Framed(int field, std::string_view content) {
 TEST(PeerCodec, ANumberOf32BitsIsNotCut) {
   const std::string entry = "\x30\xff\xff\xff\xff\x1f";  // record_count
   ExpectCorrupt(Decode(Framed(3, Framed(7, Framed(2, entry)))), "field 6: the number 8589934591 does not fit");
+}
+
+// Whoever adds to it must not come out at 0.
+TEST(PeerCodec, TermsIndexesAndOffsetsHaveALargest) {
+  const raft::VoteRequest next{.campaign_term = Term{kLargestCount + 1}};
+  ExpectCorrupt(Decode(EncodePeerMessage(BundleOf(next)).Flatten()), "the number 4611686018427387905 is above");
+  EXPECT_FALSE(Decode(EncodePeerMessage(BundleOf(raft::TimeoutNow{}, GroupId{7}, Term{kLargest})).Flatten()).ok());
+  EXPECT_FALSE(Decode(EncodePeerMessage(BundleOf(raft::Heartbeat{.commit = LogIndex{kLargest}})).Flatten()).ok());
 }
 
 TEST(PeerCodecDeathTest, ASnapshotInstallIsNotSent) {

@@ -1,0 +1,102 @@
+// What each connection at the clients' port has done, so that one that does harm is found among ten thousand.
+//
+// Two kinds of harm that gRPC 1.51 does not see. A call that its client resets is none to HTTP/2, which lets the next one in, and costs
+// the node some KiB until it is taken apart: who begins and resets and does nothing else fills the memory. And a request that does
+// not come to its end stays in memory for as long as the client likes.
+//
+// Rows live as long as their connection, and any call of it.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+
+#include "server/rpc/client/unfinished.h"
+#include "server/rpc/connection_port.h"
+#include "storage/base/clock.h"
+#include "storage/base/mutex.h"
+
+namespace flotilla::rpc::client {
+
+struct ConnectionLimits {
+  size_t calls_left_max = 0;
+  size_t empty_calls_max = 0;
+  // With so many empty calls on all connections since the last look the node is flooded, and the limit is another one.
+  size_t flood_empty_calls = 0;
+  size_t empty_calls_max_in_flood = 0;
+  // A call whose time was over may have waited here for too long: so many of them count as one.
+  size_t late_calls_per_empty_call = 0;
+};
+
+class Connections {
+ public:
+  class Row {
+   public:
+    explicit Row(std::string other_side) : peer(std::move(other_side)) {}
+
+    const std::string peer;
+    // A stream is not read from (for a while): what lies there unread is not the client's doing.
+    std::atomic<size_t> unread{0};
+
+   private:
+    friend class Connections;
+    Unfinished::Totals Totals(const SocketTraffic& traffic) const {
+      return {.received = traffic.received,
+              .acknowledged = traffic.acknowledged,
+              .calls = calls_begun_,
+              .requests = requests_,
+              .request_bytes = request_bytes_};
+    }
+
+    std::atomic<size_t> calls_{0};
+    std::atomic<uint64_t> calls_begun_{0};
+    std::atomic<uint64_t> requests_{0};
+    std::atomic<uint64_t> request_bytes_{0};
+    std::atomic<size_t> empty_calls_{0};  // beyond those with a request, times late_calls_per_empty_call
+    std::atomic<bool> forget_{false};     // a call ended without its request: so did what there was of it
+    Unfinished unfinished_;               // of the executor
+  };
+
+  explicit Connections(const ConnectionLimits& limits) : limits_(limits) {}
+  // Before the first call.
+  void SetPort(ConnectionPort& port) { port_ = &port; }
+
+  // --- any thread
+  // A call begins; it leaves as the last thing that it does.
+  Row& Enter(const std::string& peer);
+  static void Leave(Row& row) { row.calls_.fetch_sub(1, std::memory_order_release); }
+  void RequestArrived(Row& row, size_t bytes);
+  // The call ended before there was a whole one. `late`: its time was over.
+  void NoRequest(Row& row, bool late);
+  size_t count() const;
+  // The connection with this descriptor, which is open.
+  void BreakOff(int fd) {
+    if (port_ != nullptr) port_->BreakOff(PeerOf(fd));
+  }
+
+  // --- executor
+  // At what is gone, and whether a flood is over.
+  void Look();
+  // Since when a part of a request lies on the connection, as far as that was noticed.
+  std::optional<MonotonicTime> UnfinishedSince(Row& row, MonotonicTime now);
+
+ private:
+  void BreakOff(const Row& row) {
+    if (port_ != nullptr) port_->BreakOff(row.peer);
+  }
+  void ForgetThoseGone();
+
+  const ConnectionLimits limits_;
+  ConnectionPort* port_ = nullptr;
+  std::atomic<size_t> empty_calls_lately_{0};  // likewise
+  int looks_ = 0;
+
+  mutable Mutex mutex_;
+  std::unordered_map<std::string, std::unique_ptr<Row>> rows_ FLOTILLA_GUARDED_BY(mutex_);  // by peer
+};
+
+}  // namespace flotilla::rpc::client
