@@ -209,6 +209,13 @@ Status Replicas::Reconcile(GroupId group) {
     if (known != replicas_.end() && !known->second.open) return {};  // its making leads back here
     return Destroy(group);
   }
+  if (known == replicas_.end() && !here.valid()) {
+    // It may be there, so damaged that it does not say which life it is. Emptied it could be the wanted life without its votes: it
+    // stays as long as one is wanted here, as the newest metadata knows.
+    const Status stored = around_.store.Load(group).status();
+    if (stored.reason() == Reason::kDataLoss && !wanted.valid() && confirmed_) return Destroy(group);
+    if (stored.reason() != Reason::kGroupNotFound) return stored;
+  }
   if (!wanted.valid() || known != replicas_.end()) return {};
   const metadata::PartitionKey key = *image_->groups.Find(group);
   const metadata::Partition& partition = *image_->FindPartition(group);

@@ -252,7 +252,8 @@ class MovesTest(ClusterTest):
         self.assertGreater(plan.move_count, 3)
         self.assertTrue(all(move.to_node_id == odd for move in plan.moves), plan)
         begun = self.op.balance()
-        self.assertEqual(begun.move_count, plan.move_count)
+        # Leaders tell how large their logs are now and then: the second plan may know more than the first.
+        self.assertGreater(begun.move_count, 3)
         self.assert_error(refused(self.op.balance), "BALANCE_UNDER_WAY")
         self.assert_error(refused(self.op.balance, validate_only=True), "BALANCE_UNDER_WAY")
 
@@ -261,7 +262,7 @@ class MovesTest(ClusterTest):
             return state.active and state.moves_running and state
 
         state = wait_until("moves have begun", runs)
-        self.assertEqual(state.moves_planned, plan.move_count)
+        self.assertEqual(state.moves_planned, begun.move_count)
         self.assertGreater(state.start_time_ms, 0)
         self.assertTrue(all(m.reason == admin_pb2.MOVE_REASON_BALANCE for m in self.op.moves()))
         cancelled = self.op.cancel_balance()

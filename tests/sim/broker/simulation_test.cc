@@ -62,6 +62,7 @@ TEST(BrokerSimulationTest, SeedsThatFoundSomethingStayClean) {
            660,   // a voter was built anew in the middle of a move, and its node was lost: the move had no end
            1770,  // a replica that had left its group was to come back to a node that was lost: the move had no end
            1825,  // a refusal of an earlier term made a follower's node forget for good who leads
+           2089,  // a replica whose configuration was damaged was never deleted
            2574,  // bits flipped in a second copy of a partition that had lost one with the same machine
            5345,  // a leadership that goes home while nobody works was taken for something left over
            5469,  // a replica was damaged while it was built anew, and the move had no end
