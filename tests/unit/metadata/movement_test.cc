@@ -191,6 +191,7 @@ TEST_F(MovementTest, PreferencesAreCountedWhereTheyGo) {
 
 TEST_F(MovementTest, AModeSurvivesARegistration) {
   scene_.SetMode(2, NodeMode::kDraining);
+  scene_.SetAlive(2, false);  // it is not a copy: nobody answers where it was
   NodeDescription moved = NodeCalled(2);
   moved.peer_address = "elsewhere:9651";
   ASSERT_TRUE(scene_.Register({.cluster = UuidOf(1000), .claimed = NodeId{2}, .description = moved}).ok());
@@ -203,6 +204,7 @@ TEST_F(MovementTest, AModeSurvivesARegistration) {
 
 TEST_F(MovementTest, SoDoesItsFitnessWhichSaysNothingAboutReplicas) {
   scene_.SetUnfit(2, true);
+  scene_.SetAlive(2, false);  // it is not a copy: nobody answers where it was
   NodeDescription moved = NodeCalled(2);
   moved.peer_address = "elsewhere:9651";
   ASSERT_TRUE(scene_.Register({.cluster = UuidOf(1000), .claimed = NodeId{2}, .description = moved}).ok());
