@@ -1,7 +1,10 @@
 // To be preloaded: a process whose wall clock is off by FLOTILLA_CLOCK_SHIFT_S seconds. Its monotonic clock is not.
 #include <dlfcn.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 
+#include <cstdarg>
 #include <cstdlib>
 #include <ctime>
 
@@ -43,6 +46,23 @@ time_t time(time_t* now) noexcept {
   const time_t result = real(nullptr) + Shift();
   if (now != nullptr) *now = result;
   return result;
+}
+
+// Abseil, and gRPC's timers with it, waits until a time of the wall clock: the kernel has the true one.
+long syscall(long number, ...) noexcept {
+  static const auto real = Real<long (*)(long, ...)>("syscall");
+  va_list arguments;
+  va_start(arguments, number);
+  long words[6];
+  for (long& word : words) word = va_arg(arguments, long);
+  va_end(arguments);
+  timespec until;
+  if (number == SYS_futex && (words[1] & FUTEX_CLOCK_REALTIME) != 0 && words[3] != 0) {
+    until = *reinterpret_cast<const timespec*>(words[3]);
+    until.tv_sec -= Shift();
+    words[3] = reinterpret_cast<long>(&until);
+  }
+  return real(number, words[0], words[1], words[2], words[3], words[4], words[5]);
 }
 
 }  // extern "C"

@@ -99,7 +99,7 @@ class DiskTest(ClusterTest):
             load.wait_for(200)
             for node in self.nodes:
                 node.place.set_ms(SLOW_MS)
-            wait_until("all are unfit", lambda: len(self.unfit()) == len(self.nodes))
+            wait_until("all are unfit", lambda: len(self.unfit()) == len(self.nodes), timeout_s=60)
             load.wait_for(60)
             victim = self.cluster.leader_of(self.topic)
             victim_id = self.op.id_of(victim)

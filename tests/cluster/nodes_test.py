@@ -398,8 +398,7 @@ class GoingTest(ClusterTest):
 
 
 class WrongClock(Place):
-    """A node that reads a wall clock which is off. Absolute waits still go by the true one, so that this is good for what a
-    node says about its clock, and for nothing that takes time."""
+    """A node that reads a wall clock which is off."""
 
     def __init__(self, seconds):
         self._seconds = seconds
