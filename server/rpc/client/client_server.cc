@@ -146,10 +146,10 @@ void ClientServerImpl::Run() {
 }
 
 void ClientServerImpl::PostForStop(void (ClientServerImpl::*work)()) {
-  edge_.EnterCall();
+  edge_.EnterWork();
   edge_.executor.Post([this, work] {
     (this->*work)();
-    edge_.LeaveCall();
+    edge_.LeaveWork();
   });
 }
 

@@ -100,9 +100,19 @@ void Edge::LeaveCall() {
   if (--calls_ == 0) no_calls_.NotifyAll();  // under the lock: who waits may delete this right after
 }
 
+void Edge::EnterWork() {
+  const MutexLock lock(mutex_);
+  ++work_;
+}
+
+void Edge::LeaveWork() {
+  const MutexLock lock(mutex_);
+  if (--work_ == 0) no_calls_.NotifyAll();
+}
+
 void Edge::WaitUntilNoCalls() {
   const MutexLock lock(mutex_);
-  while (calls_ != 0) no_calls_.Wait(mutex_);
+  while (calls_ != 0 || work_ != 0) no_calls_.Wait(mutex_);
 }
 
 void Edge::LookAfterAll() {

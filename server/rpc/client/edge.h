@@ -83,6 +83,9 @@ class Edge {
   // Every reactor, for as long as it is there.
   void EnterCall();
   void LeaveCall();
+  // The server's own work on the executor: no call, and waited for all the same.
+  void EnterWork();
+  void LeaveWork();
   void WaitUntilNoCalls();
 
   // Room for an answer until the client has taken it: OVERLOADED, or give it back with ReturnAnswerBytes.
@@ -124,6 +127,7 @@ class Edge {
   mutable Mutex mutex_;
   ConditionVariable no_calls_;
   uint64_t calls_ FLOTILLA_GUARDED_BY(mutex_) = 0;
+  uint64_t work_ FLOTILLA_GUARDED_BY(mutex_) = 0;
 };
 
 // Counts a reactor while it lives, and what it gets, on its connection.

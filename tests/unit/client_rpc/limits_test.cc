@@ -100,7 +100,6 @@ TEST_F(LimitsTest, TooManyCallsAreRefusedWithTheLimit) {
   options_.calls_max = 2;
   broker_.hold = true;
   Start();
-  ASSERT_TRUE(Soon([&] { return server_->counters().calls == 0; })) << "the call that found the server ready counts until it is forgotten";
   std::vector<std::future<grpc::Status>> held;
   for (int i = 0; i < 2; ++i) {
     held.push_back(std::async(std::launch::async, [this] {
