@@ -123,6 +123,22 @@ TEST_F(LimitsTest, TooManyCallsAreRefusedWithTheLimit) {
   }
 }
 
+TEST_F(LimitsTest, WhatTheServerDoesByItselfIsNoCall) {
+  options_.calls_max = 1;
+  std::promise<void> release;
+  broker_.executor().Post([released = release.get_future().share()] { released.wait(); });
+  Start();  // its look around waits behind that
+  auto held = std::async(std::launch::async, [this] {
+    grpc::ClientContext context;
+    v1::ProduceResponse answer;
+    return produce_->Produce(&context, Records({"a"}), &answer);
+  });
+  EXPECT_TRUE(Soon([&] { return server_->counters().inflight_bytes != 0 || server_->counters().rejected["OVERLOADED"] != 0; }));
+  release.set_value();
+  const grpc::Status status = held.get();
+  EXPECT_TRUE(status.ok()) << status.error_message();
+}
+
 TEST_F(LimitsTest, AConnectionTooManyIsToldSoAndThereIsRoomWhenAnotherGoes) {
   options_.connections_max = 1;
   Start();
