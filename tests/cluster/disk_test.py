@@ -6,7 +6,7 @@ import urllib.request
 
 from flotilla.v1 import cluster_pb2
 from load import Load
-from nodes import Cluster, Place, wait_until
+from nodes import Cluster, Place, preload, wait_until
 from operations import Operations
 from scene import ClusterTest, main
 
@@ -23,7 +23,7 @@ class SlowDisk(Place):
         return super().data_dir(directory, number)
 
     def enter(self):
-        os.environ["LD_PRELOAD"] = os.environ["FLOTILLA_SLOW_DISK_LIBRARY"]
+        preload(os.environ["FLOTILLA_SLOW_DISK_LIBRARY"])
         os.environ["FLOTILLA_SLOW_DISK"] = str(self._told)
 
     def set_ms(self, more):

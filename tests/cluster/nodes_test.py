@@ -7,7 +7,7 @@ import unittest
 from calls import TIMEOUT_S, failing, text_of
 from flotilla.v1 import admin_pb2, cluster_pb2, metadata_pb2
 from load import Load
-from nodes import PATIENCE_S, Cluster, Place, wait_until
+from nodes import PATIENCE_S, Cluster, Place, preload, wait_until
 from operations import CRAWL_BYTES_PER_S, Operations, refused
 from scene import ClusterTest, main
 from steady import Steady
@@ -404,7 +404,7 @@ class WrongClock(Place):
         self._seconds = seconds
 
     def enter(self):
-        os.environ["LD_PRELOAD"] = os.environ["FLOTILLA_CLOCK_SHIFT"]
+        preload(os.environ["FLOTILLA_CLOCK_SHIFT"])
         os.environ["FLOTILLA_CLOCK_SHIFT_S"] = str(self._seconds)
 
 
