@@ -18,6 +18,7 @@ void AddNodeCommands(CLI::App& app, Session& session);
 void AddTopicCommands(CLI::App& app, Session& session);
 void AddPartitionCommands(CLI::App& app, Session& session);
 void AddMoveCommands(CLI::App& partition, Session& session);
+void AddUnsafeRecoverCommand(CLI::App& partition, Session& session);
 void AddProduceCommand(CLI::App& app, Session& session);
 void AddConsumeCommand(CLI::App& app, Session& session);
 void AddPerfCommands(CLI::App& app, Session& session);

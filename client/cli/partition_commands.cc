@@ -91,6 +91,7 @@ void AddPartitionCommands(CLI::App& app, Session& session) {
   transfer.callback([&session, target] { session.action = [&session, target] { return Transfer(session, *target); }; });
 
   AddMoveCommands(partition, session);
+  AddUnsafeRecoverCommand(partition, session);
 }
 
 }  // namespace flotilla::cli

@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "raft/core/survivor.h"
 #include "raft/node/group.h"
 #include "raft/node/node_context.h"
 
@@ -48,6 +49,7 @@ class RaftHost::Impl final : public HostPort, public GroupDirectory {
   Status Create(const NewGroup& group, StateMachine& machine, GroupSink& sink);
   void Close(GroupId group);
   Status Destroy(GroupId group, GroupSink& sink);
+  Status GoOnAlone(GroupId id, ReplicaId next_life, GroupSink& sink);
   Group* Find(GroupId group) const {
     const auto found = groups_.find(group);
     return found == groups_.end() ? nullptr : found->second.get();
@@ -170,6 +172,28 @@ Status RaftHost::Impl::Destroy(GroupId id, GroupSink& sink) {
   FLOTILLA_RETURN_IF_ERROR(node_.store.Submit(std::move(task), node_.sink));
   Close(id);
   leaving_[id] = {.last_token = token, .sink = &sink};
+  return {};
+}
+
+Status RaftHost::Impl::GoOnAlone(GroupId id, ReplicaId next_life, GroupSink& sink) {
+  if (creating_.contains(id)) return GroupIsHere(id, "is being created; it has nothing to go on with");
+  // What is on its way to the disk belongs to what it has.
+  Close(id);
+  if (leaving_.contains(id)) return GroupIsHere(id, "was closed and writes of it are on their way; let it go on alone when they are done");
+  const Result<storage::GroupState> state = node_.store.Load(id);
+  if (!state.ok()) return state.status();
+  const ReplicaId self = state->identity.self;
+  if (next_life.node != self.node || next_life.incarnation <= self.incarnation) {
+    return Status(Reason::kInvalidArgument, "replica " + ToString(next_life) + " of group " + std::to_string(id.value()) +
+                                                " is no later life of " + ToString(self) + ", which is here");
+  }
+  storage::WriteTask task = SurvivorTask(*state, next_life);
+  task.token = node_.NextToken();
+  const Leaving leaving{.last_token = task.token, .sink = &sink};
+  LOG(WARNING) << "a replica goes on alone: group=" << id << " label=" << state->identity.label << " replica=" << self << " becomes=" << next_life
+               << " last_index=" << state->bounds.last_index() << " end_offset=" << state->bounds.end.end_offset;
+  FLOTILLA_RETURN_IF_ERROR(node_.store.Submit(std::move(task), node_.sink));
+  leaving_.emplace(id, leaving);
   return {};
 }
 
@@ -371,6 +395,8 @@ Status RaftHost::CreateGroup(const NewGroup& group, StateMachine& machine, Group
 }
 
 void RaftHost::CloseGroup(GroupId group) { impl_->Close(group); }
+
+Status RaftHost::GoOnAlone(GroupId group, ReplicaId next_life, GroupSink& sink) { return impl_->GoOnAlone(group, next_life, sink); }
 
 Status RaftHost::DestroyGroup(GroupId group, GroupSink& sink) { return impl_->Destroy(group, sink); }
 

@@ -129,6 +129,11 @@ class RaftHost final : public storage::WriteSink {
   void CloseGroup(GroupId group);
   // The same, and deletes everything of it.
   Status DestroyGroup(GroupId group, GroupSink& sink);
+  // The group's majority is lost for good, as its user knows: this node's replica goes on alone, under the name of its next life
+  // (core/survivor.h). The group is closed; when `sink` has heard OK, open it. GROUP_NOT_FOUND, DATA_LOSS, INVALID_ARGUMENT (no later life
+  // of the replica), STORAGE_FAILED; GROUP_EXISTS: writes of it are on their way still, the group is closed by now, try again. After
+  // these `sink` hears nothing.
+  Status GoOnAlone(GroupId group, ReplicaId next_life, GroupSink& sink);
 
   // --- inputs
   void Tick();

@@ -102,6 +102,20 @@ v1::PartitionRef RefOf(const PartitionPlace& place) {
   return ref;
 }
 
+size_t WantedReplicas(const PartitionPlace& place) {
+  return std::max<size_t>(place.partition->replicas.size(), place.topic->replication_factor);
+}
+
+v1::UnsafeRecovery DescribeSurvival(const metadata::Survival& survival) {
+  v1::UnsafeRecovery recovery;
+  recovery.set_time_ms(survival.at_ms);
+  recovery.set_kept_node_id(static_cast<int32_t>(survival.kept.node.value()));
+  for (const ReplicaId& replica : survival.lost) recovery.add_lost_node_ids(static_cast<int32_t>(replica.node.value()));
+  recovery.set_lost_from_offset(static_cast<int64_t>(survival.end.value()));
+  recovery.set_uncertain_from_offset(static_cast<int64_t>(survival.committed.value()));
+  return recovery;
+}
+
 std::string SortKeyOf(const metadata::Topic& topic, uint32_t partition) {
   char number[16];
   std::snprintf(number, sizeof number, "/%010u", partition);

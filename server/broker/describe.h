@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "flotilla/v1/admin.pb.h"
 #include "flotilla/v1/cluster.pb.h"
 #include "flotilla/v1/common.pb.h"
 #include "flotilla/v1/metadata.pb.h"
@@ -28,6 +29,9 @@ struct PartitionPlace {
 };
 PartitionPlace PlaceOf(GroupId group, const metadata::Image& image);
 v1::PartitionRef RefOf(const PartitionPlace& place);
+// How many replicas the partition should have: while it grows back to what its topic wants, more than the metadata says.
+size_t WantedReplicas(const PartitionPlace& place);
+v1::UnsafeRecovery DescribeSurvival(const metadata::Survival& survival);
 // Text that sorts as topics and numbers do, for pages of partitions.
 std::string SortKeyOf(const metadata::Topic& topic, uint32_t partition);
 // Without what only reports say.

@@ -77,7 +77,7 @@ void JudgePartitions(const HealthView& view, v1::GetHealthResponse* health, std:
       }
       const auto group = view.groups.find(partition->group);
       if (group == view.groups.end()) continue;
-      if (UnderReplicated(group->second, partition->replicas.size())) lagging.push_back(partition->number);
+      if (UnderReplicated(group->second, WantedReplicas({topic.get(), partition.get()}))) lagging.push_back(partition->number);
       if (group->second.stalled().empty()) continue;
       stalled.push_back(partition->number);
       if (stalled_why.empty()) stalled_why = group->second.stalled();

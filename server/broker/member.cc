@@ -95,6 +95,7 @@ Member::Member(const BrokerOptions& options, const BrokerSurroundings& around, c
       cluster_calls_(Context(), descriptions_, [this] { return Warnings(); }),
       node_calls_(Context(), decisions_, descriptions_),
       move_calls_(Context(), decisions_, descriptions_),
+      recovery_calls_(Context(), decisions_),
       consume_calls_(Context(),
                      [this](const std::string& id, int64_t total) {
                        const auto found = subscriptions_.find(id);
@@ -516,9 +517,9 @@ uint64_t Member::CountUnderReplicated() const {
   uint64_t count = 0;
   replicas_.ForEachOpen([&](GroupId group, const partition::Partition&) {
     const raft::RaftCore* core = host_.Find(group);
-    const metadata::Partition* partition = image().FindPartition(group);
-    if (core == nullptr || core->role() != raft::Role::kLeader || partition == nullptr) return;
-    if (UnderReplicated(core->status(), host_.now(), partition->replicas.size())) ++count;
+    const PartitionPlace place = PlaceOf(group, image());
+    if (core == nullptr || core->role() != raft::Role::kLeader || place.partition == nullptr) return;
+    if (UnderReplicated(core->status(), host_.now(), WantedReplicas(place))) ++count;
   });
   return count;
 }

@@ -26,6 +26,7 @@
 #include "server/broker/partition_calls.h"
 #include "server/broker/produce_session.h"
 #include "server/broker/producer_calls.h"
+#include "server/broker/recovery_calls.h"
 #include "server/broker/replica_mover.h"
 #include "server/broker/subscription.h"
 #include "server/broker/topic_calls.h"
@@ -173,6 +174,7 @@ class Member final : private metadata::MetadataListener, private LeaderListener,
   ClusterCalls cluster_calls_;
   NodeCalls node_calls_;
   MoveCalls move_calls_;
+  RecoveryCalls recovery_calls_;
   ConsumeCalls consume_calls_;
   ProducerCalls producer_calls_;
   MembershipCalls membership_calls_;

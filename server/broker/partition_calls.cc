@@ -107,7 +107,7 @@ void PartitionCalls::List(uint64_t id, const v1::ListPartitionsRequest& request)
       const metadata::Topic* topic = member_.image().FindTopic(row.topic);
       if (topic == nullptr || row.partition >= topic->partitions.size()) continue;
       const auto described = found.find(row.group);
-      const size_t wanted = topic->partitions[row.partition]->replicas.size();
+      const size_t wanted = WantedReplicas({topic, topic->partitions[row.partition].get()});
       if (judged &&
           (described == found.end() ? member_.leaders.Of(row.group).node.value() != 0 : !UnderReplicated(described->second, wanted))) {
         last = SortKeyOf(*topic, row.partition);
@@ -130,6 +130,8 @@ v1::PartitionDetails PartitionCalls::DetailsOf(const metadata::Topic& topic, con
   v1::PartitionDetails details;
   *details.mutable_topic() = RefOf(topic);
   *details.mutable_partition() = DescribePartition(partition, member_.leaders);
+  const metadata::Shared<metadata::Survival>* survival = member_.image().survivals.Find(partition.group);
+  if (survival != nullptr) *details.mutable_unsafe_recovery() = DescribeSurvival(**survival);
   const auto at = found.find(partition.group);
   if (at == found.end()) return details;
   const internal::v1::GroupDescription& group = at->second;

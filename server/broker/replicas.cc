@@ -204,6 +204,11 @@ Status Replicas::Reconcile(GroupId group) {
   const ReplicaId here = Here(group);
   const auto known = replicas_.find(group);
   if (here.valid() && here != wanted) {
+    const auto* survival = image_->survivals.Find(group);
+    if (survival != nullptr && (*survival)->kept == here && (*survival)->next_life == wanted) {
+      if (known != replicas_.end() && !known->second.open) return {};  // its making leads back here
+      return GoOnAlone(group, wanted);
+    }
     // A life that the image has not heard of was made by a newer image than this one, before a restart.
     if (!metadata::IsGone(*image_, group, here)) return {};
     if (known != replicas_.end() && !known->second.open) return {};  // its making leads back here
@@ -266,6 +271,13 @@ Status Replicas::Destroy(GroupId group) {
   return {};
 }
 
+Status Replicas::GoOnAlone(GroupId group, ReplicaId next_life) {
+  const Status status = around_.host.GoOnAlone(group, next_life, *this);
+  if (status.ok()) going_.insert(group);
+  Drop(group);
+  return status;
+}
+
 // One that is to be built anew may lead: others should take over before it goes. Tried once.
 bool Replicas::HandsOver(GroupId group) {
   const auto found = replicas_.find(group);
@@ -316,10 +328,10 @@ partition::PartitionConfig Replicas::ConfigOf(const metadata::PartitionKey& key)
 
 // --- What the groups say
 
-// A group was created, or a destroyed one is gone from the disk.
+// A group was created, or a destroyed one is gone from the disk, or one has its next life.
 void Replicas::OnGroup(GroupId group, const Status& status) {
   if (going_.erase(group) != 0) {
-    LOG_IF(ERROR, !status.ok()) << "replica_not_destroyed group=" << group << " reason=\"" << status << '"';
+    LOG_IF(ERROR, !status.ok()) << "replica_not_changed group=" << group << " reason=\"" << status << '"';
     return Look(group);
   }
   if (status.ok()) {

@@ -75,6 +75,8 @@ class Replicas final : private raft::GroupSink, private partition::LeadershipLis
   std::vector<std::string> Stopped() const;
   // Those that have found damage in what they have on the disk, by group.
   std::vector<metadata::DamagedReplica> Damaged() const;
+  // What of the group is on the disk, whether it is open or not. GROUP_NOT_FOUND, DATA_LOSS.
+  Result<storage::GroupState> Stored(GroupId group) const { return around_.store.Load(group); }
   // Why a replica that should be here is not open: for people.
   std::string Problem(GroupId group) const;
   ReplicaCounters counters() const;
@@ -109,6 +111,8 @@ class Replicas final : private raft::GroupSink, private partition::LeadershipLis
   Status Create(const metadata::CreateReplica& create);
   Status Open(const metadata::OpenReplica& open, ReplicaId self);
   Status Destroy(GroupId group);
+  // Of a group whose majority was given up: the replica here takes up its next life, with what it has.
+  Status GoOnAlone(GroupId group, ReplicaId next_life);
   bool HandsOver(GroupId group);
   void Configure(const metadata::ConfigureReplica& configure);
   Replica& Make(GroupId group, ReplicaId self, const metadata::PartitionKey& key);

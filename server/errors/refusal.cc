@@ -69,6 +69,7 @@ constexpr std::array kRefusals = {
     RefusalRow{Refusal::kReplicaNotFound, "REPLICA_NOT_FOUND", kNotFound},
     RefusalRow{Refusal::kBalanceUnderWay, "BALANCE_UNDER_WAY", kAlreadyExists},
     RefusalRow{Refusal::kNodeRemoved, "NODE_REMOVED", kFailedPrecondition},
+    RefusalRow{Refusal::kQuorumAlive, "QUORUM_ALIVE", kFailedPrecondition},
 };
 
 constexpr bool RowsStandAtTheirRefusal() {

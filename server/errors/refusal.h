@@ -64,9 +64,10 @@ enum class Refusal : uint8_t {
   kReplicaExists,        // topic, partition, node_id
   kReplicaNotFound,      // topic, partition, node_id
   kBalanceUnderWay,
-  kNodeRemoved,  // node_id
+  kNodeRemoved,   // node_id
+  kQuorumAlive,   // topic, partition
 };
-inline constexpr Refusal kLastRefusal = Refusal::kNodeRemoved;
+inline constexpr Refusal kLastRefusal = Refusal::kQuorumAlive;
 
 std::string_view RefusalName(Refusal refusal);
 // The number of google.rpc.Code, some of which flotilla::Code does not have. `refusal` is not kNone.

@@ -135,6 +135,18 @@ struct Partition {
   bool operator==(const Partition&) const = default;
 };
 
+// A partition whose majority was lost for good, and what was decided then.
+struct Survival {
+  ReplicaId kept;               // whose log goes on
+  ReplicaId next_life;          // as which it goes on
+  std::vector<ReplicaId> lost;  // given up
+  // What was acknowledged at or above is lost; what of the kept log is at or above `committed` was not known to be committed.
+  Offset end;
+  Offset committed;
+  int64_t at_ms = 0;
+  bool operator==(const Survival&) const = default;
+};
+
 // Settings by name, as text in the form of the schema (config_schema.h).
 using Configs = std::map<std::string, std::string, std::less<>>;
 
@@ -246,6 +258,8 @@ struct Image {
   PersistentMap<NodeId, NodeLoad> loads;
   // Groups whose replicas are being changed, with why.
   PersistentMap<GroupId, MoveCause> moving;
+  // The last time that a majority of the group was given up.
+  PersistentMap<GroupId, Shared<Survival>> survivals;
   std::optional<Balancing> balancing;  // nothing: not asked for
   // By when they were carried out, and where each id stands in that order.
   PersistentMap<uint64_t, Shared<RememberedRequest>> requests;

@@ -122,6 +122,21 @@ Record RecordOf(const Topic& topic, const Partition& partition) {
   return out;
 }
 
+Record RecordOf(const Partition& partition, const Survival& survival) {
+  Record out;
+  record::SurvivorChosen& record = *out.mutable_survivor_chosen();
+  record.set_group_id(partition.group.value());
+  record.set_placement_epoch(partition.placement_epoch);
+  record.mutable_kept()->set_node_id(survival.kept.node.value());
+  record.mutable_kept()->set_incarnation(survival.kept.incarnation);
+  record.set_next_incarnation(survival.next_life.incarnation);
+  AddReplicas(survival.lost, [&] { return record.add_lost(); });
+  record.set_end_offset(survival.end.value());
+  record.set_committed_offset(survival.committed.value());
+  record.set_at_ms(survival.at_ms);
+  return out;
+}
+
 Record PreferenceOf(const Partition& partition) {
   Record out;
   out.mutable_leader_preference_changed()->set_group_id(partition.group.value());
@@ -178,6 +193,8 @@ void ForEachRecord(const Image& image, Emit emit) {
     for (const Shared<Partition>& partition : topic->partitions) emit(RecordOf(*topic, *partition));
     for (const Shared<Partition>& partition : topic->partitions) {
       if (partition->preferred_leader != partition->replicas.front().node) emit(PreferenceOf(*partition));
+      const Shared<Survival>* survival = image.survivals.Find(partition->group);
+      if (survival != nullptr) emit(RecordOf(*partition, **survival));
     }
   });
   image.requests.ForEach(

@@ -62,6 +62,9 @@ struct DecideRequest {
     return DecideMoveCancellation(request, image, context);
   }
   Result<Decision> operator()(const SettleReplicas& request) const { return DecideSettled(request, image); }
+  Result<Decision> operator()(const ChooseSurvivor& request) const {
+    return DecideSurvivor(request, image, context);
+  }
   Result<Decision> operator()(const StartBalance& request) const {
     return DecideBalanceStart(request, image, context);
   }
@@ -286,6 +289,7 @@ void MetadataController::Tick(raft::Tick now) {
   ForgetWhatIsGone();
   ChangeMembers();
   MendMoves();
+  RegrowSurvivors();
   MoveReplicas();
   RemoveNodes();
 }
@@ -351,6 +355,14 @@ void MetadataController::MendMoves() {
                  << " epoch=" << target.placement_epoch() << " goes_on_as=" << record::MoveCause_Name(target.cause());
   }
   if (!records.empty()) (void)Propose(std::move(records), Waiting{}).ok();
+}
+
+void MetadataController::RegrowSurvivors() {
+  if (leading_->image->survivals.empty()) return;
+  for (Record& record : PlanRegrowth(*leading_->image, DrawContext())) {
+    LOG(INFO) << "a partition that went on alone gets its replicas back: group=" << record.replicas_retargeted().group_id();
+    if (!Propose({std::move(record)}, Waiting{}).ok()) return;
+  }
 }
 
 void MetadataController::MoveReplicas() {

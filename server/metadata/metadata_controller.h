@@ -35,6 +35,7 @@
 #include "server/metadata/moves.h"
 #include "server/metadata/node_changes.h"
 #include "server/metadata/producers.h"
+#include "server/metadata/survivors.h"
 #include "server/metadata/topics.h"
 #include "server/metadata/voters.h"
 #include "storage/base/clock.h"
@@ -48,7 +49,8 @@ struct RaiseFeatureLevel {
 using Request =
     std::variant<Founding, RegisterNode, RaiseFeatureLevel, CreateTopic, DeleteTopic, AddPartitions,
                  ChangeConfig, PreferLeader, InitProducer, ReserveProducerIds, ChangeNodeMode, RemoveNode,
-                 MoveReplica, RebuildReplica, CancelMove, SettleReplicas, StartBalance, CancelBalance>;
+                 MoveReplica, RebuildReplica, CancelMove, SettleReplicas, ChooseSurvivor, StartBalance,
+                 CancelBalance>;
 
 // The one place where a request finds its decider. Pure.
 Result<Decision> Decide(const Request& request, const Image& image, const Context& context);
@@ -161,6 +163,7 @@ class MetadataController final : public MetadataListener, public raft::ProposalS
   void ForgetWhatIsGone();
   void ChangeMembers();
   void MendMoves();
+  void RegrowSurvivors();
   void MoveReplicas();
   void RemoveNodes();
 

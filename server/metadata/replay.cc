@@ -105,6 +105,8 @@ Status ImageBuilder::Apply(const Record& record) {
       return Add(record.replicas_retargeted());
     case Record::kReplicasSettled:
       return Add(record.replicas_settled());
+    case Record::kSurvivorChosen:
+      return Add(record.survivor_chosen());
     case Record::kBalancingChanged:
       return Add(record.balancing_changed());
     case Record::RECORD_NOT_SET:
@@ -355,7 +357,10 @@ Status ImageBuilder::Add(const record::TopicDeleted& record) {
   const OpenTopic* open = Open(record.topic_id());
   if (open == nullptr) return DoesNotFit("the topic does not exist");
   const Shared<Topic> topic = open->topic;
-  for (const Shared<Partition>& partition : topic->partitions) Unindex(*partition);
+  for (const Shared<Partition>& partition : topic->partitions) {
+    Unindex(*partition);
+    image_.survivals = image_.survivals.Without(partition->group);
+  }
   image_.topic_names = image_.topic_names.Without(TopicName{topic->topic_namespace, topic->name});
   image_.topics = image_.topics.Without(topic->id);
   open_.erase(topic->id);
@@ -455,6 +460,46 @@ Status ImageBuilder::Add(const record::ReplicasSettled& record) {
   Partition after = **slot;
   after.movement = std::nullopt;
   Replace(slot, std::move(after));
+  return {};
+}
+
+Status ImageBuilder::Add(const record::SurvivorChosen& record) {
+  const GroupId group{record.group_id()};
+  Shared<Partition>* slot = SlotOf(group);
+  if (slot == nullptr) return DoesNotFit("group " + Number(group.value()) + " does not exist");
+  const Partition& before = **slot;
+  std::vector<ReplicaId> lost;  // on nodes that may be gone by now
+  for (const record::PartitionReplica& replica : record.lost())
+    lost.push_back({NodeId{replica.node_id()}, replica.incarnation()});
+  const ReplicaId kept{NodeId{record.kept().node_id()}, record.kept().incarnation()};
+  const ReplicaId next{kept.node, record.next_incarnation()};
+  const auto survival = std::make_shared<const Survival>(Survival{.kept = kept,
+                                                                  .next_life = next,
+                                                                  .lost = std::move(lost),
+                                                                  .end = Offset{record.end_offset()},
+                                                                  .committed = Offset{record.committed_offset()},
+                                                                  .at_ms = record.at_ms()});
+  if (source_ == RecordSource::kLog) {
+    if (record.placement_epoch() != before.placement_epoch + 1) {
+      return DoesNotFit("placement epoch " + Number(record.placement_epoch()) + " of group " +
+                        Number(group.value()) + " does not follow " + Number(before.placement_epoch));
+    }
+    if (!kept.valid() || before.ReplicaOn(kept.node) != kept) {
+      return DoesNotFit("replica " + ToString(kept) + " of group " + Number(group.value()) +
+                        " is not there and cannot be kept");
+    }
+    if (next.incarnation < before.next_incarnation) {
+      return DoesNotFit("replica " + ToString(next) + " of group " + Number(group.value()) + " is not new");
+    }
+    Partition after = before;
+    after.placement_epoch = record.placement_epoch();
+    after.replicas = {next};
+    after.preferred_leader = next.node;
+    after.next_incarnation = next.incarnation + 1;
+    after.movement = std::nullopt;
+    Replace(slot, std::move(after));
+  }
+  image_.survivals = image_.survivals.With(group, survival);
   return {};
 }
 

@@ -26,7 +26,7 @@ size_t WriteTask::bytes() const {
 }
 
 bool WriteTask::empty() const {
-  return !create && !snapshot && entries.empty() && !hard_state && state.empty() && chunks.empty() &&
+  return !create && !next_life && !snapshot && entries.empty() && !hard_state && state.empty() && chunks.empty() &&
          drop_snapshots.empty() && !destroy;
 }
 

@@ -44,7 +44,7 @@ struct SnapshotMeta {
   bool operator==(const SnapshotMeta&) const = default;
 };
 
-// What a group is created with. Kept for its whole life.
+// What a group is created with. Kept for its whole life, but for what WriteTask::next_life says.
 struct GroupIdentity {
   ReplicaId self;
   std::string label;     // for people: "metadata", "orders/3"
@@ -85,6 +85,8 @@ struct WriteTask {
 
   // Makes the group. GROUP_EXISTS otherwise.
   std::optional<GroupIdentity> create;
+  // From here on the group's replica is this one: the same node, a later incarnation. What it has stays. INVALID_ARGUMENT otherwise.
+  std::optional<ReplicaId> next_life;
   // Discards the whole log and begins anew after snapshot->anchor. Without `replace_log`, only the start moves: entries up to
   // the anchor go, and those after it stay; the anchor is in the log or at its start.
   std::optional<SnapshotMeta> snapshot;

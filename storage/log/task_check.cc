@@ -135,6 +135,13 @@ Status CheckHardState(GroupId group, const HardState& old, const HardState& next
   return {};
 }
 
+Status CheckNextLife(const GroupState* group, const WriteTask& task) {
+  if (group == nullptr) return Refuse(Reason::kInvalidArgument, task.group, "begins and has no life before ", *task.next_life);
+  const ReplicaId self = group->identity.self;
+  if (task.next_life->node == self.node && task.next_life->incarnation > self.incarnation) return {};
+  return Refuse(Reason::kInvalidArgument, task.group, "is of replica ", self, ", of which ", *task.next_life, " is no later life");
+}
+
 void MoveStart(const LogBounds& bounds, GroupState* group) {
   const LogIndex first = bounds.first_index();
   auto& terms = group->terms;
@@ -165,6 +172,7 @@ Result<TaskEffect> PlanTask(const GroupState* group, const WriteTask& task, cons
   }
   if (!task.create && group == nullptr) return Refuse(Reason::kGroupNotFound, task.group, "does not exist on this node");
   FLOTILLA_RETURN_IF_ERROR(CheckSizes(task));
+  if (task.next_life) FLOTILLA_RETURN_IF_ERROR(CheckNextLife(group, task));
 
   TaskEffect effect;
   LogBounds bounds = group != nullptr ? group->bounds : LogBounds{};
@@ -202,6 +210,7 @@ void ApplyTask(const WriteTask& task, std::optional<GroupState>* group) {
   if (task.destroy) return group->reset();
 
   GroupState& state = **group;
+  if (task.next_life) state.identity.self = *task.next_life;
   if (task.snapshot) {
     const LogAnchor& anchor = task.snapshot->anchor;
     MoveStart({anchor, task.replace_log ? anchor : state.bounds.end}, &state);

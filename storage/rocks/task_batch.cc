@@ -243,7 +243,7 @@ void TaskBatch::PutGroupRows(GroupId group, const GroupDraft& draft) {
   if (!draft.state) return;
   const GroupState& now = *draft.state;
   const std::optional<GroupState>& before = draft.before;
-  if (!before) {
+  if (!before || before->identity != now.identity) {
     const std::string key = MetaKey(group, RowKind::kIdentity);
     PutMeta(group, RowKind::kIdentity, EncodeIdentityRow(key, {now.identity, draft.place.family}));
   }

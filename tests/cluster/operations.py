@@ -144,6 +144,14 @@ class Operations:
             timeout=TIMEOUT_S,
         )
 
+    def recover(self, topic, partition=0, **options):
+        return self.client().admin.UnsafeRecoverPartition(
+            admin_pb2.UnsafeRecoverPartitionRequest(
+                partition={"topic": {"name": topic}, "partition": partition}, **{"request_id": str(uuid.uuid4()), **options}
+            ),
+            timeout=TIMEOUT_S,
+        )
+
     def moves(self, topic=None, **request):
         moves = self.client().admin.ListMoves(admin_pb2.ListMovesRequest(**request), timeout=TIMEOUT_S).moves
         return [move for move in moves if topic in (None, move.partition.topic.name)]

@@ -34,6 +34,7 @@ constexpr Route kRoutes[] = {
     {"/flotilla.internal.v1.MembershipService/Join", Kind::kUnary},
     {"/flotilla.internal.v1.MembershipService/Report", Kind::kUnary},
     {"/flotilla.internal.v1.MembershipService/DescribeGroups", Kind::kUnary},
+    {"/flotilla.internal.v1.MembershipService/InspectReplicas", Kind::kUnary},
     {"/flotilla.internal.v1.MembershipService/ReserveProducerIds", Kind::kUnary},
     {"/flotilla.internal.v1.MembershipService/SettleReplicas", Kind::kUnary},
 };

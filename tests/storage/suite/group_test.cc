@@ -52,6 +52,24 @@ TEST_P(GroupTest, AGroupIsMadeOnce) {
   EXPECT_THAT(All(), ElementsAre("a"));
 }
 
+TEST_P(GroupTest, TheReplicaOfAGroupTakesUpItsNextLifeWithWhatItHas) {
+  const ReplicaId next{kIdentity.self.node, kIdentity.self.incarnation + 3};
+  ASSERT_THAT(Append({"a", "b"}), IsOk());
+  ASSERT_THAT(Write({.group = kGroup, .next_life = next, .hard_state = HardState{.term = Term{9}}}), IsOk());
+  FLOTILLA_NOW_AND_AFTER_RESTARTS(EXPECT_EQ(Loaded().identity.self, next); EXPECT_EQ(Loaded().identity.label, kIdentity.label);
+                                  EXPECT_EQ(Loaded().hard_state.term, Term{9}); EXPECT_THAT(All(), ElementsAre("a", "b")));
+}
+
+TEST_P(GroupTest, NoReplicaGoesBackToAnEarlierLifeOrToAnotherNode) {
+  const ReplicaId self = kIdentity.self;
+  for (const ReplicaId wrong : {self, ReplicaId{self.node, self.incarnation - 1}, ReplicaId{NodeId{2}, self.incarnation + 1}}) {
+    EXPECT_THAT(Write({.group = kGroup, .next_life = wrong}), FailsWith(Reason::kInvalidArgument));
+  }
+  EXPECT_THAT(Write({.group = kOther, .create = kIdentity, .next_life = ReplicaId{self.node, self.incarnation + 1}}),
+              FailsWith(Reason::kInvalidArgument));
+  EXPECT_EQ(Loaded().identity, kIdentity);
+}
+
 TEST_P(GroupTest, AGroupThatDoesNotExistTakesNothing) {
   EXPECT_THAT(Append({EntryMaker(kOther).Data("a")}), FailsWith(Reason::kGroupNotFound));
   EXPECT_THAT(Write({.group = kOther, .hard_state = HardState{.term = Term{1}}}), FailsWith(Reason::kGroupNotFound));

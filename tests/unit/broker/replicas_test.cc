@@ -127,6 +127,16 @@ class ReplicasTest : public testing::Test {
     target.set_cause(cause);
     scene_.Replay({out});
   }
+  void ChooseSurvivor(const ReplicaId& kept, uint64_t next_incarnation) {
+    Record out;
+    auto& chosen = *out.mutable_survivor_chosen();
+    chosen.set_group_id(kPartition.value());
+    chosen.set_placement_epoch(++epoch_);
+    chosen.mutable_kept()->set_node_id(kept.node.value());
+    chosen.mutable_kept()->set_incarnation(kept.incarnation);
+    chosen.set_next_incarnation(next_incarnation);
+    scene_.Replay({out});
+  }
   void SettleTarget() {
     Record out;
     out.mutable_replicas_settled()->set_group_id(kPartition.value());
@@ -396,6 +406,63 @@ TEST_F(ReplicasTest, AFollowerThatGoesLeavesTheHintToItsLeader) {
   SettleTarget();
   Follow();
   EXPECT_EQ(leaders_->Of(kPartition).node, NodeId{2});
+}
+
+// --- a majority that is lost for good
+
+TEST_F(ReplicasTest, ASurvivorLeadsAlone) {
+  BeginAndConfirm();
+  Create(3);
+  Follow();
+  ASSERT_EQ(Members(), "voters 1,2,3");
+  ChooseSurvivor(On(1), 1);
+  Follow();
+  Ticks(50);
+  EXPECT_EQ(Stored(), "1.1");
+  EXPECT_EQ(Members(), "voters 1.1");
+  ASSERT_TRUE(Open());
+  EXPECT_EQ(replicas_->counters().leading, 1u);
+}
+
+// Wherever its node stood when it stopped: at the old image, at the new one, or in between.
+TEST_F(ReplicasTest, ASurvivorThatWasDownHearsOfItLater) {
+  BeginAndConfirm();
+  Create(3);
+  Follow();
+  const Image older = scene_.shared();
+  ChooseSurvivor(On(1), 1);
+  Retarget({On(1, 1), On(3, 2), On(4, 3)}, metadata::record::MOVE_CAUSE_REBUILD);  // it grows back already
+  Restart();
+  replicas_->Begin(older);
+  EXPECT_EQ(Members(), "voters 1,2,3");
+  Follow();
+  Ticks(50);
+  EXPECT_EQ(Stored(), "1.1");
+  EXPECT_EQ(Members(), "voters 1.1");
+  Restart();
+  replicas_->Begin(older);
+  Ticks(50);
+  EXPECT_EQ(Stored(), "1.1");
+  EXPECT_FALSE(Open());
+  Follow();
+  EXPECT_TRUE(Open());
+  Restart();
+  replicas_->Begin(scene_.shared());
+  Ticks(50);
+  EXPECT_EQ(Members(), "voters 1.1");
+}
+
+TEST_F(ReplicasTest, WhatWasGivenUpIsDeletedWhenItComesBack) {
+  BeginAndConfirm();
+  Create(3);
+  Follow();
+  const Image older = scene_.shared();
+  ChooseSurvivor(On(3), 1);
+  Restart();
+  replicas_->Begin(older);
+  ASSERT_TRUE(Open());
+  Follow();
+  EXPECT_EQ(Stored(), "none");
 }
 
 }  // namespace
