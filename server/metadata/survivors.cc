@@ -30,7 +30,9 @@ Record RecordOf(const Partition& partition, const ReplicaId& kept, const ChooseS
   record.mutable_kept()->set_node_id(kept.node.value());
   record.mutable_kept()->set_incarnation(kept.incarnation);
   record.set_next_incarnation(partition.next_incarnation);
-  for (const ReplicaId& replica : partition.Existing()) {
+  std::vector<ReplicaId> given_up = partition.Existing();
+  std::sort(given_up.begin(), given_up.end());
+  for (const ReplicaId& replica : given_up) {
     if (replica == kept) continue;
     record::PartitionReplica& lost = *record.add_lost();
     lost.set_node_id(replica.node.value());

@@ -41,7 +41,7 @@ class EndCheck final : public Client {
   void ReadOne(const std::shared_ptr<Reading>& reading);
   void OneDone();
   void CheckTopics();
-  Machine& AnySound();
+  metadata::Shared<metadata::Image> NewestImage() const;
   // Again in a moment: it is not so far yet.
   void Again(std::string missing, std::function<void()> what);
 

@@ -47,8 +47,9 @@ void MovesWatch::CheckDestroyed(Machine& machine, GroupId group, ReplicaId repli
   destroyed_.emplace(group, replica);
   const metadata::Partition* partition = newest_ == nullptr ? nullptr : newest_->FindPartition(group);
   if (partition == nullptr) return;  // its topic is gone
-  const ReplicaId wanted = partition->WantedOn(replica.node);
-  if (wanted.valid() && wanted != replica) {
+  // Another life took its place: the wanted one, or one that another move makes leave meanwhile.
+  const ReplicaId there = partition->ReplicaOn(replica.node);
+  if (there.valid() && there != replica) {
     tally_.Add("damaged replica destroyed");
     return;
   }
@@ -161,6 +162,7 @@ void MovesWatch::CheckEnd(const std::vector<std::unique_ptr<Machine>>& machines)
       }
       if (at != wanted.end()) wanted.erase(at);
     }
+    if (!machine->sound()) continue;  // damaged, and unable to make anything
     for (const auto& [group, replica] : wanted) {
       verdict_.Violated("everybody has what the metadata wants", "machine ", machine->place(), " lacks replica ", replica, " of group ", group);
     }
