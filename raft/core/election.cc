@@ -63,11 +63,15 @@ bool RaftCore::LeaderIsAlive() const {
 void RaftCore::HeardFromLeader(Tick when) {
   // In the tick in which the connection broke it may be what was read last from it.
   if (follower_.lost_at && when <= *follower_.lost_at) return;
+  const bool alarmed = follower_.lost_at.has_value();
   follower_.lost_at.reset();
-  follower_.heard_at = std::max(follower_.heard_at, when);
   follower_.silent_timeouts = 0;
+  // One draw for a tick, however much is heard in it, and the last one counts: the longest of many would be near twice the timeout, and
+  // the same for everybody.
+  if (when <= follower_.heard_at && !alarmed) return;
+  follower_.heard_at = std::max(follower_.heard_at, when);
   const Tick timeout = options_.election_ticks + random_.Below(options_.election_ticks);
-  follower_.election_deadline = std::max(follower_.election_deadline, when + timeout);
+  follower_.election_deadline = when + timeout;
 }
 
 void RaftCore::LeaderAlive(Tick when) {
