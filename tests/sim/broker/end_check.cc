@@ -87,9 +87,9 @@ void EndCheck::HealthAnswered(size_t machine, const CallOutcome& outcome) {
   std::string problems;
   int left_overs = 0;
   for (const v1::HealthProblem& problem : health.problems()) {
-    // A lost or damaged disk leaves a dead node and replicas that nobody replaces yet.
+    // A lost or damaged disk leaves a dead node, replicas that nobody replaces yet, and moves that wait for it (Movers::Waiting).
     const bool left_over = world_.harmed != nullptr &&
-                           (problem.kind() == "NODE_DEAD" || problem.kind() == "UNDER_REPLICATED" || problem.kind() == "REPLICA_STOPPED");
+                           (problem.kind() == "NODE_DEAD" || problem.kind() == "MOVE_STALLED" || problem.kind() == "DECOMMISSION_STALLED" || problem.kind() == "UNDER_REPLICATED" || problem.kind() == "REPLICA_STOPPED");
     left_overs += left_over ? 1 : 0;
     // Clocks stay as far apart as they were put, and disks as sick.
     if (problem.severity() == v1::HEALTH_STATUS_OK || problem.kind() == "CLOCK_SKEW") continue;

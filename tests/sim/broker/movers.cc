@@ -1,6 +1,7 @@
 #include "tests/sim/broker/movers.h"
 
 #include <algorithm>
+#include <set>
 
 #include "flotilla/v1/admin.pb.h"
 
@@ -73,10 +74,17 @@ std::string Movers::Waiting() const {
   if (open_ != 0) return "people who move things wait for " + std::to_string(open_) + " answers";
   if (image() == nullptr) return "";
   std::string waiting;
-  image()->moving.ForEach([&](GroupId group, metadata::MoveCause) { waiting += (waiting.empty() ? "groups are moving: " : ", ") + std::to_string(group.value()); });
+  std::set<NodeId> held_up;  // by what waits in vain
+  image()->moving.ForEach([&](GroupId group, metadata::MoveCause) {
+    if (!world_.moves().WaitsInVain(group)) {
+      waiting += (waiting.empty() ? "groups are moving: " : ", ") + std::to_string(group.value());
+      return;
+    }
+    for (const ReplicaId& id : image()->FindPartition(group)->Existing()) held_up.insert(id.node);
+  });
   if (image()->balancing) waiting += " the cluster is being balanced";
   image()->nodes.ForEach([&](NodeId id, const metadata::Shared<metadata::Node>& node) {
-    if (node->mode == metadata::NodeMode::kDecommissioning) waiting += " node " + std::to_string(id.value()) + " is being decommissioned";
+    if (node->mode == metadata::NodeMode::kDecommissioning && !held_up.contains(id)) waiting += " node " + std::to_string(id.value()) + " is being decommissioned";
   });
   return waiting;
 }

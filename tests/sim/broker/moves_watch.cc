@@ -146,6 +146,13 @@ void MovesWatch::Tell(const std::vector<std::unique_ptr<Machine>>& machines, Tra
   });
 }
 
+bool MovesWatch::WaitsInVain(GroupId group) const {
+  const metadata::Partition* partition = newest_ == nullptr ? nullptr : newest_->FindPartition(group);
+  if (partition == nullptr || !partition->movement) return false;
+  const std::vector<ReplicaId> awaited = partition->NewReplicas();
+  return std::any_of(awaited.begin(), awaited.end(), [this](const ReplicaId& id) { return !newest_->FindNode(id.node)->alive; });
+}
+
 void MovesWatch::CheckEnd(const std::vector<std::unique_ptr<Machine>>& machines) {
   for (const auto& machine : machines) {
     const NodeId node{machine->remembered().node_id()};
@@ -169,7 +176,7 @@ void MovesWatch::CheckEnd(const std::vector<std::unique_ptr<Machine>>& machines)
     if (!machine->up()) continue;
     newest_->groups.ForEach([&](GroupId group, const metadata::PartitionKey&) {
       const raft::RaftCore* core = machine->broker().Replica(group);
-      if (core == nullptr || core->role() != raft::Role::kLeader) return;
+      if (core == nullptr || core->role() != raft::Role::kLeader || WaitsInVain(group)) return;
       std::vector<ReplicaId> replicas = newest_->FindPartition(group)->replicas;
       std::sort(replicas.begin(), replicas.end());
       if (core->configuration() == raft::Configuration{.voters = replicas}) return;

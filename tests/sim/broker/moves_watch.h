@@ -29,6 +29,9 @@ class MovesWatch {
   void OnImage(const metadata::Shared<metadata::Image>& image);
 
   // Nothing happens any more: what is on the disks is what the metadata wants. Machines out of service have nothing.
+  // The group moves to a node that is dead. It waits ten minutes for it before it goes elsewhere, longer than a run, and so does whatever
+  // waits for the move.
+  bool WaitsInVain(GroupId group) const;
   void CheckEnd(const std::vector<std::unique_ptr<Machine>>& machines);
   // For a run that does not get on: who wants which replicas, and how each one does.
   void Tell(const std::vector<std::unique_ptr<Machine>>& machines, Trace& trace) const;
