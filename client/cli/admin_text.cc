@@ -24,6 +24,12 @@ std::string ReplicasText(const v1::Partition& partition) {
   return text;
 }
 
+std::string NodesText(const google::protobuf::RepeatedField<int32_t>& nodes) {
+  std::string text;
+  for (const int32_t node : nodes) text += (text.empty() ? "" : ",") + std::to_string(node);
+  return text;
+}
+
 std::string TopicText(const v1::TopicRef& topic) {
   const bool plain = topic.topic_namespace().empty() || topic.topic_namespace() == "default";
   return plain ? topic.name() : topic.topic_namespace() + "/" + topic.name();

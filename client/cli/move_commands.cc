@@ -28,12 +28,6 @@ struct MoveOptions {
 
 std::string Method(const char* name) { return std::string("/flotilla.v1.AdminService/") + name; }
 
-std::string NodesText(const google::protobuf::RepeatedField<int32_t>& nodes) {
-  std::string text;
-  for (const int32_t node : nodes) text += (text.empty() ? "" : ",") + std::to_string(node);
-  return text;
-}
-
 std::string StageText(const v1::Move& move) { return ShortName(v1::MoveStage_Name(move.stage()), "MOVE_STAGE_"); }
 
 void PrintMoves(Session& session, const std::vector<const v1::Move*>& moves) {

@@ -17,12 +17,6 @@ struct RecoverOptions {
   bool accept = false;
 };
 
-std::string NodesText(const google::protobuf::RepeatedField<int32_t>& nodes) {
-  std::string text;
-  for (const int32_t node : nodes) text += (text.empty() ? "" : ", ") + std::to_string(node);
-  return text;
-}
-
 void PrintReplicas(Session& session, const v1::UnsafeRecoverPartitionResponse& response) {
   Table table({"NODE", "EPOCH", "START", "COMMITTED", "END", "KEPT", "FAULT"});
   for (const v1::LeftReplica& replica : response.replicas()) {

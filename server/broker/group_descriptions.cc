@@ -19,13 +19,7 @@ GroupDescriptions::GroupDescriptions(const MemberContext& member) : member_(memb
 }
 
 void GroupDescriptions::Describe(uint64_t id, const internal::v1::DescribeGroupsRequest& request) {
-  if (static_cast<size_t>(request.groups_size()) > limits::kRequestItemsMax) {
-    return member_.board.Fail(id, Status(Reason::kLimitExceeded, std::to_string(request.groups_size()) + " groups; the limit is " +
-                                                                     std::to_string(limits::kRequestItemsMax))
-                                      .With("field", "groups")
-                                      .With("limit", limits::kRequestItemsMax)
-                                      .With("value", static_cast<uint64_t>(request.groups_size())));
-  }
+  if (Status status = CheckGroupCount(request.groups_size()); !status.ok()) return member_.board.Fail(id, status);
   internal::v1::DescribeGroupsResponse response;
   for (const uint64_t group : request.groups()) {
     if (auto described = DescribeGroup(member_, GroupId{group})) *response.add_groups() = *std::move(described);

@@ -1,7 +1,9 @@
 #include "server/broker/group_view.h"
 
 #include <algorithm>
+#include <string>
 
+#include "server/broker/limits.h"
 #include "server/broker/log_sizes.h"
 #include "server/broker/replica_mover.h"
 
@@ -20,6 +22,15 @@ bool InSync(const raft::ReplicaStatus& replica, raft::Tick now) {
 }
 
 }  // namespace
+
+Status CheckGroupCount(int groups) {
+  const auto count = static_cast<uint64_t>(groups);
+  if (count <= limits::kRequestItemsMax) return {};
+  return Status(Reason::kLimitExceeded, std::to_string(count) + " groups; the limit is " + std::to_string(limits::kRequestItemsMax))
+      .With("field", "groups")
+      .With("limit", limits::kRequestItemsMax)
+      .With("value", count);
+}
 
 std::optional<internal::v1::GroupDescription> DescribeGroup(const MemberContext& member, GroupId group) {
   const raft::RaftCore* core = member.host.Find(group);

@@ -9,6 +9,8 @@
 
 namespace flotilla::broker {
 
+// Of a question to a node about so many groups. LIMIT_EXCEEDED.
+Status CheckGroupCount(int groups);
 // Nothing when this node does not lead the group.
 std::optional<internal::v1::GroupDescription> DescribeGroup(const MemberContext& member, GroupId group);
 v1::GetQuorumResponse QuorumOf(const internal::v1::GroupDescription& group, NodeId leader);

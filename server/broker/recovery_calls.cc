@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "server/broker/describe.h"
+#include "server/broker/group_view.h"
 #include "server/broker/limits.h"
 #include "server/broker/preview.h"
 
@@ -72,13 +73,7 @@ std::optional<internal::v1::StoredReplica> RecoveryCalls::StoredHere(GroupId gro
 }
 
 void RecoveryCalls::Inspect(uint64_t id, const internal::v1::InspectReplicasRequest& request) {
-  if (static_cast<size_t>(request.groups_size()) > limits::kRequestItemsMax) {
-    return member_.board.Fail(id, Status(Reason::kLimitExceeded, std::to_string(request.groups_size()) + " groups; the limit is " +
-                                                                     std::to_string(limits::kRequestItemsMax))
-                                      .With("field", "groups")
-                                      .With("limit", limits::kRequestItemsMax)
-                                      .With("value", static_cast<uint64_t>(request.groups_size())));
-  }
+  if (Status status = CheckGroupCount(request.groups_size()); !status.ok()) return member_.board.Fail(id, status);
   internal::v1::InspectReplicasResponse response;
   for (const uint64_t group : request.groups()) {
     if (auto stored = StoredHere(GroupId{group})) *response.add_replicas() = *std::move(stored);

@@ -26,10 +26,6 @@ std::string NodesOf(const std::vector<ReplicaId>& replicas) {
   return text;
 }
 
-Status About(Status status, const PartitionChoice& choice) {
-  return status.With("topic", choice.topic->name).With("partition", choice.partition->number);
-}
-
 Record TargetOf(const Partition& partition, const std::vector<ReplicaId>& replicas, NodeId preferred,
                 MoveCause cause, int64_t now_ms) {
   Record out;

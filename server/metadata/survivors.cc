@@ -13,12 +13,19 @@
 namespace flotilla::metadata {
 namespace {
 
-Status About(Status status, const PartitionChoice& choice) {
-  return status.With("topic", choice.topic->name).With("partition", choice.partition->number);
-}
-
 bool Contains(const std::vector<ReplicaId>& replicas, const ReplicaId& id) {
   return std::find(replicas.begin(), replicas.end(), id) != replicas.end();
+}
+
+// Whether the group can go on: `sound` are a majority of its replicas, and while they change of those from before,
+// too.
+bool HasMajority(const Partition& partition, const std::vector<ReplicaId>& sound) {
+  const auto decides = [&](const std::vector<ReplicaId>& replicas) {
+    const auto count =
+        std::count_if(replicas.begin(), replicas.end(), [&](const ReplicaId& id) { return Contains(sound, id); });
+    return 2 * static_cast<size_t>(count) > replicas.size();
+  };
+  return decides(partition.replicas) && (!partition.movement || decides(partition.movement->settled));
 }
 
 Record RecordOf(const Partition& partition, const ReplicaId& kept, const ChooseSurvivor& request,
@@ -84,15 +91,6 @@ std::optional<std::vector<NodeId>> PlacesOf(const Image& image, const Topic& top
 }
 
 }  // namespace
-
-bool HasMajority(const Partition& partition, const std::vector<ReplicaId>& sound) {
-  const auto decides = [&](const std::vector<ReplicaId>& replicas) {
-    const auto count =
-        std::count_if(replicas.begin(), replicas.end(), [&](const ReplicaId& id) { return Contains(sound, id); });
-    return 2 * static_cast<size_t>(count) > replicas.size();
-  };
-  return decides(partition.replicas) && (!partition.movement || decides(partition.movement->settled));
-}
 
 Result<Decision> DecideSurvivor(const ChooseSurvivor& request, const Image& image, const Context& context) {
   Fingerprint fingerprint("choose_survivor");

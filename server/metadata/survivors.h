@@ -28,10 +28,6 @@ struct ChooseSurvivor {
 // not a sound one), QUORUM_ALIVE (the sound ones are a majority).
 Result<Decision> DecideSurvivor(const ChooseSurvivor& request, const Image& image, const Context& context);
 
-// Whether the group can go on: `sound` are a majority of its replicas, and while they change of those from
-// before, too.
-bool HasMajority(const Partition& partition, const std::vector<ReplicaId>& sound);
-
 // One record for each partition that went on alone, has fewer replicas than its topic wants, and for which
 // there are nodes; by group.
 std::vector<Record> PlanRegrowth(const Image& image, const Context& context);

@@ -144,6 +144,10 @@ std::string NamesOf(const std::vector<std::string>& names) {
                                    : first + " and " + std::to_string(names.size() - kNamesMax) + " more";
 }
 
+Status About(Status status, const PartitionChoice& choice) {
+  return status.With("topic", choice.topic->name).With("partition", choice.partition->number);
+}
+
 std::string Describe(const TopicSelector& selector) {
   return selector.name.empty() ? selector.id.ToString() : Quoted(selector.name);
 }

@@ -41,6 +41,9 @@ struct PartitionChoice {
 // TOPIC_NOT_FOUND, PARTITION_NOT_FOUND; INVALID_ARGUMENT: names nothing.
 Result<PartitionChoice> SelectPartition(const TopicSelector& selector, int64_t partition, const Image& image);
 
+// The refusal with the details that name the partition.
+Status About(Status status, const PartitionChoice& choice);
+
 // "orders", "6f96...": what the selector says, for messages.
 std::string Describe(const TopicSelector& selector);
 

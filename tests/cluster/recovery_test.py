@@ -95,7 +95,7 @@ class RecoveryTest(ClusterTest):
         self.assertRegex(looked.stdout, rf"(?m)^{ids[left]} .* yes")
         done = self.cli(self.topic + "/0", "--i-accept-data-loss")
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertIn("given up: the replicas on nodes " + ", ".join(str(n) for n in sorted(ids[node] for node in lost)), done.stderr)
+        self.assertIn("given up: the replicas on nodes " + ",".join(str(n) for n in sorted(ids[node] for node in lost)), done.stderr)
         wait_until("it leads", lambda: self.cluster.leader_of(self.topic, via=left) is left)
         self.assertEqual(left.client.values(self.topic), [b"a", b"b"])
 
