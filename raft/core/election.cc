@@ -261,15 +261,16 @@ void RaftCore::BecomeLeader() {
   if (options_.heartbeat_ticks > 0) leading_.heartbeat_at = now_ + options_.heartbeat_ticks;
 }
 
-// Raft §6 (end) and thesis §6.2: a leader that cannot reach a quorum stops pretending.
+// Raft §6 (end) and thesis §6.2: a leader that has not heard from a quorum for an election timeout stops pretending. Looked at when
+// that timeout could be over at the earliest, not with every message.
 void RaftCore::CheckQuorum() {
-  const bool active = IsQuorum(log_.configuration(), [&](ReplicaId id) {
-    if (id == options_.self) return true;
+  const Tick heard_at = QuorumReached(log_.configuration(), [&](ReplicaId id) -> Tick {
+    if (id == options_.self) return now_;
     const Progress* progress = FindProgress(id);
-    return progress != nullptr && now_ < progress->last_active + options_.election_ticks;
+    return progress != nullptr ? progress->last_active : 0;
   });
-  if (active) {
-    leading_.check_quorum_at = now_ + options_.election_ticks;
+  if (now_ < heard_at + options_.election_ticks) {
+    leading_.check_quorum_at = heard_at + options_.election_ticks;
   } else {
     BecomeFollower(term(), kNoReplica);
   }

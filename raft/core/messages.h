@@ -20,7 +20,8 @@ using storage::EntryKind;
 // RequestVote (Raft §5.2, §5.4.1), or the question whether it would be granted (thesis §9.6, pre-vote).
 struct VoteRequest {
   bool pre_vote = false;
-  // Asked by a leader that hands over (thesis §3.10): not held back by the stickiness to that leader.
+  // The sender was told to campaign by a leader that hands over (thesis §3.10). For people who follow a trace: no rule asks for it,
+  // since only pre-votes are held back by a leader that is alive.
   bool transfer = false;
   Term campaign_term;  // pre-vote: the sender's term + 1; otherwise the message's term
   EntryId last;

@@ -25,25 +25,26 @@ bool IsQuorum(const Configuration& configuration, Predicate holds) {
   return majority(configuration.voters) && (!configuration.joint() || majority(configuration.outgoing));
 }
 
-// The largest index that a quorum has reached, where `match(id)` is how far a replica is (Raft §5.3, §6).
-template <typename Match>
-LogIndex QuorumIndex(const Configuration& configuration, Match match) {
-  const auto majority_index = [&](const std::vector<ReplicaId>& members) {
+// The largest value that a quorum has reached, where `reached(id)` is how far a replica is: an index (Raft §5.3, §6), or a time.
+template <typename Reached>
+auto QuorumReached(const Configuration& configuration, Reached reached) {
+  using Value = decltype(reached(ReplicaId{}));
+  const auto majority_reached = [&](const std::vector<ReplicaId>& members) {
     // Selection by counting: configurations are small.
-    LogIndex best{0};
+    Value best{0};
     for (const ReplicaId& candidate : members) {
-      const LogIndex index = match(candidate);
-      if (index <= best) continue;
-      size_t reached = 0;
-      for (const ReplicaId& id : members) reached += match(id) >= index ? 1 : 0;
-      if (reached >= MajorityOf(members.size())) best = index;
+      const Value value = reached(candidate);
+      if (value <= best) continue;
+      size_t count = 0;
+      for (const ReplicaId& id : members) count += reached(id) >= value ? 1 : 0;
+      if (count >= MajorityOf(members.size())) best = value;
     }
     return best;
   };
-  if (configuration.voters.empty()) return LogIndex{0};
-  const LogIndex incoming = majority_index(configuration.voters);
+  if (configuration.voters.empty()) return Value{0};
+  const Value incoming = majority_reached(configuration.voters);
   if (!configuration.joint()) return incoming;
-  return std::min(incoming, majority_index(configuration.outgoing));
+  return std::min(incoming, majority_reached(configuration.outgoing));
 }
 
 enum class VoteOutcome { kPending, kWon, kLost };

@@ -67,12 +67,12 @@ void RaftCore::OpenReadRound() {
 }
 
 void RaftCore::ReleaseReads() {
-  const LogIndex acked = QuorumIndex(log_.configuration(), [&](ReplicaId id) {
-    if (id == options_.self) return LogIndex{leading_.reads.round()};
+  const uint64_t acked = QuorumReached(log_.configuration(), [&](ReplicaId id) -> uint64_t {
+    if (id == options_.self) return leading_.reads.round();
     const Progress* progress = FindProgress(id);
-    return LogIndex{progress ? progress->acked_read_round : 0};
+    return progress ? progress->acked_read_round : 0;
   });
-  leading_.acked_round = std::max(leading_.acked_round, acked.value());
+  leading_.acked_round = std::max(leading_.acked_round, acked);
   for (const PendingRead& read : leading_.reads.Release(leading_.acked_round)) AnswerRead(read, true);
   if (leading_.acked_round == leading_.reads.round()) leading_.read_retry_at = kNever;
 }

@@ -370,7 +370,7 @@ void RaftCore::Unreachable(ReplicaId replica) {
 
 // Raft §5.4.2: by counting only entries of the own term; earlier ones are committed with them.
 void RaftCore::AdvanceCommit() {
-  const LogIndex reached = QuorumIndex(log_.configuration(), [&](ReplicaId id) { return MatchOf(id); });
+  const LogIndex reached = QuorumReached(log_.configuration(), [&](ReplicaId id) { return MatchOf(id); });
   if (reached > commit_ && log_.TermAt(reached) == term()) CommitTo(reached);
 }
 

@@ -57,7 +57,7 @@ TEST(QuorumTest, MajorityIsMoreThanHalf) {
 TEST(QuorumTest, NobodyHasNoQuorum) {
   const Configuration nobody;
   EXPECT_FALSE(IsQuorum(nobody, [](ReplicaId) { return true; }));
-  EXPECT_EQ(QuorumIndex(nobody, [](ReplicaId) { return LogIndex{9}; }), LogIndex{0});
+  EXPECT_EQ(QuorumReached(nobody, [](ReplicaId) { return LogIndex{9}; }), LogIndex{0});
 }
 
 TEST(QuorumTest, LearnersDoNotCount) {
@@ -94,7 +94,7 @@ TEST(QuorumTest, IsQuorumFollowsTheDefinition) {
 }
 
 // The largest index for which there is a quorum of replicas that all have it.
-TEST(QuorumTest, QuorumIndexIsTheBestThatSomeQuorumHas) {
+TEST(QuorumTest, QuorumReachedIsTheBestThatSomeQuorumHas) {
   Random random(2);
   const std::vector<Set> sets = AllSets();
   for (int round = 0; round < 1000; ++round) {
@@ -108,7 +108,7 @@ TEST(QuorumTest, QuorumIndexIsTheBestThatSomeQuorumHas) {
       for (const ReplicaId& id : set) least = std::min(least, match[id]);
       best = std::max(best, least);
     }
-    ASSERT_EQ(QuorumIndex(configuration, [&](ReplicaId id) { return match[id]; }), best) << configuration;
+    ASSERT_EQ(QuorumReached(configuration, [&](ReplicaId id) { return match[id]; }), best) << configuration;
   }
 }
 
