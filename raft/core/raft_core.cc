@@ -110,11 +110,19 @@ Tick RaftCore::NextDeadline() const {
 
 // --- messages
 
+// For another group, another life of this replica, or our own echo.
+void RaftCore::OnMisdirected(const Message& message) {
+  ++counters_.messages_ignored;
+  const bool later_life =
+      message.group == options_.group && message.to.node == options_.self.node && message.to.incarnation > options_.self.incarnation;
+  // No configuration has two lives of one node, and a leader changes one at a time: this one was removed, for good, before.
+  if (later_life && (std::holds_alternative<AppendRequest>(message.body) || std::holds_alternative<Heartbeat>(message.body))) superseded_ = true;
+}
+
 void RaftCore::Step(Message message) {
   if (!fault_.ok()) return;
   if (message.group != options_.group || message.to != options_.self || message.from == options_.self) {
-    ++counters_.messages_ignored;  // for another group, another life of this replica, or our own echo
-    return;
+    return OnMisdirected(message);
   }
   const auto* vote_request = std::get_if<VoteRequest>(&message.body);
   const auto* vote_reply = std::get_if<VoteReply>(&message.body);

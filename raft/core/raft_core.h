@@ -256,6 +256,9 @@ class RaftCore {
   const Configuration& configuration() const { return log_.configuration(); }
   const RaftLog& log() const { return log_; }
   const Status& fault() const { return fault_; }
+  // A leader spoke to a later life of this replica: a configuration without this one is committed, and everything that a majority had
+  // with its help is on a majority of the others.
+  bool superseded() const { return superseded_; }
   // Whether an entry of the own term is committed: the leader knows what is committed (Raft §8).
   bool leads_surely() const;
   // The least index that every follower has, or the end of the log without any; leader only.
@@ -361,6 +364,7 @@ class RaftCore {
   void RefuseForwardedReads(Tick until);
 
   // raft_core.cc
+  void OnMisdirected(const Message& message);
   void Send(ReplicaId to, MessageBody body);
   void SendWhenDurable(ReplicaId to, MessageBody body);
   void CollectTask();
@@ -406,6 +410,7 @@ class RaftCore {
   };
   Shown shown_;                     // what the last output showed
   Status fault_;
+  bool superseded_ = false;
   CoreStatus counters_;             // only its counting fields
 };
 

@@ -29,6 +29,10 @@ Status NotConfirmed() {
   return Status(Reason::kNoLeader, "the replica is made when the leader of the metadata has confirmed that it should be here");
 }
 
+Status StillAMember() {
+  return Status(Reason::kConfigurationPending, "the replica is built anew when the others have everything and its group goes on without it");
+}
+
 // A partition that may still be on the stack of whoever called; it dies in a turn of its own.
 struct Bury {
   std::shared_ptr<partition::Partition> partition;
@@ -212,6 +216,7 @@ Status Replicas::Reconcile(GroupId group) {
     // A life that the image has not heard of was made by a newer image than this one, before a restart.
     if (!metadata::IsGone(*image_, group, here)) return {};
     if (known != replicas_.end() && !known->second.open) return {};  // its making leads back here
+    if (wanted.valid() && StillNeeded(group, here)) return StillAMember();
     return Destroy(group);
   }
   if (known == replicas_.end() && !here.valid()) {
@@ -269,6 +274,18 @@ Status Replicas::Destroy(GroupId group) {
     around_.leaders.Lost(group, known.epoch);
   }
   return {};
+}
+
+bool Replicas::StillNeeded(GroupId group, ReplicaId here) {
+  if (!replicas_.contains(group)) {
+    // As after a restart. Damaged it may not even open.
+    const metadata::PartitionKey key = *image_->groups.Find(group);
+    if (!Open({.group = group, .partition = key}, here).ok()) return false;
+  }
+  const raft::RaftCore* core = around_.host.Find(group);
+  const partition::Partition* open = Find(group);
+  return core != nullptr && open != nullptr && core->fault().ok() && open->fault().ok() && !core->superseded() &&
+         core->configuration().IsVoter(here);
 }
 
 Status Replicas::GoOnAlone(GroupId group, ReplicaId next_life) {

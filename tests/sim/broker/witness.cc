@@ -74,7 +74,8 @@ const Machine* Witness::MachineOf(NodeId node) const {
 
 Witness::Held Witness::Holds(const storage::MemoryDisk& disk, GroupId group, const ReplicaId& replica, int64_t offset, uint64_t record) const {
   const storage::GroupImage* image = disk.Find(group);
-  if (image == nullptr || image->state.identity.self != replica) return Held::kNo;
+  // An earlier life stands for the one that is wanted until its group goes on without it.
+  if (image == nullptr || image->state.identity.self.incarnation > replica.incarnation) return Held::kNo;
   const Offset wanted{static_cast<uint64_t>(offset)};
   // It was there, and was trimmed.
   if (wanted < image->state.bounds.start.end_offset) return Held::kYes;

@@ -144,6 +144,14 @@ class ReplicasTest : public testing::Test {
     scene_.Replay({out});
   }
 
+  // Node 2 leads and has another life of the replica here for a member.
+  void HearALeaderSpeakTo(const ReplicaId& life) {
+    raft::PeerMessage message{.from = NodeId{2}, .to = NodeId{1}};
+    message.messages.push_back({.group = kPartition, .from = On(2), .to = life, .term = Term{5}, .body = raft::AppendRequest{}});
+    host_->Receive(std::move(message));
+    Settle();
+  }
+
   // --- what is there
   // "1", "1.2"; "none".
   std::string Stored() {
@@ -222,13 +230,41 @@ TEST_F(ReplicasTest, AReplicaThatLeavesStaysUntilThatIsSettled) {
   EXPECT_EQ(Stored(), "none");
 }
 
-TEST_F(ReplicasTest, AReplicaIsBuiltAnewUnderANewName) {
+TEST_F(ReplicasTest, ADamagedReplicaIsBuiltAnewUnderANewName) {
+  BeginAndConfirm();
+  Create(3);
+  Follow();
+  host_->FailGroup(kPartition, Status(Reason::kDataLoss, "a bit is wrong"));
+  Settle();
+  Retarget({On(1, 1), On(2), On(3)}, metadata::record::MOVE_CAUSE_REBUILD);
+  Follow();
+  EXPECT_TRUE(Open());
+  EXPECT_EQ(Stored(), "1.1");
+  EXPECT_EQ(Members(), "voters -");
+}
+
+// What it has may be one of two copies of what was acknowledged.
+TEST_F(ReplicasTest, ASoundReplicaThatIsBuiltAnewStaysUntilItsGroupGoesOnWithoutIt) {
   BeginAndConfirm();
   Create(3);
   Follow();
   Retarget({On(1, 1), On(2), On(3)}, metadata::record::MOVE_CAUSE_REBUILD);
   Follow();
-  EXPECT_TRUE(Open());
+  Ticks(100);
+  EXPECT_EQ(Stored(), "1.0");
+  EXPECT_EQ(Members(), "voters 1,2,3");
+  EXPECT_THAT(replicas_->Problem(kPartition), testing::HasSubstr("its group goes on without it"));
+  Restart();
+  replicas_->Begin(scene_.shared());
+  replicas_->Confirm();
+  Ticks(100);
+  EXPECT_EQ(Stored(), "1.0");
+  EXPECT_EQ(Members(), "voters 1,2,3");
+  HearALeaderSpeakTo(On(1, 0));
+  Ticks(25);
+  EXPECT_EQ(Stored(), "1.0");
+  HearALeaderSpeakTo(On(1, 1));
+  Ticks(25);
   EXPECT_EQ(Stored(), "1.1");
   EXPECT_EQ(Members(), "voters -");
 }
@@ -239,6 +275,7 @@ TEST_F(ReplicasTest, ALaterLifeSurvivesAnImageThatIsOlder) {
   Follow();
   const Image older = scene_.shared();
   Retarget({On(1, 1), On(2), On(3)}, metadata::record::MOVE_CAUSE_REBUILD);
+  HearALeaderSpeakTo(On(1, 1));
   Follow();
   ASSERT_EQ(Stored(), "1.1");
   Restart();
