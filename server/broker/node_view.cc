@@ -121,7 +121,9 @@ class EvacuationReport {
       for (const auto& replica : view_.metadata_group->replicas()) votes_on_metadata_ |= replica.voter() && replica.node_id() == node_.id.value();
     }
     if (leads_metadata_) Obstacle("it still leads the metadata");
-    if (decommissioning() && votes_on_metadata_ && out_.replicas_left() == 0) Obstacle("it still votes on the metadata");
+    if (decommissioning() && votes_on_metadata_ && out_.replicas_left() == 0) {
+      Obstacle("it still votes on the metadata; a node that is alive and has caught up takes its seat, and one that is dead and will not return has to be removed");
+    }
   }
 
   const metadata::Node& node_;

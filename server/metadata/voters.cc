@@ -109,7 +109,7 @@ class Seats {
   // Whether the voters may be those that are planned.
   bool MayChange() const {
     const bool seat_is_lost = voters_.size() < configuration_.voters.size();
-    const bool heir_is_late = seat_is_lost && (!late_.empty() || HasNewcomer()) &&
+    const bool heir_is_late = seat_is_lost && (!late_.empty() || HasNewcomer() || WaitsForTheDead()) &&
                               voters_.size() < MetadataVoterCount(image_.NodesInUse());
     const auto living = static_cast<size_t>(
         std::count_if(voters_.begin(), voters_.end(), [&](const ReplicaId& id) { return Lives(id.node); }));
@@ -123,6 +123,16 @@ class Seats {
       return InUse(node->id) && std::none_of(members.begin(), members.end(),
                                              [&](const ReplicaId& id) { return id.node == node->id; });
     });
+  }
+  // Two voters are lost with either of them: rather than that, a seat waits for a dead node that may return. Who knows that it does not
+  // removes it.
+  bool WaitsForTheDead() const {
+    if (voters_.size() != 2 || configuration_.voters.size() < 3) return false;
+    bool found = false;
+    image_.nodes.ForEach([&](NodeId node, const Shared<Node>&) {
+      found |= InUse(node) && !Lives(node) && std::none_of(voters_.begin(), voters_.end(), [&](const ReplicaId& id) { return id.node == node; });
+    });
+    return found;
   }
 
   const Image& image_;

@@ -8,8 +8,9 @@
 // A node that died keeps its vote until it is removed or decommissioned: a seat that is filled by itself
 // while its owner is only away would let a cluster shrink to nothing. As many vote as the largest odd number
 // up to five that the nodes in use (not being decommissioned, dead ones included) allow. New voters are
-// learners that have caught up, on living nodes. A seat waits for a learner that comes along, not for one that
-// stands still: it may be damaged, and the voter that is to go could never go.
+// learners that have caught up, on living nodes. A seat that somebody leaves waits for a learner that comes along, not
+// for one that lives and stands still: it may be damaged, and the voter that is to go could never go. It waits for a dead
+// one where two voters would be left: either one's failure would stop the metadata.
 #pragma once
 
 #include <map>

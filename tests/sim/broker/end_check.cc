@@ -126,12 +126,12 @@ void EndCheck::WriteEverywhere() {
       }
     }
   }
-  // Once, however often is written.
-  if (std::exchange(topic_made_, true)) return OneDone();
+  ++round_;
   MakeAndDeleteTopic();
 }
 
 void EndCheck::WriteOne(TopicFacts* topic, int32_t partition, Machine& machine) {
+  if (machine.removed()) return OneDone();  // a decommission that came to its end meanwhile
   const uint64_t record = world_.ledger().NewRecord({.topic = topic->id, .durable = true, .acknowledged = {}, .seen = {}});
   world_.ledger().Attempt(record);
   v1::ProduceRequest request;
@@ -169,7 +169,7 @@ void EndCheck::MakeAndDeleteTopic() {
   request.mutable_topic()->set_name("after-all");
   request.set_partition_count(2);
   request.set_replication_factor(3);
-  request.set_request_id("end-create");
+  request.set_request_id("end-create-" + std::to_string(round_));
   world_.connections().Call(place_, AnyMachine(), "/flotilla.v1.AdminService/CreateTopic", request.SerializeAsString(), kTimeout, [this](const CallOutcome& made) {
     if (!made.ok()) {
       missing_ = "a topic cannot be created: " + made.ToString();
@@ -178,7 +178,7 @@ void EndCheck::MakeAndDeleteTopic() {
     }
     v1::DeleteTopicRequest remove;
     remove.mutable_topic()->set_name("after-all");
-    remove.set_request_id("end-delete");
+    remove.set_request_id("end-delete-" + std::to_string(round_));
     world_.connections().Call(place_, AnyMachine(), "/flotilla.v1.AdminService/DeleteTopic", remove.SerializeAsString(), kTimeout, [this](const CallOutcome& gone) {
       if (!gone.ok()) {
         missing_ = "a topic cannot be deleted: " + gone.ToString();

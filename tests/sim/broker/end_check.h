@@ -50,7 +50,7 @@ class EndCheck final : public Client {
   Step step_ = Step::kHealth;
   size_t healthy_ = 0;
   size_t asked_ = 0;
-  bool topic_made_ = false;
+  uint64_t round_ = 0;  // of writing; each makes a topic and deletes it
   bool done_ = false;
 };
 

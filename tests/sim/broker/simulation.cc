@@ -195,9 +195,14 @@ class Simulation {
   std::map<Left, uint64_t> LeftOver() {
     std::map<Left, uint64_t> left;
     for (const auto& machine : world_.machines()) {
-      if (!machine->removed() && machine->sound()) AddLeftOver(*machine, &left);
+      if (!machine->removed() && machine->sound() && IsMember(*machine)) AddLeftOver(*machine, &left);
     }
     return left;
+  }
+
+  // Or its node was removed, and it is about to hear of that from whomever it asks for the metadata.
+  bool IsMember(const Machine& machine) {
+    return world_.moves().newest()->FindNode(NodeId{machine.remembered().node_id()}) != nullptr;
   }
 
   static void AddLeftOver(Machine& machine, std::map<Left, uint64_t>* left) {

@@ -125,12 +125,24 @@ TEST_F(VotersTest, WithoutAnHeirTheSeatIsGivenUp) {
   EXPECT_EQ(Planned(), "remove 2");
 }
 
-TEST_F(VotersTest, AHeirThatIsDeadIsNotWaitedFor) {
+// Two voters would be lost with either of them.
+TEST_F(VotersTest, AHeirThatIsDeadIsWaitedForUntilItIsRemoved) {
   scene_.Found({.nodes = 4});
   Vote({1, 2, 3}, {4});
   scene_.SetMode(2, NodeMode::kDecommissioning);
   scene_.SetAlive(4, false);
-  EXPECT_EQ(Planned({4}), "demote 2");
+  EXPECT_EQ(Planned({4}), "-");
+  EXPECT_EQ(Planned({}, {4}), "-");
+  Remove(4);
+  EXPECT_EQ(Planned(), "demote 2 remove 4");
+}
+
+TEST_F(VotersTest, AHeirThatIsDeadIsNotWaitedForWhereEnoughOthersVote) {
+  scene_.Found({.nodes = 6});
+  Vote({1, 2, 3, 4, 5}, {6});
+  scene_.SetMode(2, NodeMode::kDecommissioning);
+  scene_.SetAlive(6, false);
+  EXPECT_EQ(Planned(), "demote 2");
 }
 
 TEST_F(VotersTest, AHeirThatStandsStillIsNotWaitedFor) {
