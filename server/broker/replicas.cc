@@ -66,12 +66,12 @@ void Replicas::Begin(metadata::Shared<metadata::Image> image) {
   std::vector<metadata::StoredReplica> stored;
   for (const GroupId group : around_.store.Groups()) {
     if (group.value() == 0) continue;
-    const Result<storage::GroupState> state = around_.store.Load(group);
-    if (!state.ok()) {
-      LOG(ERROR) << "replica_unreadable group=" << group << " reason=\"" << state.status() << '"';
+    const Result<storage::GroupIdentity> identity = around_.store.Identity(group);
+    if (!identity.ok()) {
+      LOG(ERROR) << "replica_unreadable group=" << group << " reason=\"" << identity.status() << '"';
       continue;
     }
-    stored.push_back({.group = group, .self = state->identity.self});
+    stored.push_back({.group = group, .self = identity->self});
   }
   for (const metadata::PartitionAction& action : metadata::PlanStart(*image_, self_, stored)) Look(GroupOf(action));
 }
@@ -190,8 +190,8 @@ ReplicaId Replicas::WantedHere(GroupId group) const {
 ReplicaId Replicas::Here(GroupId group) const {
   const auto found = replicas_.find(group);
   if (found != replicas_.end()) return found->second.self;
-  const Result<storage::GroupState> stored = around_.store.Load(group);
-  return stored.ok() ? stored->identity.self : kNoReplica;
+  const Result<storage::GroupIdentity> stored = around_.store.Identity(group);
+  return stored.ok() ? stored->self : kNoReplica;
 }
 
 void Replicas::Look(GroupId group) {
@@ -222,7 +222,7 @@ Status Replicas::Reconcile(GroupId group) {
   if (known == replicas_.end() && !here.valid()) {
     // It may be there, so damaged that it does not say which life it is. Emptied it could be the wanted life without its votes: it
     // stays as long as one is wanted here, as the newest metadata knows.
-    const Status stored = around_.store.Load(group).status();
+    const Status stored = around_.store.Identity(group).status();
     if (stored.reason() == Reason::kDataLoss && !wanted.valid() && confirmed_) return Destroy(group);
     if (stored.reason() != Reason::kGroupNotFound) return stored;
   }

@@ -149,6 +149,8 @@ class LogReader {
 
   virtual std::vector<GroupId> Groups() const = 0;
   virtual Result<GroupState> Load(GroupId group) const = 0;
+  // Also of a group that does not load, as long as its identity is sound: whose remains are these?
+  virtual Result<GroupIdentity> Identity(GroupId group) const = 0;
   virtual Result<LogBounds> Bounds(GroupId group) const = 0;
   // What the entries of the group's log take, about, by Entry::bytes(): for people and for planning. May lag behind what is written
   // and what is trimmed. Costs no read of the entries, but more than Bounds: not for every call.

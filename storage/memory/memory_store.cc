@@ -227,6 +227,12 @@ Result<GroupState> MemoryStore::Load(GroupId group) const {
   return state;
 }
 
+Result<GroupIdentity> MemoryStore::Identity(GroupId group) const {
+  auto image = Find(group);
+  if (!image.ok()) return image.status();
+  return (*image)->state.identity;
+}
+
 Result<LogBounds> MemoryStore::Bounds(GroupId group) const {
   auto image = Find(group);
   if (!image.ok()) return image.status();

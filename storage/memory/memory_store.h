@@ -54,6 +54,7 @@ class MemoryStore final : public LogStore {
   Status Submit(WriteTask task, WriteSink& sink) override;
   std::vector<GroupId> Groups() const override;
   Result<GroupState> Load(GroupId group) const override;
+  Result<GroupIdentity> Identity(GroupId group) const override;
   Result<LogBounds> Bounds(GroupId group) const override;
   Result<uint64_t> ApproximateBytes(GroupId group) const override;
   Result<std::vector<Entry>> Read(GroupId group, LogIndex first, LogIndex last, ReadLimits limits) const override;

@@ -130,6 +130,12 @@ Result<GroupState> Reader::Load(GroupId id) const {
   return *std::move(state);
 }
 
+Result<GroupIdentity> Reader::Identity(GroupId id) const {
+  Result<GroupState> state = Load(id);
+  if (!state.ok()) return state.status();
+  return std::move(state->identity);
+}
+
 Result<LogBounds> Reader::Bounds(GroupId id) const {
   const std::shared_ptr<Group> group = table_.Find(id);
   if (group == nullptr) return NoSuchGroup(id);

@@ -31,6 +31,7 @@ class Reader {
   Reader(Engine& engine, const GroupTable& table) : engine_(engine), table_(table) {}
 
   Result<GroupState> Load(GroupId group) const;
+  Result<GroupIdentity> Identity(GroupId group) const;
   Result<LogBounds> Bounds(GroupId group) const;
   Result<uint64_t> ApproximateBytes(GroupId group) const;
   Result<std::vector<Entry>> Read(GroupId group, LogIndex first, LogIndex last, ReadLimits limits) const;

@@ -25,6 +25,7 @@ class Logs final : public LogReader {
 
   std::vector<GroupId> Groups() const override { return table_.Ids(); }
   Result<GroupState> Load(GroupId group) const override { return reader_.Load(group); }
+  Result<GroupIdentity> Identity(GroupId group) const override { return reader_.Identity(group); }
   Result<LogBounds> Bounds(GroupId group) const override { return reader_.Bounds(group); }
   Result<uint64_t> ApproximateBytes(GroupId group) const override { return reader_.ApproximateBytes(group); }
   Result<std::vector<Entry>> Read(GroupId group, LogIndex first, LogIndex last, ReadLimits limits) const override {

@@ -32,6 +32,7 @@ class HookedStore final : public storage::LogStore {
   }
   std::vector<GroupId> Groups() const override { return store_.Groups(); }
   Result<storage::GroupState> Load(GroupId group) const override { return store_.Load(group); }
+  Result<storage::GroupIdentity> Identity(GroupId group) const override { return store_.Identity(group); }
   Result<storage::LogBounds> Bounds(GroupId group) const override { return store_.Bounds(group); }
   Result<uint64_t> ApproximateBytes(GroupId group) const override { return store_.ApproximateBytes(group); }
   Result<std::vector<storage::Entry>> Read(GroupId group, LogIndex first, LogIndex last,

@@ -59,12 +59,20 @@ TEST(BrokerSimulationTest, WritingTheTraceChangesNothing) {
 TEST(BrokerSimulationTest, SeedsThatFoundSomethingStayClean) {
   for (uint64_t seed : {
            156,   // the end waited for a move to a node that is dead, which waits ten minutes
+           302,   // a sound replica was built anew at once, and what was acknowledged with its help was left with one
            543,   // the replica of a topic that came and went between two images was never deleted
            660,   // a voter was built anew in the middle of a move, and its node was lost: the move had no end
+           1259,  // a node that was about to hear of its removal was taken for one that forgot a call
+           1630,  // a decommission left two voters while the fourth node was away, and the disk of one was damaged
+           1750,  // the end wrote through a node whose decommission ended meanwhile
            1770,  // a replica that had left its group was to come back to a node that was lost: the move had no end
            1825,  // a refusal of an earlier term made a follower's node forget for good who leads
+           1909,  // a sick disk that nobody wrote to was never found sick
            2089,  // a replica whose configuration was damaged was never deleted
+           2400,  // the same
            2574,  // bits flipped in a second copy of a partition that had lost one with the same machine
+           3090,  // a decommission waited for a dead node's vote where four others vote
+           4708,  // the end made a topic of three replicas with two nodes that can take one
            5345,  // a leadership that goes home while nobody works was taken for something left over
            5469,  // a replica was damaged while it was built anew, and the move had no end
            5742,  // a node with damaged metadata ends whenever it starts, and deletes nothing

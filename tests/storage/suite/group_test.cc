@@ -68,6 +68,7 @@ TEST_P(GroupTest, NoReplicaGoesBackToAnEarlierLifeOrToAnotherNode) {
   EXPECT_THAT(Write({.group = kOther, .create = kIdentity, .next_life = ReplicaId{self.node, self.incarnation + 1}}),
               FailsWith(Reason::kInvalidArgument));
   EXPECT_EQ(Loaded().identity, kIdentity);
+  EXPECT_EQ(*store().Identity(kGroup), kIdentity);
 }
 
 TEST_P(GroupTest, AGroupThatDoesNotExistTakesNothing) {

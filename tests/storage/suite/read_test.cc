@@ -73,6 +73,7 @@ TEST_P(ReadTest, PastTheEndIsOutOfRange) {
 TEST_P(ReadTest, AnUnknownGroupIsNotFoundByAnyCall) {
   const GroupId nobody{404};
   EXPECT_THAT(store().Load(nobody).status(), FailsWith(Reason::kGroupNotFound));
+  EXPECT_THAT(store().Identity(nobody).status(), FailsWith(Reason::kGroupNotFound));
   EXPECT_THAT(store().Bounds(nobody).status(), FailsWith(Reason::kGroupNotFound));
   EXPECT_THAT(store().Read(nobody, LogIndex{1}, LogIndex{2}, {}).status(), FailsWith(Reason::kGroupNotFound));
   EXPECT_EQ(store().ReadCached(nobody, LogIndex{1}, LogIndex{2}, {}), std::nullopt);

@@ -5,10 +5,12 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "tests/raft_node/host_cluster.h"
+#include "tests/support/entry_maker.h"
 #include "tests/unit/metadata/scene.h"
 
 namespace flotilla::broker {
@@ -406,6 +408,32 @@ TEST_F(ReplicasTest, AReplicaThatDoesNotOpenForDamageSaysSoToo) {
   Ticks(1);
   EXPECT_THAT(replicas_->Damaged(), testing::ElementsAre(metadata::DamagedReplica{.group = kPartition, .replica = On(1)}));
   EXPECT_THAT(replicas_->Stopped(), testing::ElementsAre(testing::HasSubstr("orders/0: DATA_LOSS")));
+}
+
+// The damaged entry is a configuration, without which the group does not load; whose remains they are is still known.
+TEST_F(ReplicasTest, AReplicaThatDoesNotLoadMakesWayForItsNextLife) {
+  BeginAndConfirm();
+  Create(3);
+  Follow();
+  struct : storage::WriteSink {
+    void OnWritten(std::span<const storage::WriteDone> done) override { status = done[0].status; }
+    Status status = Status(Reason::kStorageFailed, "not written");
+  } written;
+  storage::WriteTask task{.group = kPartition, .entries = {storage::EntryMaker(kPartition).Configuration("1,2")}};
+  ASSERT_TRUE(store_->Submit(std::move(task), written).ok());
+  Settle();
+  ASSERT_TRUE(written.status.ok()) << written.status;
+  Kill();
+  ASSERT_TRUE(disk_.FlipBit(kPartition, LogIndex{1}, 12345));
+  Boot();
+  replicas_->Begin(scene_.shared());
+  replicas_->Confirm();
+  Ticks(5);
+  EXPECT_THAT(replicas_->Damaged(), testing::ElementsAre(metadata::DamagedReplica{.group = kPartition, .replica = On(1)}));
+  Retarget({On(1, 1), On(2), On(3)}, metadata::record::MOVE_CAUSE_REBUILD);
+  Follow();
+  Ticks(25);
+  EXPECT_EQ(Stored(), "1.1");
 }
 
 // What was made wrong, and not found wrong, would be wrong again.

@@ -107,6 +107,7 @@ class PartitionMachineTest : public testing::Test {
     }
     std::vector<GroupId> Groups() const override { return {}; }
     Result<storage::GroupState> Load(GroupId) const override { return Nothing(); }
+    Result<storage::GroupIdentity> Identity(GroupId) const override { return Nothing(); }
     Result<storage::LogBounds> Bounds(GroupId) const override { return Nothing(); }
     Result<uint64_t> ApproximateBytes(GroupId) const override { return Nothing(); }
     Result<std::vector<Entry>> Read(GroupId, LogIndex, LogIndex, storage::ReadLimits) const override {
