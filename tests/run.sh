@@ -9,7 +9,7 @@ usage() {
 usage: tests/run.sh [--label SET] [--jobs N]
 
   --label SET   which tests to run (default: unit)
-                  unit     seconds, in the release build: what every change must pass
+                  unit     what every change must pass, in the release build: small tests by the thousand, simulators, real nodes
                   asan     the same under AddressSanitizer and UndefinedBehaviorSanitizer
                   tsan     the same without real nodes, under ThreadSanitizer
                   sim      whole clusters in one thread, thousands of seeds

@@ -8,17 +8,31 @@
 #include <utility>
 #include <vector>
 
+#include "storage/base/hand_over.h"
+
 namespace flotilla::rpc {
 namespace {
 
-void Release(void* owner) { delete static_cast<Bytes*>(owner); }
+// gRPC's, until it has sent the bytes; it says so on a thread of its own.
+struct Sent {
+  Bytes bytes;
+  HandOver handed;
+};
+
+void Release(void* owner) {
+  auto* sent = static_cast<Sent*>(owner);
+  sent->handed.Take();
+  delete sent;
+}
 
 // gRPC copies what is this small into the slice itself, which is cheaper than an owner on the heap.
 constexpr size_t kInlineBytesMax = 64;
 
 grpc::Slice ToSlice(const Bytes& bytes) {
   if (bytes.size() <= kInlineBytesMax) return grpc::Slice(bytes.data(), bytes.size());
-  return grpc::Slice(const_cast<char*>(bytes.data()), bytes.size(), Release, new Bytes(bytes));
+  auto* sent = new Sent{.bytes = bytes, .handed = {}};
+  sent->handed.Give();
+  return grpc::Slice(const_cast<char*>(bytes.data()), bytes.size(), Release, sent);
 }
 
 }  // namespace
@@ -46,6 +60,7 @@ Bytes ToBytes(const grpc::ByteBuffer& buffer) {
   const size_t bytes = buffer.Length();
   const auto memory = std::make_shared_for_overwrite<char[]>(bytes);
   size_t position = 0;
+  const Unwatched reading;
   for (const grpc::Slice& slice : slices) {
     std::memcpy(memory.get() + position, slice.begin(), slice.size());
     position += slice.size();

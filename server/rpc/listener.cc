@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "server/rpc/refused_connection.h"
+#include "storage/base/hand_over.h"
 #include "storage/base/limits.h"
 #include "storage/base/mutex.h"
 
@@ -65,6 +66,7 @@ class Descriptor {
 
  private:
   void Close() {
+    const Unwatched library_closes_too;
     if (fd_ >= 0) ::close(fd_);
   }
   int fd_ = -1;
@@ -72,6 +74,7 @@ class Descriptor {
 
 // The number of the socket behind a descriptor; 0: it stands for nothing, or for something else.
 uint64_t IdentityOf(int fd) {
+  const Unwatched reading;  // whoever has it now
   struct stat status {};
   return ::fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode) ? status.st_ino : 0;
 }

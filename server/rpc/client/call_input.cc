@@ -10,6 +10,7 @@
 
 #include "server/errors/refusal.h"
 #include "server/rpc/client/produce_split.h"
+#include "storage/base/hand_over.h"
 
 namespace flotilla::rpc::client {
 namespace {
@@ -55,6 +56,7 @@ Status Parse(Edge& edge, const grpc::ByteBuffer& received, google::protobuf::Mes
     edge.Rejected(Rejection::kTooLarge);
     return status;
   }
+  const Unwatched reading;
   grpc::ProtoBufferReader in = ReaderOf(received);
   if (in.status().ok() && request->ParseFromZeroCopyStream(&in)) return {};
   edge.Rejected(Rejection::kCorrupt);
@@ -62,11 +64,13 @@ Status Parse(Edge& edge, const grpc::ByteBuffer& received, google::protobuf::Mes
 }
 
 Result<RawProduce> ReadProduce(Edge& edge, const grpc::ByteBuffer& received) {
+  const Unwatched reading;
   grpc::ProtoBufferReader in = ReaderOf(received);
   return Counted(edge, ReadProduceRequest(in, received.Length()));
 }
 
 Result<RawStreamRequest> ReadStreamRequest(Edge& edge, const grpc::ByteBuffer& received) {
+  const Unwatched reading;
   grpc::ProtoBufferReader in = ReaderOf(received);
   return Counted(edge, ReadProduceStreamRequest(in, received.Length()));
 }

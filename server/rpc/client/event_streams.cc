@@ -16,16 +16,16 @@ namespace flotilla::rpc::client {
 namespace {
 
 // A stream of events from the broker to one client. All its state belongs to the executor; an event goes to a worker to be encoded
-// and written, and comes back by OnWriteDone. So one event is on its way at a time, and a slow reader holds up nobody else.
+// and written, and comes back by WhenWritten. So one event is on its way at a time, and a slow reader holds up nobody else.
 class EventStreamCall : public OneRequest, public LongCall {
  public:
-  void OnWriteDone(bool ok) final {
+  void WhenWritten(bool ok) final {
     edge_.executor.Post([this, ok] { Written(ok); });
   }
-  void OnCancel() final {
+  void WhenCancelled() final {
     edge_.executor.Post([this] { Abandon(); });
   }
-  void OnDone() final {
+  void WhenDone() final {
     edge_.executor.Post([this] { delete this; });
   }
 
@@ -126,7 +126,7 @@ class EventStreamCall : public OneRequest, public LongCall {
     if (std::exchange(finished_, true)) return;
     grpc::Status sent = ToGrpcStatus(*end_, context_);
     counters_.Ended(sent.error_code());
-    Finish(std::move(sent));  // gRPC calls OnDone, which posts: this lives until the executor comes back to it
+    Finish(std::move(sent));  // gRPC calls WhenDone, which posts: this lives until the executor comes back to it
   }
 
   MethodCounters& counters_;
@@ -235,9 +235,9 @@ class WatchCall final : public EventStreamCall, public broker::WatchSink {
 
 template <typename Call>
 BytesStream* StartStream(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context) {
-  auto* call = new Call(edge, counters, context);  // deletes itself after OnDone
+  auto* call = new Call(edge, counters, context);  // deletes itself after WhenDone
   call->Start();
-  return call;
+  return call->Made();
 }
 
 }  // namespace

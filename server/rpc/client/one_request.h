@@ -8,10 +8,11 @@
 #include <chrono>
 
 #include "server/rpc/client/reactors.h"
+#include "server/rpc/ordered_reactor.h"
 
 namespace flotilla::rpc::client {
 
-class OneRequest : public BytesStream {
+class OneRequest : public OrderedServerReactor {
  protected:
   OneRequest(Edge& edge, const grpc::CallbackServerContext& context)
       : edge_(edge), mark_(edge, context.peer()), deadline_(context.deadline()) {}
@@ -33,7 +34,7 @@ class OneRequest : public BytesStream {
  private:
   enum class Stage : uint8_t { kReceiving, kReceived, kCutOff };
 
-  void OnReadDone(bool ok) final {
+  void WhenRead(bool ok) final {
     edge_.uploads.End(upload_);
     if (stage_.exchange(Stage::kReceived) == Stage::kCutOff) return;
     if (!ok) {

@@ -13,6 +13,7 @@
 #include "server/rpc/client/call_input.h"
 #include "server/rpc/client/reactors.h"
 #include "server/rpc/grpc_status.h"
+#include "server/rpc/ordered_reactor.h"
 
 namespace flotilla::rpc::client {
 namespace {
@@ -25,7 +26,7 @@ constexpr int kLooksPerUpload = 6;
 // Requests are read and prepared by gRPC's threads and submitted on the executor, in the order in which they came. Answers come
 // from the executor, or from the reader for what it refuses, and wait in the outbox for the write before them. The outbox has a
 // mutex, because a hop over the executor for each written answer would cost more; nothing is called while it is held.
-class ProduceStream final : public BytesStream, public broker::ProduceSink, public LongCall {
+class ProduceStream final : public OrderedServerReactor, public broker::ProduceSink, public LongCall {
  public:
   ProduceStream(Edge& edge, MethodCounters& counters, MethodCounters& requests, grpc::CallbackServerContext* context)
       : edge_(edge), counters_(counters), requests_(requests), context_(context), caller_(CallerOf(edge, *context)),
@@ -47,7 +48,7 @@ class ProduceStream final : public BytesStream, public broker::ProduceSink, publ
 
   // --- gRPC's threads
 
-  void OnReadDone(bool ok) override {
+  void WhenRead(bool ok) override {
     reading_since_ = MonotonicTime{};
     if (!ok) {  // the client has said all that it wanted to
       if (!heard_) mark_.NoRequest(context_->deadline() <= std::chrono::system_clock::now());
@@ -56,9 +57,9 @@ class ProduceStream final : public BytesStream, public broker::ProduceSink, publ
     heard_ = true;
     if (TakeRequest()) ReadOn();
   }
-  void OnWriteDone(bool ok) override;
-  void OnCancel() override;
-  void OnDone() override {
+  void WhenWritten(bool ok) override;
+  void WhenCancelled() override;
+  void WhenDone() override {
     edge_.executor.Post([this] { delete this; });
   }
 
@@ -330,7 +331,7 @@ void ProduceStream::WriteNext() {
   StartWrite(&response_);
 }
 
-void ProduceStream::OnWriteDone(bool ok) {
+void ProduceStream::WhenWritten(bool ok) {
   bool more = false;
   bool read = false;
   std::optional<Status> end;
@@ -366,7 +367,7 @@ void ProduceStream::OnWriteDone(bool ok) {
   if (end) FinishWith(*end);
 }
 
-void ProduceStream::OnCancel() {
+void ProduceStream::WhenCancelled() {
   std::optional<Status> end;
   {
     const MutexLock lock(mutex_);
@@ -414,15 +415,15 @@ void ProduceStream::LookAfter(MonotonicTime now) {
 void ProduceStream::FinishWith(const Status& status) {
   grpc::Status sent = ToGrpcStatus(status, context_);
   counters_.Ended(sent.error_code());
-  Finish(std::move(sent));  // the last that is done here: OnDone may be on its way
+  Finish(std::move(sent));  // the last that is done here: WhenDone may be on its way
 }
 
 }  // namespace
 
 BytesStream* StartProduceStream(Edge& edge, MethodCounters& counters, MethodCounters& requests, grpc::CallbackServerContext* context) {
-  auto* stream = new ProduceStream(edge, counters, requests, context);  // deletes itself after OnDone
+  auto* stream = new ProduceStream(edge, counters, requests, context);  // deletes itself after WhenDone
   stream->Begin();
-  return stream;
+  return stream->Made();
 }
 
 }  // namespace flotilla::rpc::client

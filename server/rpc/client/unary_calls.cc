@@ -30,8 +30,8 @@ class UnaryCall : public OneRequest {
     if (!status.ok()) return Send(status);
     Receive();
   }
-  void OnCancel() final { edge_.executor.Post([this] { Cancelled(); }); }
-  void OnDone() final {
+  void WhenCancelled() final { edge_.executor.Post([this] { Cancelled(); }); }
+  void WhenDone() final {
     if (answering_) edge_.answers.End(answer_wait_);
     {
       const MutexLock lock(mutex_);
@@ -116,16 +116,16 @@ class UnaryCall : public OneRequest {
     counters_.Took(edge_.clock.Now() - began_);
     answering_ = true;
     edge_.answers.Begin(answer_wait_, edge_.clock.Now());
-    StartWriteAndFinish(&response_, grpc::WriteOptions(), grpc::Status::OK);  // the last that is done here: OnDone may be on its way
+    StartWriteAndFinish(&response_, grpc::WriteOptions(), grpc::Status::OK);  // the last that is done here: WhenDone may be on its way
   }
   // Executor. The client does not take its answer: gRPC keeps it until the call is cancelled.
   void CutAnswerOff() {
     grpc_call* call = nullptr;
     {
       const MutexLock lock(mutex_);
-      if (done_) return;
+      if (done_ || std::exchange(cut_off_, true)) return;
       call = context_->c_call();
-      grpc_call_ref(call);  // it ends in OnDone, which may follow at once
+      grpc_call_ref(call);  // it ends in WhenDone, which may follow at once
     }
     edge_.Rejected(Rejection::kTooSlow);
     grpc_call_cancel(call, nullptr);
@@ -145,6 +145,7 @@ class UnaryCall : public OneRequest {
   ClientWaits::Row answer_wait_{[this] { CutAnswerOff(); }};
   Mutex mutex_;
   bool done_ FLOTILLA_GUARDED_BY(mutex_) = false;  // the context is gone
+  bool cut_off_ FLOTILLA_GUARDED_BY(mutex_) = false;
   // Executor.
   bool begun_ = false;
   bool answered_ = false;
@@ -356,9 +357,9 @@ class ProduceCall final : public UnaryCall, public broker::ProduceSink {
 
 template <typename Call>
 BytesStream* StartCall(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context) {
-  auto* call = new Call(edge, counters, context);  // deletes itself after OnDone
+  auto* call = new Call(edge, counters, context);  // deletes itself after WhenDone
   call->Start();
-  return call;
+  return call->Made();
 }
 
 }  // namespace

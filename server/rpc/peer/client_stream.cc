@@ -57,12 +57,12 @@ void ClientStream::Abort(const Status& why) {
   context_.TryCancel();
 }
 
-void ClientStream::OnReadInitialMetadataDone(bool ok) {
+void ClientStream::WhenOpened(bool ok) {
   opened_ = ok && context_.GetServerInitialMetadata().contains(kOpenMetadata);
   if (opened_) events_->OnOpen();
 }
 
-void ClientStream::OnReadDone(bool ok) {
+void ClientStream::WhenRead(bool ok) {
   if (ok) {
     events_->OnMessage(received_);
     received_.Clear();
@@ -77,7 +77,7 @@ void ClientStream::OnReadDone(bool ok) {
   if (idle) RemoveHold();
 }
 
-void ClientStream::OnWriteDone(bool ok) {
+void ClientStream::WhenWritten(bool ok) {
   bool over = false;
   sent_.Clear();
   {
@@ -89,7 +89,7 @@ void ClientStream::OnWriteDone(bool ok) {
   if (ok) events_->OnWritten();
 }
 
-void ClientStream::OnDone(const grpc::Status& status) {
+void ClientStream::WhenDone(const grpc::Status& status) {
   const std::shared_ptr<ClientStream> self = std::move(self_);
   StreamEvents::End end{
       .status = FromGrpcStatus(status, context_), .answered = HasErrorTrailer(context_), .opened = opened_};

@@ -10,12 +10,12 @@
 
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/support/byte_buffer.h>
-#include <grpcpp/support/client_callback.h>
 
 #include <memory>
 #include <optional>
 #include <string>
 
+#include "server/rpc/ordered_reactor.h"
 #include "server/rpc/peer/live_streams.h"
 #include "server/rpc/wire_writer.h"
 #include "storage/base/clock.h"
@@ -44,7 +44,7 @@ class StreamEvents {
   virtual void OnClosed(const End& end) = 0;
 };
 
-class ClientStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
+class ClientStream final : public OrderedClientReactor,
                            public LiveStreams::Stream,
                            public std::enable_shared_from_this<ClientStream> {
  public:
@@ -67,21 +67,21 @@ class ClientStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc
  private:
   explicit ClientStream(std::shared_ptr<StreamEvents> events) : events_(std::move(events)) {}
   void Write(EncodedMessage message, bool last);
-  void OnReadInitialMetadataDone(bool ok) override;
-  void OnReadDone(bool ok) override;
-  void OnWriteDone(bool ok) override;
-  void OnDone(const grpc::Status& status) override;
+  void WhenOpened(bool ok) override;
+  void WhenRead(bool ok) override;
+  void WhenWritten(bool ok) override;
+  void WhenDone(const grpc::Status& status) override;
 
   LiveStreams::Ticket ticket_;  // first: goes last
   std::shared_ptr<StreamEvents> events_;
-  std::shared_ptr<ClientStream> self_;  // from Begin to OnDone
+  std::shared_ptr<ClientStream> self_;  // from Begin to WhenDone
   std::shared_ptr<grpc::Channel> channel_;
   grpc::ClientContext context_;
   grpc::ByteBuffer received_;
   grpc::ByteBuffer sent_;
   bool opened_ = false;
 
-  // gRPC's OnDone waits for a hold of ours, which goes when nobody starts an operation any more.
+  // gRPC's WhenDone waits for a hold of ours, which goes when nobody starts an operation any more.
   Mutex mutex_;
   bool over_ FLOTILLA_GUARDED_BY(mutex_) = false;  // reading has ended
   bool writing_ FLOTILLA_GUARDED_BY(mutex_) = false;

@@ -4,12 +4,15 @@
 
 #include <chrono>
 
+#include "storage/base/hand_over.h"
+
 namespace flotilla::rpc {
 namespace {
 
 struct Waiting {
   LiveStreams::Ticket ticket;  // first: goes last
   std::function<void()> fire;
+  HandOver set;
 };
 
 }  // namespace
@@ -28,7 +31,9 @@ EdgeTimer EdgeTimer::Start(Duration delay, LiveStreams& live, std::function<void
   const gpr_timespec deadline =
       gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_nanos(delay.count(), GPR_TIMESPAN));
   timer.alarm_ = std::make_unique<grpc::Alarm>();
+  waiting->set.Give();
   timer.alarm_->Set(deadline, [waiting = std::move(waiting)](bool expired) {
+    waiting->set.Take();
     if (expired) waiting->fire();
   });
   return timer;

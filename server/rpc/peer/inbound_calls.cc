@@ -11,6 +11,7 @@
 #include "server/rpc/peer/channel_bytes.h"
 #include "server/rpc/peer/forward_codec.h"
 #include "server/rpc/peer_codec.h"
+#include "storage/base/hand_over.h"
 
 namespace flotilla::rpc {
 
@@ -122,8 +123,11 @@ void ForwardReceiver::OnMessage(const grpc::ByteBuffer& message) {
   thread_local partition::Decompressor decompressor;
   grpc::ByteBuffer buffer = message;  // shares the memory; the reader wants one it may change
   const size_t bytes = buffer.Length();
-  grpc::ProtoBufferReader pieces(&buffer);
-  Result<DecodedForward> part = DecodeForwardRequest(pieces, bytes, decompressor);
+  Result<DecodedForward> part = [&] {
+    const Unwatched reading;
+    grpc::ProtoBufferReader pieces(&buffer);
+    return DecodeForwardRequest(pieces, bytes, decompressor);
+  }();
   if (!part.ok()) return End(part.status());
   const NodeId us{api_.Identity().node_id()};
   if (part->request.target != us) {

@@ -25,7 +25,7 @@ grpc::ServerGenericBidiReactor* ServerStream::Begin(const std::shared_ptr<Server
     stream->StartSendInitialMetadata();
     stream->ReadNext();
   }
-  return stream.get();
+  return stream->Made();
 }
 
 void ServerStream::ReadNext() {
@@ -66,7 +66,7 @@ size_t ServerStream::Write(EncodedMessage message) {
   return waiting;
 }
 
-void ServerStream::OnWriteDone(bool ok) {
+void ServerStream::WhenWritten(bool ok) {
   std::optional<EncodedMessage> next;
   bool finish = false;
   sent_.Clear();
@@ -128,14 +128,14 @@ void ServerStream::FinishNow() {
   Finish(ToGrpcStatus(status, &context_));
 }
 
-void ServerStream::OnReadDone(bool ok) {
+void ServerStream::WhenRead(bool ok) {
   if (!ok) return OnHalfClose();
   OnMessage(received_);
 }
 
-void ServerStream::OnCancel() { End(Status(Reason::kCancelled, "the caller is gone")); }
+void ServerStream::WhenCancelled() { End(Status(Reason::kCancelled, "the caller is gone")); }
 
-void ServerStream::OnDone() {
+void ServerStream::WhenDone() {
   const std::shared_ptr<ServerStream> self = std::move(self_);
   if (begun_) OnOver();
   ticket_ = {};

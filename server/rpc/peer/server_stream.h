@@ -12,12 +12,13 @@
 #include <memory>
 #include <optional>
 
+#include "server/rpc/ordered_reactor.h"
 #include "server/rpc/peer/live_streams.h"
 #include "server/rpc/wire_writer.h"
 
 namespace flotilla::rpc {
 
-class ServerStream : public grpc::ServerGenericBidiReactor,
+class ServerStream : public OrderedServerReactor,
                      public LiveStreams::Stream,
                      public std::enable_shared_from_this<ServerStream> {
  public:
@@ -50,16 +51,16 @@ class ServerStream : public grpc::ServerGenericBidiReactor,
   void Break(const Status& status);
 
  private:
-  void OnReadDone(bool ok) final;
-  void OnWriteDone(bool ok) final;
-  void OnCancel() final;
-  void OnDone() final;
+  void WhenRead(bool ok) final;
+  void WhenWritten(bool ok) final;
+  void WhenCancelled() final;
+  void WhenDone() final;
   void Started();
   // Whether it is time to finish, and this call has to do it.
   bool MayFinish() FLOTILLA_REQUIRES(mutex_);
   void FinishNow();
 
-  LiveStreams::Ticket ticket_;  // until OnDone: the broker may keep what holds us for longer
+  LiveStreams::Ticket ticket_;  // until WhenDone: the broker may keep what holds us for longer
   std::shared_ptr<ServerStream> self_;
   bool begun_ = false;
   grpc::CallbackServerContext& context_;

@@ -1,6 +1,5 @@
 // The sanitizers ask the program for their options by these names. Environment variables (ASAN_OPTIONS=...)
 // still win.
-
 extern "C" {
 
 const char* __asan_default_options();
@@ -31,11 +30,18 @@ const char* __tsan_default_options() { return "halt_on_error=1:second_deadlock_s
 //
 // gRPC and what it stands on call our code from their threads, so what they do there is not left out as a whole: only where memory of
 // their own is touched (a library's name stands for the innermost frame: others of it are not seen; a reactor's functions are called by
-// ours, to begin something, and the memory is gRPC's part of the reactor).
+// ours, to begin something, and the memory is gRPC's part of the reactor). called_from_lib is for what they pass to sendmsg, memcpy and free: with
+// it the tool does not even look, where it would otherwise make a report for each word of a message of some MiB and drop it.
+//
+// cpp-httplib guards its tables of content types and such, which are made by the first request, with what the tool does not see.
 const char* __tsan_default_suppressions() {
   return "called_from_lib:librocksdb.so\n"
          "called_from_lib:libglog.so\n"
          "called_from_lib:libstdc++.so\n"
+         "called_from_lib:libgrpc.so\n"
+         "called_from_lib:libgrpc++.so\n"
+         "called_from_lib:libabsl_status.so\n"
+         "called_from_lib:libprotobuf.so\n"
          "race:flotilla::storage::Fault\n"
          "race:flotilla::storage::WalFile\n"
          "race:rocksdb::FSWritableFile\n"
@@ -45,6 +51,8 @@ const char* __tsan_default_suppressions() {
          "race:libgpr.so\n"
          "race:libgrpc\n"
          "race:libprotobuf\n"
+         "race:libupb\n"
+         "race:libcpp-httplib\n"
          "race:^grpc::Server*Reactor<*>::\n"
          "race:^grpc::Client*Reactor<*>::\n";
 }

@@ -18,6 +18,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -156,11 +157,15 @@ class TestNode final : public broker::PeerApi, public broker::PeerSink {
   }
   void PeerCall(std::string_view method, const std::string& request,
                 std::function<void(Result<std::string>)> done) override {
-    Note([&] { calls.emplace_back(method); });
-    if (silent) {
-      kept_.push_back(std::move(done));
+    std::optional<Result<std::string>> answer;
+    Note([&] {
+      calls.emplace_back(method);
+      if (!silent) answer = answer_call(method, request);
+    });
+    if (answer) {
+      done(std::move(*answer));
     } else {
-      done(answer_call(method, request));
+      kept_.push_back(std::move(done));
     }
   }
   std::unique_ptr<broker::ForwardSession> OpenForward(broker::ForwardSink& sink) override {
