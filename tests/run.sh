@@ -11,7 +11,7 @@ usage: tests/run.sh [--label SET] [--jobs N]
   --label SET   which tests to run (default: unit)
                   unit     what every change must pass, in the release build: small tests by the thousand, simulators, real nodes
                   asan     the same under AddressSanitizer and UndefinedBehaviorSanitizer
-                  tsan     the same without real nodes, under ThreadSanitizer
+                  tsan     the same under ThreadSanitizer
                   sim      whole clusters in one thread, thousands of seeds
                   crash    processes that are killed while they write
                   torture  real nodes, killed, frozen, cut off and filled up for 20 minutes (links and disks only as root)
