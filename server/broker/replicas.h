@@ -112,7 +112,7 @@ class Replicas final : private raft::GroupSink, private partition::LeadershipLis
   Status Open(const metadata::OpenReplica& open, ReplicaId self);
   Status Destroy(GroupId group);
   // Another life of the replica is wanted here, and this one is sound and votes: it is a copy that others may count on, and takes part
-  // until its group goes on without it.
+  // until its group goes on without it. After a restart it is opened for that, if it opens.
   bool StillNeeded(GroupId group, ReplicaId here);
   // Of a group whose majority was given up: the replica here takes up its next life, with what it has.
   Status GoOnAlone(GroupId group, ReplicaId next_life);

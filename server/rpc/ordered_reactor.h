@@ -22,37 +22,26 @@
 
 namespace flotilla::rpc {
 
-class OrderedServerReactor : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
- public:
-  // The last that its maker does with it.
-  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Made() {
-    made_.Give();
-    return this;
-  }
-
+// What both ends share; `Reactor` is gRPC's.
+template <typename Reactor>
+class OrderedReactor : public Reactor {
  protected:
   void StartRead(grpc::ByteBuffer* message) {
     read_.Give();
-    ServerBidiReactor::StartRead(message);
+    Reactor::StartRead(message);
   }
   void StartWrite(const grpc::ByteBuffer* message) {
     written_.Give();
-    ServerBidiReactor::StartWrite(message);
-  }
-  void StartWriteAndFinish(const grpc::ByteBuffer* message, grpc::WriteOptions options, grpc::Status status) {
-    over_.Give();
-    ServerBidiReactor::StartWriteAndFinish(message, options, std::move(status));
-  }
-  void Finish(grpc::Status status) {
-    over_.Give();
-    ServerBidiReactor::Finish(std::move(status));
+    Reactor::StartWrite(message);
   }
 
   virtual void WhenRead(bool) {}
   virtual void WhenWritten(bool) {}
-  virtual void WhenCancelled() = 0;
-  // The last one: this may be gone when it returns.
-  virtual void WhenDone() = 0;
+
+  HandOver made_;
+  HandOver read_;
+  HandOver written_;
+  HandOver over_;
 
  private:
   void OnReadDone(bool ok) final {
@@ -67,6 +56,31 @@ class OrderedServerReactor : public grpc::ServerBidiReactor<grpc::ByteBuffer, gr
     WhenWritten(ok);
     over_.Give();
   }
+};
+
+class OrderedServerReactor : public OrderedReactor<grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>> {
+ public:
+  // The last that its maker does with it.
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Made() {
+    made_.Give();
+    return this;
+  }
+
+ protected:
+  void StartWriteAndFinish(const grpc::ByteBuffer* message, grpc::WriteOptions options, grpc::Status status) {
+    over_.Give();
+    ServerBidiReactor::StartWriteAndFinish(message, options, std::move(status));
+  }
+  void Finish(grpc::Status status) {
+    over_.Give();
+    ServerBidiReactor::Finish(std::move(status));
+  }
+
+  virtual void WhenCancelled() = 0;
+  // The last one: this may be gone when it returns.
+  virtual void WhenDone() = 0;
+
+ private:
   void OnCancel() final {
     made_.Take();
     WhenCancelled();
@@ -77,26 +91,13 @@ class OrderedServerReactor : public grpc::ServerBidiReactor<grpc::ByteBuffer, gr
     over_.Take();
     WhenDone();
   }
-
-  HandOver made_;
-  HandOver read_;
-  HandOver written_;
-  HandOver over_;
 };
 
-class OrderedClientReactor : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
+class OrderedClientReactor : public OrderedReactor<grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>> {
  protected:
   void StartCall() {
     made_.Give();
     ClientBidiReactor::StartCall();
-  }
-  void StartRead(grpc::ByteBuffer* message) {
-    read_.Give();
-    ClientBidiReactor::StartRead(message);
-  }
-  void StartWrite(const grpc::ByteBuffer* message) {
-    written_.Give();
-    ClientBidiReactor::StartWrite(message);
   }
   void StartWriteLast(const grpc::ByteBuffer* message, grpc::WriteOptions options) {
     written_.Give();
@@ -108,8 +109,6 @@ class OrderedClientReactor : public grpc::ClientBidiReactor<grpc::ByteBuffer, gr
   }
 
   virtual void WhenOpened(bool) {}  // the initial metadata is there
-  virtual void WhenRead(bool) {}
-  virtual void WhenWritten(bool) {}
   // The last one: this may be gone when it returns.
   virtual void WhenDone(const grpc::Status& status) = 0;
 
@@ -119,28 +118,11 @@ class OrderedClientReactor : public grpc::ClientBidiReactor<grpc::ByteBuffer, gr
     WhenOpened(ok);
     over_.Give();
   }
-  void OnReadDone(bool ok) final {
-    made_.Take();
-    read_.Take();
-    WhenRead(ok);
-    over_.Give();
-  }
-  void OnWriteDone(bool ok) final {
-    made_.Take();
-    written_.Take();
-    WhenWritten(ok);
-    over_.Give();
-  }
   void OnDone(const grpc::Status& status) final {
     made_.Take();
     over_.Take();
     WhenDone(status);
   }
-
-  HandOver made_;
-  HandOver read_;
-  HandOver written_;
-  HandOver over_;
 };
 
 }  // namespace flotilla::rpc
