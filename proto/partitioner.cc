@@ -46,9 +46,7 @@ uint32_t Murmur2(std::string_view bytes) {
   return hash;
 }
 
-int32_t PartitionForKey(std::string_view key, int32_t partition_count) {
-  return Spread(Murmur2(key), partition_count);
-}
+int32_t PartitionForKey(std::string_view key, int32_t partition_count) { return Spread(Murmur2(key), partition_count); }
 
 int32_t PartitionForItem(ProducerItem item, int32_t partition_count) {
   std::array<char, 16> bytes;

@@ -91,8 +91,9 @@ int Cancel(Session& session, const BalanceOptions& options) {
   if (const client::Error error = session.Call(kCancel, v1::CancelBalanceRequest(), &response); !error.ok()) return session.Fail(error);
   if (options.watch) return Watch(session);
   if (session.json()) return session.PrintJson(response), kExitOk;
-  session.Say(response.metadata_version() == 0 ? "no balancing was under way"
-                                               : "called off, with " + std::to_string(response.moves_cancelled()) + " moves that were running");
+  session.Say(response.metadata_version() == 0
+                  ? "no balancing was under way"
+                  : "called off, with " + std::to_string(response.moves_cancelled()) + " moves that were running");
   return kExitOk;
 }
 

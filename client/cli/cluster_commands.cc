@@ -62,14 +62,15 @@ int Info(Session& session) {
 void PrintHealth(Session& session, const v1::GetHealthResponse& health) {
   if (session.json()) return session.PrintJson(health);
   const std::string status = ShortName(v1::HealthStatus_Name(health.status()), "HEALTH_STATUS_");
-  const char* paint = health.status() == v1::HEALTH_STATUS_OK ? "\033[32m" : health.status() == v1::HEALTH_STATUS_FAILED ? "\033[31m" : "\033[33m";
-  session.out() << (session.color() ? paint + status + "\033[0m" : status) << "  nodes " << health.nodes_alive() << "/"
-                << health.nodes() << "  controller " << health.controller_node_id() << "  partitions "
-                << health.partitions() << "  leaderless " << health.partitions_leaderless() << "  under-replicated "
-                << health.partitions_under_replicated() << "\n";
+  const char* paint = health.status() == v1::HEALTH_STATUS_OK       ? "\033[32m"
+                      : health.status() == v1::HEALTH_STATUS_FAILED ? "\033[31m"
+                                                                    : "\033[33m";
+  session.out() << (session.color() ? paint + status + "\033[0m" : status) << "  nodes " << health.nodes_alive() << "/" << health.nodes()
+                << "  controller " << health.controller_node_id() << "  partitions " << health.partitions() << "  leaderless "
+                << health.partitions_leaderless() << "  under-replicated " << health.partitions_under_replicated() << "\n";
   for (const v1::HealthProblem& problem : health.problems()) {
-    session.out() << "  " << ShortName(v1::HealthStatus_Name(problem.severity()), "HEALTH_STATUS_") << "  " << problem.kind()
-                  << "  " << problem.message() << "\n";
+    session.out() << "  " << ShortName(v1::HealthStatus_Name(problem.severity()), "HEALTH_STATUS_") << "  " << problem.kind() << "  "
+                  << problem.message() << "\n";
   }
   session.out().flush();
 }
@@ -109,8 +110,10 @@ void AddClusterCommands(CLI::App& app, Session& session) {
 
   CLI::App& init = *cluster.add_subcommand("init", "Make a cluster of the broker that is named, and its seeds; once");
   auto request = std::make_shared<v1::InitClusterRequest>();
-  init.add_flag_callback("--if-needed", [request] { request->set_if_needed(true); }, "Do nothing when it exists already");
-  init.add_flag_callback("--dry-run", [request] { request->set_validate_only(true); }, "Only check");
+  init.add_flag_callback(
+      "--if-needed", [request] { request->set_if_needed(true); }, "Do nothing when it exists already");
+  init.add_flag_callback(
+      "--dry-run", [request] { request->set_validate_only(true); }, "Only check");
   init.callback([&session, request] { session.action = [&session, request] { return Init(session, *request); }; });
 
   CLI::App& info = *cluster.add_subcommand("info", "What the broker that is named says about itself");

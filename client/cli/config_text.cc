@@ -23,8 +23,7 @@ void PrintConfig(Session& session, const google::protobuf::RepeatedPtrField<v1::
   if (session.wide()) header.insert(header.end(), {"DEFAULT", "RANGE", "MEANING"});
   Table table(header);
   for (const v1::ConfigEntry& entry : entries) {
-    std::vector<std::string> row = {entry.name(), entry.value(),
-                                    ShortName(v1::ConfigSource_Name(entry.source()), "CONFIG_SOURCE_")};
+    std::vector<std::string> row = {entry.name(), entry.value(), ShortName(v1::ConfigSource_Name(entry.source()), "CONFIG_SOURCE_")};
     if (session.wide()) row.insert(row.end(), {entry.default_value(), entry.range(), entry.documentation()});
     table.Add(std::move(row));
   }

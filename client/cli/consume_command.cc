@@ -1,5 +1,4 @@
 #include <CLI/CLI.hpp>
-
 #include <charconv>
 #include <chrono>
 
@@ -80,8 +79,9 @@ int Consume(Session& session, const ConsumeOptions& options) {
     if (event->kind != client::ConsumerEvent::Kind::kNothing) last_news = std::chrono::steady_clock::now();
     if (options.until_end && std::chrono::steady_clock::now() - last_news > session.timeout()) {
       end(0);
-      const int code = session.Fail(client::Error(client::ErrorCode::kDeadlineExceeded, std::string(client::reasons::kNoLeader), client::Retry::kSafe,
-                                                  "nothing came for so long as --timeout allows, and the end is not reached; a partition may have no leader"));
+      const int code = session.Fail(
+          client::Error(client::ErrorCode::kDeadlineExceeded, std::string(client::reasons::kNoLeader), client::Retry::kSafe,
+                        "nothing came for so long as --timeout allows, and the end is not reached; a partition may have no leader"));
       return records > 0 ? kExitPartial : code;
     }
     switch (event->kind) {
@@ -120,8 +120,8 @@ void AddConsumeCommand(CLI::App& app, Session& session) {
   command.add_option("--from-time", options->from_time, "A time: 2026-01-31T12:00:00Z, milliseconds, or -10m")->excludes(from);
   command.add_option("-n,--count", options->count, "End after so many records");
   command.add_flag("--until-end", options->until_end, "End where the partitions end now");
-  auto* format = command.add_option("-f,--format", options->format,
-                                    "%t topic %p partition %o offset %k key %v value %h headers %d time %s size");
+  auto* format =
+      command.add_option("-f,--format", options->format, "%t topic %p partition %o offset %k key %v value %h headers %d time %s size");
   command.add_flag("--json", options->json, "An object per line, also with -o json")->excludes(format);
   command.callback([&session, options] { session.action = [&session, options] { return Consume(session, *options); }; });
 }

@@ -1,5 +1,4 @@
 #include <CLI/CLI.hpp>
-
 #include <algorithm>
 
 #include "client/cli/admin_text.h"
@@ -36,10 +35,14 @@ void PrintMoves(Session& session, const std::vector<const v1::Move*>& moves) {
   header.emplace_back("STALLED");
   Table table(header);
   for (const v1::Move* move : moves) {
-    std::vector<std::string> row = {TopicText(move->partition().topic()), std::to_string(move->partition().partition()),
-                                    NodesText(move->from_node_ids()), NodesText(move->to_node_ids()),
-                                    ShortName(v1::MoveReason_Name(move->reason()), "MOVE_REASON_"), StageText(*move),
-                                    std::to_string(move->percent()) + "%", ByteText(move->bytes_left()),
+    std::vector<std::string> row = {TopicText(move->partition().topic()),
+                                    std::to_string(move->partition().partition()),
+                                    NodesText(move->from_node_ids()),
+                                    NodesText(move->to_node_ids()),
+                                    ShortName(v1::MoveReason_Name(move->reason()), "MOVE_REASON_"),
+                                    StageText(*move),
+                                    std::to_string(move->percent()) + "%",
+                                    ByteText(move->bytes_left()),
                                     move->remaining_ms() < 0 ? "" : SpanText(move->remaining_ms())};
     if (session.wide()) row.insert(row.end(), {ByteText(move->bytes_total()), TimeText(move->start_time_ms())});
     row.push_back(move->stalled());
@@ -139,8 +142,8 @@ int Move(Session& session, const MoveOptions& options) {
 }
 
 int Rebuild(Session& session, const MoveOptions& options) {
-  const bool agreed = options.dry_run || session.Confirm("the replica of " + options.partition + " on node " + std::to_string(options.node) +
-                                                             " is deleted and built anew from the others",
+  const bool agreed = options.dry_run || session.Confirm("the replica of " + options.partition + " on node " +
+                                                             std::to_string(options.node) + " is deleted and built anew from the others",
                                                          options.partition);
   if (!agreed) return kExitUsage;
   v1::RebuildReplicaRequest request;

@@ -98,7 +98,8 @@ int Drain(Session& session, const NodeOptions& options) {
 }
 
 int Undrain(Session& session, const NodeOptions& options) {
-  return ChangeMode<v1::UndrainNodeRequest, v1::UndrainNodeResponse>(session, options, "UndrainNode", "is in use", "could be put back into use");
+  return ChangeMode<v1::UndrainNodeRequest, v1::UndrainNodeResponse>(session, options, "UndrainNode", "is in use",
+                                                                     "could be put back into use");
 }
 
 int Recommission(Session& session, const NodeOptions& options) {
@@ -125,7 +126,8 @@ int Decommission(Session& session, const NodeOptions& options) {
   int code = kExitOk;
   if (!ConfirmGone(session, options, &code)) return code;
   return ChangeMode<v1::DecommissionNodeRequest, v1::DecommissionNodeResponse>(
-      session, options, "DecommissionNode", "is being decommissioned; it goes by itself when it has no replicas left", "could be decommissioned");
+      session, options, "DecommissionNode", "is being decommissioned; it goes by itself when it has no replicas left",
+      "could be decommissioned");
 }
 
 int Remove(Session& session, const NodeOptions& options) {
@@ -139,7 +141,8 @@ int Remove(Session& session, const NodeOptions& options) {
   if (!response.removed() && options.watch && !options.dry_run) return Watch(session, options);
   if (session.json()) return session.PrintJson(response), kExitOk;
   if (options.dry_run) {
-    session.Say(NameOf(options) + (response.removed() ? " could be removed" : " could be removed once its replicas are built on other nodes"));
+    session.Say(NameOf(options) +
+                (response.removed() ? " could be removed" : " could be removed once its replicas are built on other nodes"));
   } else {
     session.Say(NameOf(options) + (response.removed() ? " is removed" : " goes by itself when its replicas are built on other nodes"));
   }
@@ -184,9 +187,7 @@ int SafeToStop(Session& session, const NodeOptions& options) {
 
 void AddNodeCommands(CLI::App& app, Session& session) {
   CLI::App& node = *app.add_subcommand("node", "The brokers of the cluster")->require_subcommand(1);
-  node.add_subcommand("list", "All nodes, dead ones too")->callback([&session] {
-    session.action = [&session] { return List(session); };
-  });
+  node.add_subcommand("list", "All nodes, dead ones too")->callback([&session] { session.action = [&session] { return List(session); }; });
   const auto add = [&](const char* verb, const char* about, int (*run)(Session&, const NodeOptions&)) {
     auto options = std::make_shared<NodeOptions>();
     CLI::App& command = *node.add_subcommand(verb, about);
@@ -195,7 +196,9 @@ void AddNodeCommands(CLI::App& app, Session& session) {
     return std::pair<CLI::App&, NodeOptions&>(command, *options);
   };
   const auto take_dry_run = [](CLI::App& command, NodeOptions& options) { command.add_flag("--dry-run", options.dry_run, "Only check"); };
-  const auto take_watch = [](CLI::App& command, NodeOptions& options, const char* about) { command.add_flag("--watch", options.watch, about); };
+  const auto take_watch = [](CLI::App& command, NodeOptions& options, const char* about) {
+    command.add_flag("--watch", options.watch, about);
+  };
   add("describe", "One node, and how far it is drained or decommissioned", Describe);
   {
     auto [command, options] = add("drain", "Move leaderships off a node and keep them away; its replicas stay", Drain);

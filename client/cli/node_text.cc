@@ -18,9 +18,14 @@ void PrintNodes(Session& session, const google::protobuf::RepeatedPtrField<v1::N
   if (session.wide()) header.insert(header.end(), {"PEERS", "VERSION", "METADATA", "LAST-SEEN", "UUID", "WARNINGS"});
   Table table(header);
   for (const v1::Node& node : nodes) {
-    std::vector<std::string> row = {std::to_string(node.node_id()), node.name(), ShortName(v1::NodeState_Name(node.state()), "NODE_STATE_"),
-                                    ModeText(node), node.client_address(), node.rack(),
-                                    std::to_string(node.replica_count()), std::to_string(node.leader_count()),
+    std::vector<std::string> row = {std::to_string(node.node_id()),
+                                    node.name(),
+                                    ShortName(v1::NodeState_Name(node.state()), "NODE_STATE_"),
+                                    ModeText(node),
+                                    node.client_address(),
+                                    node.rack(),
+                                    std::to_string(node.replica_count()),
+                                    std::to_string(node.leader_count()),
                                     node.disk_total_bytes() == 0 ? "" : ByteText(node.disk_free_bytes())};
     if (session.wide()) {
       std::string warnings;

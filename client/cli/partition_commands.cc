@@ -38,8 +38,7 @@ int List(Session& session, const ListOptions& options) {
     const bool known = details.leader_answered();
     table.Add({TopicText(details.topic()), std::to_string(partition.partition()),
                partition.leader_node_id() == 0 ? "none" : std::to_string(partition.leader_node_id()),
-               std::to_string(partition.leader_epoch()), ReplicasText(partition),
-               known ? std::to_string(details.log_start_offset()) : "",
+               std::to_string(partition.leader_epoch()), ReplicasText(partition), known ? std::to_string(details.log_start_offset()) : "",
                known ? std::to_string(details.high_watermark()) : "", known ? ByteText(details.size_bytes()) : ""});
   }
   table.Print(session.out());

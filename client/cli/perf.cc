@@ -113,9 +113,7 @@ struct Schedule {
   std::optional<uint64_t> count;
   std::optional<double> rate;
 
-  MonotonicTime Due(uint64_t number) const {
-    return start + Duration(static_cast<int64_t>(static_cast<double>(number) / *rate * 1e9));
-  }
+  MonotonicTime Due(uint64_t number) const { return start + Duration(static_cast<int64_t>(static_cast<double>(number) / *rate * 1e9)); }
 };
 
 // Calls `send` with the time from which each record's waiting counts.
@@ -206,8 +204,7 @@ class Progress {
   std::thread thread_;
 };
 
-void RunProducer(Session& session, const PerfOptions& options, client::Producer& producer, const Schedule& schedule,
-                 Tally& tally) {
+void RunProducer(Session& session, const PerfOptions& options, client::Producer& producer, const Schedule& schedule, Tally& tally) {
   Payloads payloads(static_cast<size_t>(options.record_bytes));
   std::string key(static_cast<size_t>(options.key_bytes), 'k');
   std::mt19937_64 random(Nanos(schedule.start) ^ reinterpret_cast<uintptr_t>(&producer));
@@ -262,10 +259,9 @@ int PerfProduce(Session& session, const PerfOptions& options) {
 }
 
 int PerfConsume(Session& session, const PerfOptions& options) {
-  auto consumer = client::Consumer::Open(session.client(), {.topic = options.topic,
-                                                            .until_end = !options.follow,
-                                                            .buffer_bytes = size_t{16} << 20,
-                                                            .give_up_after = session.timeout()});
+  auto consumer = client::Consumer::Open(
+      session.client(),
+      {.topic = options.topic, .until_end = !options.follow, .buffer_bytes = size_t{16} << 20, .give_up_after = session.timeout()});
   if (!consumer.ok()) return session.Fail(consumer.error());
   const Clock& clock = session.client().clock();
   const MonotonicTime start = clock.Now();
@@ -301,8 +297,7 @@ namespace {
 // The reading side of end to end: each value begins with the time from which its waiting counts, 0 in probes.
 class EndToEndReader {
  public:
-  EndToEndReader(client::Consumer& consumer, const Clock& clock, uint64_t run)
-      : consumer_(consumer), clock_(clock), run_(run) {}
+  EndToEndReader(client::Consumer& consumer, const Clock& clock, uint64_t run) : consumer_(consumer), clock_(clock), run_(run) {}
 
   // Takes what comes within `wait`. Partitions whose probes were seen are counted.
   client::Error Read(Duration wait) {
@@ -346,8 +341,8 @@ int PerfEndToEnd(Session& session, const PerfOptions& given) {
   if (client::Error error = EnsureTopic(session, options); !error.ok()) return session.Fail(error);
   auto producer_options = ProducerOptionsOf(options);
   if (!producer_options.ok()) return session.Fail(producer_options.error());
-  auto consumer = client::Consumer::Open(session.client(), {.topic = options.topic, .start = client::StartAt::Latest(),
-                                                            .give_up_after = session.timeout()});
+  auto consumer = client::Consumer::Open(session.client(),
+                                         {.topic = options.topic, .start = client::StartAt::Latest(), .give_up_after = session.timeout()});
   if (!consumer.ok()) return session.Fail(consumer.error());
   const Clock& clock = session.client().clock();
   Tally tally(options.outstanding);

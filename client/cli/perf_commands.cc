@@ -17,10 +17,12 @@ void AddPerfCommands(CLI::App& app, Session& session) {
     if (run != PerfConsume) {
       command.add_option("--rate", options->rate, "Records per second, whatever the broker does (open loop); default: as fast as goes");
       command.add_option("--size", options->record_bytes, "Bytes of a record's value")->check(CLI::Range(8, 8'000'000));
-      command.add_option("--key-size", options->key_bytes, "Bytes of a key that is different each time; 0: no keys")->check(CLI::Range(0, 1024));
+      command.add_option("--key-size", options->key_bytes, "Bytes of a key that is different each time; 0: no keys")
+          ->check(CLI::Range(0, 1024));
       command.add_option("--batch-bytes", options->batch_bytes, "When a batch is full, such as 256KiB");
       command.add_option("--linger", options->linger, "How long a record waits for others, such as 2ms");
-      command.add_option("--outstanding", options->outstanding, "Records on their way at a time (closed loop); default: what the buffer holds");
+      command.add_option("--outstanding", options->outstanding,
+                         "Records on their way at a time (closed loop); default: what the buffer holds");
       command.add_option("--in-flight", options->in_flight, "Batches of a partition on their way at a time");
       command.add_option("--buffer", options->buffer_bytes, "Bytes that may wait for acknowledgement, such as 64MiB");
       command.add_option("--producers", options->producers, "Producers, each with a thread of its own")->check(CLI::Range(1, 64));

@@ -31,12 +31,8 @@ int Report(Session& session, const PerfReport& report) {
   const double records_per_s = static_cast<double>(report.records) / seconds;
   const double megabytes_per_s = static_cast<double>(report.bytes) / kMegabyte / seconds;
   if (session.json()) {
-    nlohmann::ordered_json json = {{"what", report.what},
-                                   {"records", report.records},
-                                   {"bytes", report.bytes},
-                                   {"failed", report.failed},
-                                   {"seconds", report.seconds},
-                                   {"records_per_s", records_per_s},
+    nlohmann::ordered_json json = {{"what", report.what},        {"records", report.records}, {"bytes", report.bytes},
+                                   {"failed", report.failed},    {"seconds", report.seconds}, {"records_per_s", records_per_s},
                                    {"mb_per_s", megabytes_per_s}};
     if (report.latency != nullptr) {
       nlohmann::ordered_json& latency = json["latency_ms"];
@@ -46,8 +42,12 @@ int Report(Session& session, const PerfReport& report) {
     session.out() << json.dump() << std::endl;
   } else {
     std::vector<std::string> header = {"WHAT", "RECORDS", "FAILED", "SECONDS", "RECORDS/S", "MB/S"};
-    std::vector<std::string> row = {report.what, std::to_string(report.records), std::to_string(report.failed),
-                                    Rounded(report.seconds, 2), Rounded(records_per_s, 0), Rounded(megabytes_per_s, 1)};
+    std::vector<std::string> row = {report.what,
+                                    std::to_string(report.records),
+                                    std::to_string(report.failed),
+                                    Rounded(report.seconds, 2),
+                                    Rounded(records_per_s, 0),
+                                    Rounded(megabytes_per_s, 1)};
     if (report.latency != nullptr) {
       for (const Part& part : kParts) {
         header.push_back(std::string(part.name) + "-MS");

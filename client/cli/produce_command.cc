@@ -1,5 +1,4 @@
 #include <CLI/CLI.hpp>
-
 #include <fstream>
 #include <mutex>
 
@@ -83,8 +82,7 @@ client::Error SendLines(Session& session, std::istream& in, client::Producer& pr
     if (!record.ok()) return record.error().Prefixed("line " + std::to_string(number));
     std::vector<client::HeaderView> headers = common_headers;
     for (const auto& [key, value] : record->headers) headers.push_back({key, value});
-    const client::RecordView view{.key = record->key, .value = record->value, .headers = headers,
-                                  .timestamp_ms = record->timestamp_ms};
+    const client::RecordView view{.key = record->key, .value = record->value, .headers = headers, .timestamp_ms = record->timestamp_ms};
     const auto partition = record->partition ? record->partition : options.partition;
     if (client::Error error = producer.Send(view, {.partition = partition}); !error.ok()) {
       return error.Prefixed("line " + std::to_string(number));
@@ -103,8 +101,7 @@ client::Error SendInputs(Session& session, client::Producer& producer, const Pro
     }
     std::ifstream file(name, std::ios::binary);
     if (!file) {
-      return client::Error(client::ErrorCode::kInvalidArgument, "USAGE", client::Retry::kNever,
-                           "cannot read the file '" + name + "'");
+      return client::Error(client::ErrorCode::kInvalidArgument, "USAGE", client::Retry::kNever, "cannot read the file '" + name + "'");
     }
     if (client::Error error = SendLines(session, file, producer, options, headers); !error.ok()) return error.Prefixed(name);
   }
@@ -122,8 +119,8 @@ int Produce(Session& session, const ProduceOptions& options) {
     headers.push_back({view.substr(0, equals), view.substr(equals + 1)});
   }
   Outcome outcome;
-  client::ProducerOptions producer_options{.topic = options.topic, .acks = options.acks, .linger = *linger,
-                                           .delivery_timeout = session.timeout()};
+  client::ProducerOptions producer_options{
+      .topic = options.topic, .acks = options.acks, .linger = *linger, .delivery_timeout = session.timeout()};
   producer_options.on_delivery = [&outcome](const client::Delivery& delivery) { outcome.Add(delivery); };
   auto producer = client::Producer::Open(session.client(), producer_options);
   if (!producer.ok()) return session.Fail(producer.error());
@@ -154,9 +151,10 @@ void AddProduceCommand(CLI::App& app, Session& session) {
   command.add_option("-H,--header", options->headers, "KEY=VALUE, for every record")->expected(1)->take_all();
   command.add_option("-p,--partition", options->partition, "Where they go; default: by the key");
   command.add_option("--acks", options->acks, "When a record counts as written: quorum, leader or none")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, client::Acks>{
-                      {"quorum", client::Acks::kQuorum}, {"leader", client::Acks::kLeader}, {"none", client::Acks::kNone}})
-                      .description(""))
+      ->transform(
+          CLI::CheckedTransformer(std::map<std::string, client::Acks>{
+                                      {"quorum", client::Acks::kQuorum}, {"leader", client::Acks::kLeader}, {"none", client::Acks::kNone}})
+              .description(""))
       ->type_name("ACKS");
   command.add_option("--linger", options->linger, "How long records wait for others");
   command.callback([&session, options] { session.action = [&session, options] { return Produce(session, *options); }; });

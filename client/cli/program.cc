@@ -1,7 +1,6 @@
 #include "client/cli/program.h"
 
 #include <CLI/CLI.hpp>
-
 #include <algorithm>
 #include <iostream>
 #include <sstream>
@@ -15,9 +14,8 @@ namespace {
 
 using AddCommands = void (*)(CLI::App&, Session&);
 // In the order in which help shows them.
-constexpr AddCommands kCommands[] = {AddClusterCommands, AddNodeCommands, AddTopicCommands, AddPartitionCommands,
-                                     AddProduceCommand,  AddConsumeCommand, AddPerfCommands, AddCallCommand,
-                                     AddCompletionCommand, AddVersionCommand};
+constexpr AddCommands kCommands[] = {AddClusterCommands, AddNodeCommands, AddTopicCommands, AddPartitionCommands, AddProduceCommand,
+                                     AddConsumeCommand,  AddPerfCommands, AddCallCommand,   AddCompletionCommand, AddVersionCommand};
 
 void AddGlobalOptions(CLI::App& app, GlobalOptions& options) {
   app.add_option("-b,--brokers", options.brokers, "Brokers to start from, HOST[:PORT],...; one that is dead does no harm")

@@ -31,7 +31,8 @@ int Quorum(Session& session, const std::string& partition) {
     const bool leads = member.node_id() == response.leader_node_id();
     table.Add({std::to_string(member.node_id()), leads ? "leader" : ShortName(v1::ReplicaRole_Name(member.role()), "REPLICA_ROLE_"),
                ShortName(v1::ReplicaState_Name(member.state()), "REPLICA_STATE_"), std::to_string(member.match_index()),
-               std::to_string(response.last_index() - member.match_index()), SpanText(member.last_contact_ms()), std::to_string(member.incarnation())});
+               std::to_string(response.last_index() - member.match_index()), SpanText(member.last_contact_ms()),
+               std::to_string(member.incarnation())});
   }
   table.Print(session.out());
   return kExitOk;

@@ -88,8 +88,7 @@ client::Result<RecordFormat> RecordFormat::Parse(std::string_view text) {
   return format;
 }
 
-void RecordFormat::Print(std::ostream& out, std::string_view topic, int32_t partition,
-                         const client::RecordCursor& record) const {
+void RecordFormat::Print(std::ostream& out, std::string_view topic, int32_t partition, const client::RecordCursor& record) const {
   for (const Piece& piece : pieces_) {
     switch (piece.verb) {
       case 't': out << topic; break;
@@ -113,12 +112,8 @@ void RecordFormat::Print(std::ostream& out, std::string_view topic, int32_t part
 }
 
 std::string RecordJson(std::string_view topic, int32_t partition, const client::RecordCursor& record) {
-  Json json = {{"topic", std::string(topic)},
-               {"partition", partition},
-               {"offset", record.offset()},
-               {"timestamp_ms", record.timestamp_ms()},
-               {"key", BytesJson(record.key())},
-               {"value", BytesJson(record.value())}};
+  Json json = {{"topic", std::string(topic)},           {"partition", partition},         {"offset", record.offset()},
+               {"timestamp_ms", record.timestamp_ms()}, {"key", BytesJson(record.key())}, {"value", BytesJson(record.value())}};
   if (record.headers_count() > 0) {
     json["headers"] = Json::array();
     for (const client::HeaderView& header : record.Headers()) {

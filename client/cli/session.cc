@@ -145,8 +145,7 @@ client::Client& Session::client() {
   return *client_;
 }
 
-client::Error Session::Call(const std::string& method, const google::protobuf::Message& request,
-                            google::protobuf::Message* response) {
+client::Error Session::Call(const std::string& method, const google::protobuf::Message& request, google::protobuf::Message* response) {
   return client().Call(method, request, response);
 }
 

@@ -201,9 +201,7 @@ std::string Unescape(std::string_view text) {
         i += 2;
         break;
       }
-      default:
-        out += '\\';
-        out += text[i];
+      default: out += '\\'; out += text[i];
     }
   }
   return out;

@@ -114,8 +114,7 @@ int Describe(Session& session, const TopicOptions& options) {
   Table table({"PARTITION", "LEADER", "EPOCH", "REPLICAS", "START", "END", "SIZE"});
   for (const v1::PartitionDetails& details : partitions.partitions()) {
     const v1::Partition& partition = details.partition();
-    table.Add({std::to_string(partition.partition()),
-               partition.leader_node_id() == 0 ? "none" : std::to_string(partition.leader_node_id()),
+    table.Add({std::to_string(partition.partition()), partition.leader_node_id() == 0 ? "none" : std::to_string(partition.leader_node_id()),
                std::to_string(partition.leader_epoch()), ReplicasText(partition),
                details.leader_answered() ? std::to_string(details.log_start_offset()) : "",
                details.leader_answered() ? std::to_string(details.high_watermark()) : "",
@@ -154,8 +153,8 @@ int Delete(Session& session, const TopicOptions& options) {
   const client::Error missing = session.Call(Method("GetTopic"), look, &found);
   if (options.if_exists && missing.reason() == client::reasons::kTopicNotFound) return kExitOk;
   if (!missing.ok()) return session.Fail(missing);
-  const std::string consequence = "deletes topic " + options.topic + " with all records of its " +
-                                  std::to_string(found.topic().partition_count()) + " partitions";
+  const std::string consequence =
+      "deletes topic " + options.topic + " with all records of its " + std::to_string(found.topic().partition_count()) + " partitions";
   if (!options.dry_run && !session.Confirm(consequence, options.topic)) return kExitUsage;
   v1::DeleteTopicRequest request;
   *request.mutable_topic() = found.topic().topic();  // with its id: this one and no namesake
@@ -200,9 +199,7 @@ void AddTopicCommands(CLI::App& app, Session& session) {
   const auto take_name = [](CLI::App& command, TopicOptions& options) {
     command.add_option("TOPIC", options.topic, "The topic's name")->required();
   };
-  const auto take_dry_run = [](CLI::App& command, TopicOptions& options) {
-    command.add_flag("--dry-run", options.dry_run, "Only check");
-  };
+  const auto take_dry_run = [](CLI::App& command, TopicOptions& options) { command.add_flag("--dry-run", options.dry_run, "Only check"); };
   {
     auto [command, options] = add("create", "Create a topic, and wait for its leaders", Create);
     take_name(command, options);

@@ -15,8 +15,8 @@ constexpr Duration kBackoffMax = std::chrono::milliseconds(500);
 
 std::vector<std::string> WithPorts(std::vector<std::string> brokers) {
   for (std::string& broker : brokers) {
-    const bool bare_ipv6 = broker.find(':') != broker.rfind(':') && broker.front() != '[' &&
-                           broker.find('/') == std::string::npos && broker.find(",") == std::string::npos;
+    const bool bare_ipv6 = broker.find(':') != broker.rfind(':') && broker.front() != '[' && broker.find('/') == std::string::npos &&
+                           broker.find(",") == std::string::npos;
     if (bare_ipv6) broker = "[" + broker + "]";
     const size_t colon = broker.rfind(':');
     if (colon == std::string::npos || broker.back() == ']') broker += ":" + std::to_string(kDefaultPort);
@@ -80,8 +80,8 @@ void Client::RunTasks() {
   }
 }
 
-Error Client::Call(const std::string& method, const google::protobuf::MessageLite& request,
-                   google::protobuf::MessageLite* response, const CallOptions& options) {
+Error Client::Call(const std::string& method, const google::protobuf::MessageLite& request, google::protobuf::MessageLite* response,
+                   const CallOptions& options) {
   const Duration timeout = options.timeout.value_or(options_.call_timeout);
   const MonotonicTime deadline = clock_.Now() + timeout;
   const std::string bytes = request.SerializeAsString();
@@ -89,14 +89,12 @@ Error Client::Call(const std::string& method, const google::protobuf::MessageLit
   Error last;
   std::map<std::string, Error> unreachable;
   while (true) {
-    const std::vector<std::string> candidates =
-        options.address.empty() ? view_.Addresses() : std::vector<std::string>{options.address};
+    const std::vector<std::string> candidates = options.address.empty() ? view_.Addresses() : std::vector<std::string>{options.address};
     if (candidates.empty()) {
       return Error(ErrorCode::kInvalidArgument, reasons::kInvalidArgument, Retry::kNever,
                    "no broker is given; name at least one as HOST:PORT");
     }
-    const auto untried = std::find_if(candidates.begin(), candidates.end(),
-                                      [&](const std::string& c) { return !unreachable.contains(c); });
+    const auto untried = std::find_if(candidates.begin(), candidates.end(), [&](const std::string& c) { return !unreachable.contains(c); });
     if (untried == candidates.end()) {
       std::string all;
       for (const auto& [address, error] : unreachable) all += "\n  " + std::string(error.message());
@@ -132,8 +130,7 @@ Result<int32_t> Client::PartitionCount(const std::string& topic, std::optional<D
   if (const auto known = view_.PartitionCount(topic)) return *known;
   if (Error error = RefreshTopic(topic, timeout); !error.ok()) return error;
   if (const auto known = view_.PartitionCount(topic)) return *known;
-  return Error(ErrorCode::kNotFound, reasons::kTopicNotFound, Retry::kNever,
-               "topic \"" + topic + "\" does not exist; create it first");
+  return Error(ErrorCode::kNotFound, reasons::kTopicNotFound, Retry::kNever, "topic \"" + topic + "\" does not exist; create it first");
 }
 
 Error Client::RefreshTopic(const std::string& topic, std::optional<Duration> timeout) {

@@ -62,8 +62,8 @@ class Client {
 
   // Waits for the answer. Goes on to the next broker while an error allows it and time is left; UNREACHABLE, with all that
   // were tried, as soon as none of them can be connected to.
-  Error Call(const std::string& method, const google::protobuf::MessageLite& request,
-             google::protobuf::MessageLite* response, const CallOptions& options = {});
+  Error Call(const std::string& method, const google::protobuf::MessageLite& request, google::protobuf::MessageLite* response,
+             const CallOptions& options = {});
 
   // Number of partitions, asked for when it is not known. TOPIC_NOT_FOUND.
   Result<int32_t> PartitionCount(const std::string& topic, std::optional<Duration> timeout = {});

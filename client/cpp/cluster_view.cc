@@ -93,8 +93,7 @@ std::vector<std::string> ClusterView::AddressesLocked() const {
     if (std::find(addresses.begin(), addresses.end(), address) == addresses.end()) addresses.push_back(address);
   }
   if (addresses.empty()) return addresses;
-  std::rotate(addresses.begin(), addresses.begin() + static_cast<std::ptrdiff_t>(first_ % addresses.size()),
-              addresses.end());
+  std::rotate(addresses.begin(), addresses.begin() + static_cast<std::ptrdiff_t>(first_ % addresses.size()), addresses.end());
   std::stable_partition(addresses.begin(), addresses.end(),
                         [this](const std::string& address) FLOTILLA_REQUIRES(mutex_) { return !Avoided(address); });
   return addresses;

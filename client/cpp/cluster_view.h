@@ -24,8 +24,7 @@ class ClusterView {
   // How long a node that failed is asked last.
   static constexpr Duration kAvoidFor = std::chrono::seconds(1);
 
-  ClusterView(const Clock& clock, std::vector<std::string> bootstrap)
-      : clock_(clock), bootstrap_(std::move(bootstrap)) {}
+  ClusterView(const Clock& clock, std::vector<std::string> bootstrap) : clock_(clock), bootstrap_(std::move(bootstrap)) {}
 
   void Learn(const v1::GetMetadataResponse& answer);
   // Ignored when an epoch at least as new is known.

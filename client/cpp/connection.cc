@@ -18,16 +18,14 @@ constexpr int kReconnectMsMin = 50;
 constexpr int kReconnectMsMax = 1'000;
 constexpr int kKeepaliveMs = 10'000;  // what brokers allow at the least
 
-int Millis(Duration duration) {
-  return static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(duration).count());
-}
+int Millis(Duration duration) { return static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(duration).count()); }
 
 grpc::Slice SliceOf(const Bytes& bytes) {
   constexpr size_t kCopiedBytesMax = 512;  // less than what a slice of its own costs
   if (bytes.size() <= kCopiedBytesMax) return grpc::Slice(bytes.data(), bytes.size());
   auto* owner = new Bytes(bytes);
-  return grpc::Slice(const_cast<char*>(bytes.data()), bytes.size(), [](void* kept) { delete static_cast<Bytes*>(kept); },
-                     owner);
+  return grpc::Slice(
+      const_cast<char*>(bytes.data()), bytes.size(), [](void* kept) { delete static_cast<Bytes*>(kept); }, owner);
 }
 
 Bytes BytesOf(const grpc::ByteBuffer& buffer) {
@@ -54,10 +52,8 @@ Error ErrorOf(const grpc::Status& status, const grpc::ClientContext& context, co
         return Error(code, reasons::kUnreachable, Retry::kSafe,
                      where + "cannot connect (" + status.error_message() + "); is the broker running there?");
       }
-      return Error(code, reasons::kConnectionLost, Retry::kIfIdempotent,
-                   where + "the connection broke (" + status.error_message() + ")");
-    case ErrorCode::kDeadlineExceeded:
-      return Error(code, reasons::kDeadlineExceeded, Retry::kIfIdempotent, where + "no answer in time");
+      return Error(code, reasons::kConnectionLost, Retry::kIfIdempotent, where + "the connection broke (" + status.error_message() + ")");
+    case ErrorCode::kDeadlineExceeded: return Error(code, reasons::kDeadlineExceeded, Retry::kIfIdempotent, where + "no answer in time");
     case ErrorCode::kUnimplemented:
       return Error(code, "UNSUPPORTED", Retry::kNever,
                    where + "no such method there; is this the client port of a broker? " + status.error_message());
@@ -198,8 +194,8 @@ class GrpcStream final : public Stream,
   grpc::ByteBuffer incoming_;
   grpc::ByteBuffer outgoing_;
   std::mutex mutex_;
-  bool ended_ = false;    // guarded by mutex_
-  bool reading_ = false;  // guarded by mutex_
+  bool ended_ = false;      // guarded by mutex_
+  bool reading_ = false;    // guarded by mutex_
   bool cancelled_ = false;  // guarded by mutex_
 };
 
@@ -252,16 +248,13 @@ void KeepCallbackQueueOpen() {
 
 Connection::Connection(std::string address, const ConnectionOptions& options)
     : address_((KeepCallbackQueueOpen(), std::move(address))),
-      channel_(std::make_unique<Channel>(
-          grpc::CreateCustomChannel(address_, grpc::InsecureChannelCredentials(), ArgumentsFor(options)))) {}
+      channel_(std::make_unique<Channel>(grpc::CreateCustomChannel(address_, grpc::InsecureChannelCredentials(), ArgumentsFor(options)))) {}
 
 Connection::~Connection() { channel_->open.CancelAndWait(); }
 
-Result<std::string> Connection::Call(const std::string& method, const std::string& request, Duration timeout,
-                                     const Metadata& metadata) {
+Result<std::string> Connection::Call(const std::string& method, const std::string& request, Duration timeout, const Metadata& metadata) {
   grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() +
-                       std::chrono::duration_cast<std::chrono::system_clock::duration>(timeout));
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::duration_cast<std::chrono::system_clock::duration>(timeout));
   for (const auto& [key, value] : metadata) context.AddMetadata(key, value);
   const grpc::Slice slice(request);
   const grpc::ByteBuffer outgoing(&slice, 1);
@@ -284,8 +277,7 @@ Result<std::string> Connection::Call(const std::string& method, const std::strin
   return std::string(BytesOf(incoming).view());
 }
 
-std::shared_ptr<Stream> Connection::Open(const std::string& method, const Metadata& metadata,
-                                         std::shared_ptr<StreamEvents> events) {
+std::shared_ptr<Stream> Connection::Open(const std::string& method, const Metadata& metadata, std::shared_ptr<StreamEvents> events) {
   auto stream = std::make_shared<GrpcStream>(address_, channel_->open, std::move(events));
   stream->Start(channel_->stub, method, metadata);
   return stream;

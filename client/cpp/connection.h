@@ -61,8 +61,7 @@ class Connection {
 
   // Waits. `method` as "/flotilla.v1.AdminService/CreateTopic". DEADLINE_EXCEEDED, UNREACHABLE, CONNECTION_LOST, or what the
   // broker says.
-  Result<std::string> Call(const std::string& method, const std::string& request, Duration timeout,
-                           const Metadata& metadata = {});
+  Result<std::string> Call(const std::string& method, const std::string& request, Duration timeout, const Metadata& metadata = {});
 
   // The first Read is on its way. The events live until OnEnd.
   std::shared_ptr<Stream> Open(const std::string& method, const Metadata& metadata, std::shared_ptr<StreamEvents> events);

@@ -16,8 +16,7 @@ Result<std::unique_ptr<Consumer>> Consumer::Open(Client& client, const ConsumerO
   for (const int32_t number : partitions) {
     if (number >= 0 && number < *count) continue;
     return Error(ErrorCode::kNotFound, reasons::kPartitionNotFound, Retry::kNever,
-                 "topic \"" + options.topic + "\" has partitions 0 to " + std::to_string(*count - 1) + ", not " +
-                     std::to_string(number));
+                 "topic \"" + options.topic + "\" has partitions 0 to " + std::to_string(*count - 1) + ", not " + std::to_string(number));
   }
   return std::unique_ptr<Consumer>(new Consumer(std::make_shared<ConsumerCore>(client, options, partitions)));
 }

@@ -235,9 +235,7 @@ void ConsumerCore::Take(const std::shared_ptr<Subscription>& from, const Bytes& 
     case v1::SubscribeResponse::kEnded: return Finish(event.ended().partition());
     case v1::SubscribeResponse::kPartitionError: {
       const int32_t number = event.partition_error().partition();
-      Push({.kind = ConsumerEvent::Kind::kPartitionError,
-            .partition = number,
-            .error = Error::From(event.partition_error().error())});
+      Push({.kind = ConsumerEvent::Kind::kPartitionError, .partition = number, .error = Error::From(event.partition_error().error())});
       return Finish(number);
     }
     case v1::SubscribeResponse::kLeader: client_.view().Learn(event.leader()); return;
@@ -259,10 +257,7 @@ void ConsumerCore::TakeRecords(const std::shared_ptr<Subscription>& from, const 
   Partition& partition = it->second;
   partition.received = message->next_offset;
   const bool at_end = options_.until_end && partition.end >= 0 && partition.received >= partition.end;
-  Push({.kind = ConsumerEvent::Kind::kRecords,
-        .partition = number,
-        .next_offset = message->next_offset,
-        .message = *std::move(message)});
+  Push({.kind = ConsumerEvent::Kind::kRecords, .partition = number, .next_offset = message->next_offset, .message = *std::move(message)});
   if (at_end) Finish(number);
 }
 

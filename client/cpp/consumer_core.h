@@ -31,7 +31,7 @@ class ConsumerCore : public std::enable_shared_from_this<ConsumerCore> {
     int64_t returned = -1;  // after what Next has returned
     int64_t end = -1;       // with until_end: where it was when the consumer was opened
     bool finished = false;
-    bool added = false;     // later than the consumer was opened
+    bool added = false;  // later than the consumer was opened
     std::shared_ptr<Subscription> from;
   };
 

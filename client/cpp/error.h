@@ -71,7 +71,7 @@ inline constexpr std::string_view kLimitExceeded = "LIMIT_EXCEEDED";
 inline constexpr std::string_view kCorruptMessage = "CORRUPT_MESSAGE";
 
 // The client's own.
-inline constexpr std::string_view kUnreachable = "UNREACHABLE";        // no connection: nothing was sent
+inline constexpr std::string_view kUnreachable = "UNREACHABLE";         // no connection: nothing was sent
 inline constexpr std::string_view kConnectionLost = "CONNECTION_LOST";  // broke with the call on its way
 inline constexpr std::string_view kTimedOut = "TIMED_OUT";              // waited as long as the caller allowed
 inline constexpr std::string_view kBufferFull = "BUFFER_FULL";          // the producer's memory is used up
@@ -118,8 +118,8 @@ std::ostream& operator<<(std::ostream& out, const Error& error);
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}        // NOLINT(google-explicit-constructor): `return value;` reads well
-  Result(Error error) : error_(std::move(error)) {}    // NOLINT(google-explicit-constructor)
+  Result(T value) : value_(std::move(value)) {}      // NOLINT(google-explicit-constructor): `return value;` reads well
+  Result(Error error) : error_(std::move(error)) {}  // NOLINT(google-explicit-constructor)
 
   bool ok() const { return value_.has_value(); }
   const Error& error() const { return error_; }

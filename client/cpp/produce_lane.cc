@@ -59,8 +59,7 @@ void ProduceLane::OnAnswer(uint64_t id, const Delivery& answer, MonotonicTime no
   }
 }
 
-void ProduceLane::OnLost(uint64_t id, const Error& error, bool sent, MonotonicTime now,
-                         std::vector<SettledBatch>* settled) {
+void ProduceLane::OnLost(uint64_t id, const Error& error, bool sent, MonotonicTime now, std::vector<SettledBatch>* settled) {
   std::erase(outstanding_, id);
   const size_t index = Find(id);
   if (index == batches_.size()) return;
@@ -68,16 +67,18 @@ void ProduceLane::OnLost(uint64_t id, const Error& error, bool sent, MonotonicTi
   batch.last_error = error;
   if (!sent) return Rewind(error, now);
   if (!options_.idempotent) {
-    return SettleWithError(index, Error(ErrorCode::kUnknown, reasons::kOutcomeUnknown, Retry::kIfIdempotent,
-                                        "the batch may or may not be appended; it is not repeated because this producer is "
-                                        "not idempotent: " + error.ToString()), settled);
+    return SettleWithError(index,
+                           Error(ErrorCode::kUnknown, reasons::kOutcomeUnknown, Retry::kIfIdempotent,
+                                 "the batch may or may not be appended; it is not repeated because this producer is "
+                                 "not idempotent: " +
+                                     error.ToString()),
+                           settled);
   }
   batch.maybe_applied = true;
   Rewind(error, now);
 }
 
-void ProduceLane::OnSequenceRefused(size_t index, const Error& error, MonotonicTime now,
-                                    std::vector<SettledBatch>* settled) {
+void ProduceLane::OnSequenceRefused(size_t index, const Error& error, MonotonicTime now, std::vector<SettledBatch>* settled) {
   // Behind one that has failed: it is refused because of that one, and sent again after it.
   if (index > 0 || needs_identity_) return Rewind(error, now);
   ProduceBatch& batch = *batches_.front();
@@ -89,8 +90,9 @@ void ProduceLane::OnSequenceRefused(size_t index, const Error& error, MonotonicT
     needs_identity_ = true;
     return;
   }
-  FailForGood(index, Error(ErrorCode::kUnknown, reasons::kOutcomeUnknown, Retry::kIfIdempotent,
-                           "an attempt ended without an answer, and the partition cannot tell any more: " + error.ToString()),
+  FailForGood(index,
+              Error(ErrorCode::kUnknown, reasons::kOutcomeUnknown, Retry::kIfIdempotent,
+                    "an attempt ended without an answer, and the partition cannot tell any more: " + error.ToString()),
               settled);
 }
 
@@ -106,8 +108,9 @@ void ProduceLane::SetIdentity(ProducerIdentity identity, std::vector<SettledBatc
   for (size_t i = 0; i < batches_.size();) {
     if (batches_[i]->maybe_applied) {
       const Error last = batches_[i]->last_error;
-      SettleWithError(i, Error(ErrorCode::kUnknown, reasons::kOutcomeUnknown, Retry::kIfIdempotent,
-                               "it may or may not be appended: a batch before it failed for good, and " + last.ToString()),
+      SettleWithError(i,
+                      Error(ErrorCode::kUnknown, reasons::kOutcomeUnknown, Retry::kIfIdempotent,
+                            "it may or may not be appended: a batch before it failed for good, and " + last.ToString()),
                       settled);
     } else {
       batches_[i++]->base_sequence = -1;
@@ -128,8 +131,10 @@ void ProduceLane::Expire(MonotonicTime now, std::vector<SettledBatch>* settled) 
     const bool unclear = batch.maybe_applied || on_its_way;
     std::string why = unclear ? "not acknowledged in time; it may or may not be appended" : "not sent in time; it is not appended";
     if (!batch.last_error.ok()) why += "; the last attempt ended with " + batch.last_error.ToString();
-    FailForGood(0, Error(ErrorCode::kDeadlineExceeded, unclear ? reasons::kOutcomeUnknown : reasons::kTimedOut,
-                         unclear ? Retry::kIfIdempotent : Retry::kSafe, std::move(why)), settled);
+    FailForGood(0,
+                Error(ErrorCode::kDeadlineExceeded, unclear ? reasons::kOutcomeUnknown : reasons::kTimedOut,
+                      unclear ? Retry::kIfIdempotent : Retry::kSafe, std::move(why)),
+                settled);
   }
 }
 

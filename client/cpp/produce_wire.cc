@@ -34,8 +34,7 @@ void Field(std::string& out, uint32_t field, const std::string& content) {
 }  // namespace
 
 // The records come last on every level, so that everything else stands in front of them in one piece.
-std::vector<Bytes> EncodeProduce(int64_t correlation_id, const ProduceTarget& target, const ProduceBatch& batch,
-                                 bool with_crc) {
+std::vector<Bytes> EncodeProduce(int64_t correlation_id, const ProduceTarget& target, const ProduceBatch& batch, bool with_crc) {
   std::string head_of_batch;  // RecordBatch
   Varint(head_of_batch, 6, static_cast<uint64_t>(batch.record_count));
   if (with_crc) {

@@ -18,7 +18,6 @@ struct ProduceTarget {
 };
 
 // `with_crc`: the crc32c of the batch was computed.
-std::vector<Bytes> EncodeProduce(int64_t correlation_id, const ProduceTarget& target, const ProduceBatch& batch,
-                                 bool with_crc);
+std::vector<Bytes> EncodeProduce(int64_t correlation_id, const ProduceTarget& target, const ProduceBatch& batch, bool with_crc);
 
 }  // namespace flotilla::client

@@ -9,9 +9,9 @@
 namespace flotilla::client {
 namespace {
 
-constexpr size_t kBatchBytesMax = size_t{4} << 20;  // a request has 8 MiB
+constexpr size_t kBatchBytesMax = size_t{4} << 20;                // a request has 8 MiB
 constexpr Duration kSilenceMin = std::chrono::milliseconds(100);  // a broker that lives may need some of it
-constexpr int kInFlightIdempotentMax = 5;           // what a partition remembers of a producer
+constexpr int kInFlightIdempotentMax = 5;                         // what a partition remembers of a producer
 
 Error Invalid(std::string message) {
   return Error(ErrorCode::kInvalidArgument, reasons::kInvalidArgument, Retry::kNever, std::move(message));
@@ -23,13 +23,13 @@ Error Check(const ProducerOptions& options) {
     return Invalid("batch_bytes is " + std::to_string(options.batch_bytes) + "; use 1 to " + std::to_string(kBatchBytesMax));
   }
   if (options.in_flight_max < 1 || (options.idempotent && options.in_flight_max > kInFlightIdempotentMax)) {
-    return Invalid("in_flight_max is " + std::to_string(options.in_flight_max) + "; use 1 to " +
-                   std::to_string(kInFlightIdempotentMax) + ", or more without idempotence");
+    return Invalid("in_flight_max is " + std::to_string(options.in_flight_max) + "; use 1 to " + std::to_string(kInFlightIdempotentMax) +
+                   ", or more without idempotence");
   }
   if (options.linger < Duration::zero()) return Invalid("linger is negative");
   if (options.silence_max < kSilenceMin) {
-    return Invalid("silence_max is " + std::to_string(options.silence_max / std::chrono::milliseconds(1)) +
-                   " ms; use " + std::to_string(kSilenceMin / std::chrono::milliseconds(1)) + " ms or more");
+    return Invalid("silence_max is " + std::to_string(options.silence_max / std::chrono::milliseconds(1)) + " ms; use " +
+                   std::to_string(kSilenceMin / std::chrono::milliseconds(1)) + " ms or more");
   }
   return {};
 }

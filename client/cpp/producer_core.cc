@@ -13,7 +13,7 @@ namespace {
 
 constexpr char kProduceStream[] = "/flotilla.v1.ProduceService/ProduceStream";
 constexpr char kGetServerInfo[] = "/flotilla.v1.ClusterService/GetServerInfo";  // which a node answers by itself
-constexpr Duration kScanEvery = std::chrono::milliseconds(10);  // how late retries and timeouts may be noticed
+constexpr Duration kScanEvery = std::chrono::milliseconds(10);                  // how late retries and timeouts may be noticed
 constexpr Duration kRefreshTimeout = std::chrono::seconds(2);
 constexpr size_t kFirstChunkBytes = size_t{4} << 10;
 constexpr size_t kRecordBytesMax = size_t{8'000'000};  // a request has 8 MiB, of which a little frames it
@@ -24,8 +24,7 @@ Delivery DeliveryOf(const v1::ProduceStreamResponse& answer) {
   if (answer.has_error()) return {.error = ErrorOf(answer.error())};
   if (answer.response().results_size() != 1) {
     return {.error = Error(ErrorCode::kInternal, reasons::kCorruptMessage, Retry::kIfIdempotent,
-                           "one batch was sent, the broker answered " +
-                               std::to_string(answer.response().results_size()) + " results")};
+                           "one batch was sent, the broker answered " + std::to_string(answer.response().results_size()) + " results")};
   }
   const v1::ProduceResult& result = answer.response().results(0);
   if (result.has_error()) return {.error = ErrorOf(result.error())};
@@ -59,8 +58,8 @@ class ProducerCore::NodeStream final : public StreamEvents, public std::enable_s
   std::deque<Outgoing> queue;
   bool writing = false;
   bool ended = false;
-  bool answered = false;  // the node is alive
-  MonotonicTime heard_at{};  // of the node, here or by the probe
+  bool answered = false;          // the node is alive
+  MonotonicTime heard_at{};       // of the node, here or by the probe
   std::shared_ptr<Stream> probe;  // null: none is on its way
   MonotonicTime probed_at{};
   std::map<int64_t, Written> unanswered;  // by correlation id, which is the order of sending
@@ -70,8 +69,7 @@ class ProducerCore::NodeStream final : public StreamEvents, public std::enable_s
 
 class ProducerCore::Probe final : public StreamEvents {
  public:
-  Probe(std::weak_ptr<ProducerCore> core, std::shared_ptr<NodeStream> stream)
-      : core_(std::move(core)), stream_(std::move(stream)) {}
+  Probe(std::weak_ptr<ProducerCore> core, std::shared_ptr<NodeStream> stream) : core_(std::move(core)), stream_(std::move(stream)) {}
 
   void OnMessage(Bytes) override { Answered(); }
   void OnWritten() override {}
@@ -88,15 +86,13 @@ class ProducerCore::Probe final : public StreamEvents {
   const std::shared_ptr<NodeStream> stream_;
 };
 
-ProducerCore::ProducerCore(Client& client, const ProducerOptions& options, int32_t partition_count,
-                           ProducerIdentity identity)
+ProducerCore::ProducerCore(Client& client, const ProducerOptions& options, int32_t partition_count, ProducerIdentity identity)
     : client_(client),
       options_(options),
       partition_count_(partition_count),
       pool_(std::make_shared<ChunkPool>(options.batch_bytes, options.buffer_bytes)) {
   for (int32_t partition = 0; partition < partition_count; ++partition) {
-    const ProduceLaneOptions lane{
-        .partition = partition, .idempotent = options.idempotent, .in_flight_max = options.in_flight_max};
+    const ProduceLaneOptions lane{.partition = partition, .idempotent = options.idempotent, .in_flight_max = options.in_flight_max};
     lanes_.push_back(std::make_unique<Lane>(lane, identity));
   }
 }
@@ -113,20 +109,18 @@ Error ProducerCore::Send(const RecordView& record, const SendOptions& options, b
   const size_t size = EncodedSize(record);
   if (size > kRecordBytesMax) {
     return Error(ErrorCode::kInvalidArgument, reasons::kLimitExceeded, Retry::kNever,
-                 "a record of " + std::to_string(size) + " bytes; a request carries at most " +
-                     std::to_string(kRecordBytesMax) + ". Store it elsewhere and send a reference");
+                 "a record of " + std::to_string(size) + " bytes; a request carries at most " + std::to_string(kRecordBytesMax) +
+                     ". Store it elsewhere and send a reference");
   }
   if (options.partition && (*options.partition < 0 || *options.partition >= partition_count_)) {
     return Error(ErrorCode::kNotFound, reasons::kPartitionNotFound, Retry::kNever,
-                 "topic \"" + options_.topic + "\" has partitions 0 to " + std::to_string(partition_count_ - 1) +
-                     ", not " + std::to_string(*options.partition));
+                 "topic \"" + options_.topic + "\" has partitions 0 to " + std::to_string(partition_count_ - 1) + ", not " +
+                     std::to_string(*options.partition));
   }
   Todo todo;
   {
     std::unique_lock lock(mutex_);
-    const auto fits = [&] {
-      return stopped_ || !fatal_.ok() || buffered_bytes_ == 0 || buffered_bytes_ + size <= options_.buffer_bytes;
-    };
+    const auto fits = [&] { return stopped_ || !fatal_.ok() || buffered_bytes_ == 0 || buffered_bytes_ + size <= options_.buffer_bytes; };
     if (!fits()) {
       const bool made_room = options.wait && room_.wait_for(lock, options_.delivery_timeout, fits);
       if (!made_room) {
@@ -158,24 +152,20 @@ size_t ProducerCore::ChooseLane(const RecordView& record, const SendOptions& opt
   if (options.partition) return static_cast<size_t>(*options.partition);
   if (record.key) return static_cast<size_t>(PartitionForKey(*record.key, partition_count_));
   // Not into a partition that stands still while others move.
-  const auto crowded = [this](const Lane& lane) {
-    return lane.batches.unsettled() > static_cast<size_t>(options_.in_flight_max);
-  };
+  const auto crowded = [this](const Lane& lane) { return lane.batches.unsettled() > static_cast<size_t>(options_.in_flight_max); };
   for (size_t tried = 0; tried < lanes_.size() && !lanes_[sticky_]->open && crowded(*lanes_[sticky_]); ++tried) {
     sticky_ = (sticky_ + 1) % lanes_.size();
   }
   return sticky_;
 }
 
-void ProducerCore::Append(size_t number, const RecordView& record, size_t size, const SendOptions& options,
-                          MonotonicTime now) {
+void ProducerCore::Append(size_t number, const RecordView& record, size_t size, const SendOptions& options, MonotonicTime now) {
   Lane& lane = *lanes_[number];
   if (lane.open && lane.open->size() + size > options_.batch_bytes) Complete(lane);
   if (!lane.open) {
-    const size_t guess = lane.last_bytes > options_.batch_bytes / 4 ? options_.batch_bytes
-                                                                    : std::max(kFirstChunkBytes, lane.last_bytes * 2);
-    lane.open = std::make_unique<RecordSetWriter>(*pool_, std::max(std::min(guess, options_.batch_bytes), size),
-                                                  options_.batch_bytes);
+    const size_t guess =
+        lane.last_bytes > options_.batch_bytes / 4 ? options_.batch_bytes : std::max(kFirstChunkBytes, lane.last_bytes * 2);
+    lane.open = std::make_unique<RecordSetWriter>(*pool_, std::max(std::min(guess, options_.batch_bytes), size), options_.batch_bytes);
     lane.open_batch = std::make_unique<ProduceBatch>();
     lane.open_batch->id = next_id_++;
     lane.open_batch->deadline = now + options_.delivery_timeout;
@@ -221,8 +211,7 @@ void ProducerCore::Pump(size_t number, MonotonicTime now, Todo* todo) {
     if (!stream) return;
     const ProduceBatch& batch = *lane.batches.NextToSend(now);
     const auto correlation_id = static_cast<int64_t>(next_id_++);
-    const ProduceTarget target{
-        .topic = options_.topic, .partition = static_cast<int32_t>(number), .acks = static_cast<int>(options_.acks)};
+    const ProduceTarget target{.topic = options_.topic, .partition = static_cast<int32_t>(number), .acks = static_cast<int>(options_.acks)};
     stream->queue.push_back({correlation_id, EncodeProduce(correlation_id, target, batch, options_.checksum)});
     stream->unanswered[correlation_id] = {.lane = number, .batch_id = batch.id, .since = now};
     StartWrite(stream, todo);
@@ -255,8 +244,7 @@ void ProducerCore::StartWrite(const std::shared_ptr<NodeStream>& stream, Todo* t
   todo->writes.emplace_back(stream, std::move(next.pieces));
 }
 
-void ProducerCore::EndStream(const std::shared_ptr<NodeStream>& stream, const Error& error, MonotonicTime now,
-                             Todo* todo) {
+void ProducerCore::EndStream(const std::shared_ptr<NodeStream>& stream, const Error& error, MonotonicTime now, Todo* todo) {
   if (stream->ended) return;
   stream->ended = true;
   stream->queue.clear();
@@ -479,8 +467,7 @@ void ProducerCore::CheckStream(const std::shared_ptr<NodeStream>& stream, Monoto
 // Only writes, as opening a stream does: gRPC calls back on its own threads, which wait for the mutex.
 void ProducerCore::StartProbe(const std::shared_ptr<NodeStream>& stream, MonotonicTime now) {
   stream->probed_at = now;
-  stream->probe =
-      client_.ConnectionTo(stream->address)->Open(kGetServerInfo, {}, std::make_shared<Probe>(weak_from_this(), stream));
+  stream->probe = client_.ConnectionTo(stream->address)->Open(kGetServerInfo, {}, std::make_shared<Probe>(weak_from_this(), stream));
   stream->probe->Write({Bytes(std::string())});  // the request has no fields
   stream->probe->CloseWrites();
 }

@@ -51,7 +51,7 @@ class ProducerCore : public std::enable_shared_from_this<ProducerCore> {
     std::unique_ptr<RecordSetWriter> open;
     std::unique_ptr<ProduceBatch> open_batch;
     MonotonicTime open_until;
-    size_t last_bytes = 0;  // of the last batch, as a guess at the next
+    size_t last_bytes = 0;               // of the last batch, as a guess at the next
     std::shared_ptr<NodeStream> stream;  // all that is outstanding went there
     bool identity_asked = false;
   };

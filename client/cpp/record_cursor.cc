@@ -9,8 +9,7 @@ namespace flotilla::client {
 namespace {
 
 Error Corrupt(const std::string& what) {
-  return Error(ErrorCode::kDataLoss, reasons::kCorruptMessage, Retry::kIfIdempotent,
-               what + "; read it again from another node");
+  return Error(ErrorCode::kDataLoss, reasons::kCorruptMessage, Retry::kIfIdempotent, what + "; read it again from another node");
 }
 
 // RecordBatch, by its field numbers.

@@ -22,8 +22,7 @@ constexpr char kHeaderValueTag = 2 << 3 | 2;
 size_t SizeOfBytes(size_t length) { return 1 + Coded::VarintSize64(length) + length; }
 
 size_t SizeOfHeader(const HeaderView& header) {
-  return (header.key.empty() ? 0 : SizeOfBytes(header.key.size())) +
-         (header.value.empty() ? 0 : SizeOfBytes(header.value.size()));
+  return (header.key.empty() ? 0 : SizeOfBytes(header.key.size())) + (header.value.empty() ? 0 : SizeOfBytes(header.value.size()));
 }
 
 // Of the record alone, without the tag and length in front of it.

@@ -88,8 +88,8 @@ void Configuration::Normalize() {
 
 Result<Configuration> Configuration::Change(const MembershipChange& change) const {
   if (joint()) {
-    return Status(Reason::kConfigurationPending, "the group is between two configurations (" + raft::ToString(*this) +
-                                                     "); wait until the change has ended");
+    return Status(Reason::kConfigurationPending,
+                  "the group is between two configurations (" + raft::ToString(*this) + "); wait until the change has ended");
   }
   if (change.empty()) return Illegal("the change names no replica");
 
@@ -134,8 +134,8 @@ Result<Configuration> Configuration::Change(const MembershipChange& change) cons
     SortOnce(&stay);
     return stay;
   }();
-  const auto same_node = std::adjacent_find(members.begin(), members.end(),
-                                            [](const ReplicaId& a, const ReplicaId& b) { return a.node == b.node; });
+  const auto same_node =
+      std::adjacent_find(members.begin(), members.end(), [](const ReplicaId& a, const ReplicaId& b) { return a.node == b.node; });
   if (same_node != members.end()) {
     return Illegal("node " + std::to_string(same_node->node.value()) + " would hold two replicas; remove " +
                    flotilla::ToString(*same_node) + " in the same change");

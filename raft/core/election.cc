@@ -171,8 +171,7 @@ void RaftCore::StartCampaign(bool transfer) {
 // All voters that have not answered.
 void RaftCore::AskForVotes() {
   const bool pre_vote = role_ == Role::kPreCandidate;
-  const VoteRequest request{
-      .pre_vote = pre_vote, .transfer = campaign_.transfer, .campaign_term = campaign_.term, .last = log_.last_id()};
+  const VoteRequest request{.pre_vote = pre_vote, .transfer = campaign_.transfer, .campaign_term = campaign_.term, .last = log_.last_id()};
   for (const ReplicaId& id : log_.configuration().Replicas()) {
     if (id == options_.self || !log_.configuration().IsVoter(id)) continue;
     const bool answered = std::any_of(campaign_.votes.begin(), campaign_.votes.end(), [&](const auto& vote) { return vote.first == id; });
@@ -221,8 +220,7 @@ void RaftCore::OnVoteRequest(const Message& message, const VoteRequest& request)
     Send(message.from, reply);
     return;
   }
-  const bool free_to_vote = hard_state_.voted_for == message.from ||
-                            (!hard_state_.voted_for.valid() && !leader_.valid());
+  const bool free_to_vote = hard_state_.voted_for == message.from || (!hard_state_.voted_for.valid() && !leader_.valid());
   reply.granted = message.term == term() && request.campaign_term == term() && up_to_date && free_to_vote;
   if (!reply.granted) {
     Send(message.from, reply);

@@ -18,8 +18,7 @@ Result<LogIndex> RaftCore::ProposeChange(const MembershipChange& change) {
     return Status(Reason::kConfigurationPending, "this leader has not committed an entry of its own term yet; try again shortly");
   }
   if (log_.configuration_index() > commit_) {
-    return Status(Reason::kConfigurationPending, "the configuration at index " +
-                                                     std::to_string(log_.configuration_index().value()) +
+    return Status(Reason::kConfigurationPending, "the configuration at index " + std::to_string(log_.configuration_index().value()) +
                                                      " is not committed yet; one change at a time");
   }
   Result<Configuration> next = log_.configuration().Change(change);
@@ -28,8 +27,7 @@ Result<LogIndex> RaftCore::ProposeChange(const MembershipChange& change) {
     const Progress* progress = FindProgress(id);
     CHECK(progress != nullptr) << "a learner without progress: " << id;
     const uint64_t lag = log_.last() - progress->match;
-    if (progress->state == ProgressState::kSnapshot || progress->match == LogIndex{0} ||
-        lag > options_.promotion_lag_entries_max) {
+    if (progress->state == ProgressState::kSnapshot || progress->match == LogIndex{0} || lag > options_.promotion_lag_entries_max) {
       return Status(Reason::kNotCaughtUp, "learner " + ToString(id) + " is " + std::to_string(lag) +
                                               " entries behind; the limit for a promotion is " +
                                               std::to_string(options_.promotion_lag_entries_max))

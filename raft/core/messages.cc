@@ -9,8 +9,7 @@ struct Printer {
   std::ostream& out;
 
   void operator()(const VoteRequest& m) const {
-    out << (m.pre_vote ? "PreVote" : "Vote") << " for t" << m.campaign_term << " last " << m.last
-        << (m.transfer ? " transfer" : "");
+    out << (m.pre_vote ? "PreVote" : "Vote") << " for t" << m.campaign_term << " last " << m.last << (m.transfer ? " transfer" : "");
   }
   void operator()(const VoteReply& m) const {
     out << (m.pre_vote ? "PreVoteReply" : "VoteReply") << " for t" << m.campaign_term << (m.granted ? " granted" : " refused");
@@ -32,9 +31,7 @@ struct Printer {
   void operator()(const SnapshotInstall& m) const { out << "SnapshotInstall " << m.meta.anchor.last; }
   void operator()(const TimeoutNow&) const { out << "TimeoutNow"; }
   void operator()(const ReadIndexRequest& m) const { out << "ReadIndex #" << m.sequence; }
-  void operator()(const ReadIndexReply& m) const {
-    out << "ReadIndexReply #" << m.sequence << (m.ok ? " ok " : " refused ") << m.index;
-  }
+  void operator()(const ReadIndexReply& m) const { out << "ReadIndexReply #" << m.sequence << (m.ok ? " ok " : " refused ") << m.index; }
 };
 
 }  // namespace

@@ -50,7 +50,7 @@ struct AppendReply {
 
 // Says that the leader lives, how far the receiver may commit, and opens a round of reads.
 struct Heartbeat {
-  LogIndex commit;        // never past what the receiver has acknowledged in this term
+  LogIndex commit;  // never past what the receiver has acknowledged in this term
   uint64_t read_round = 0;
 };
 struct HeartbeatReply {
@@ -78,8 +78,8 @@ struct ReadIndexReply {
   LogIndex index;
 };
 
-using MessageBody = std::variant<VoteRequest, VoteReply, AppendRequest, AppendReply, Heartbeat, HeartbeatReply, SnapshotInstall,
-                                 TimeoutNow, ReadIndexRequest, ReadIndexReply>;
+using MessageBody = std::variant<VoteRequest, VoteReply, AppendRequest, AppendReply, Heartbeat, HeartbeatReply, SnapshotInstall, TimeoutNow,
+                                 ReadIndexRequest, ReadIndexReply>;
 
 struct Message {
   GroupId group;

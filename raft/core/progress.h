@@ -39,13 +39,13 @@ class Inflight {
 struct Progress {
   ReplicaId id;
   ProgressState state = ProgressState::kProbe;
-  LogIndex match;                  // durable there and equal to our log
-  LogIndex next{1};                // the next entry to send; > match
+  LogIndex match;    // durable there and equal to our log
+  LogIndex next{1};  // the next entry to send; > match
   Inflight inflight;
-  bool probe_sent = false;         // kProbe: waits for the answer
-  bool fetching = false;           // its entries are being read from the disk
-  uint64_t last_active = 0;        // tick of the last message from it
-  uint64_t sent_at = 0;            // tick of the oldest append without progress since
+  bool probe_sent = false;   // kProbe: waits for the answer
+  bool fetching = false;     // its entries are being read from the disk
+  uint64_t last_active = 0;  // tick of the last message from it
+  uint64_t sent_at = 0;      // tick of the oldest append without progress since
   uint64_t acked_read_round = 0;
 
   void BecomeProbe();

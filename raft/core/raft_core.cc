@@ -16,8 +16,8 @@ std::vector<std::pair<LogIndex, Configuration>> ConfigurationsOf(const storage::
     Result<Configuration> configuration = DecodeConfiguration(encoded);
     if (!configuration.ok()) {
       *fault = Status(Reason::kDataLoss, "the configuration at index " + std::to_string(index.value()) + " of group " +
-                                             std::to_string(state.group.value()) + " is damaged: " +
-                                             std::string(configuration.status().message()));
+                                             std::to_string(state.group.value()) +
+                                             " is damaged: " + std::string(configuration.status().message()));
       return;
     }
     history.emplace_back(index, std::move(*configuration));
@@ -116,7 +116,8 @@ void RaftCore::OnMisdirected(const Message& message) {
   const bool later_life =
       message.group == options_.group && message.to.node == options_.self.node && message.to.incarnation > options_.self.incarnation;
   // No configuration has two lives of one node, and a leader changes one at a time: this one was removed, for good, before.
-  if (later_life && (std::holds_alternative<AppendRequest>(message.body) || std::holds_alternative<Heartbeat>(message.body))) superseded_ = true;
+  if (later_life && (std::holds_alternative<AppendRequest>(message.body) || std::holds_alternative<Heartbeat>(message.body)))
+    superseded_ = true;
 }
 
 void RaftCore::Step(Message message) {
@@ -191,12 +192,12 @@ Result<LogIndex> RaftCore::Propose(std::span<const Proposal> proposals) {
     bytes += Entry::kEntryOverheadBytes + proposal.payload.size();
     data |= proposal.kind == EntryKind::kData;
     if (proposal.payload.size() > limits::kEntryPayloadBytesMax) {
-      return refuse(Status(Reason::kLimitExceeded, "an entry of " + std::to_string(proposal.payload.size()) +
-                                                       " bytes; the limit is " + std::to_string(limits::kEntryPayloadBytesMax)));
+      return refuse(Status(Reason::kLimitExceeded, "an entry of " + std::to_string(proposal.payload.size()) + " bytes; the limit is " +
+                                                       std::to_string(limits::kEntryPayloadBytesMax)));
     }
     if (proposal.record_count > limits::kEntryRecordsMax) {
-      return refuse(Status(Reason::kLimitExceeded, "an entry of " + std::to_string(proposal.record_count) +
-                                                       " records; the limit is " + std::to_string(limits::kEntryRecordsMax)));
+      return refuse(Status(Reason::kLimitExceeded, "an entry of " + std::to_string(proposal.record_count) + " records; the limit is " +
+                                                       std::to_string(limits::kEntryRecordsMax)));
     }
   }
   if (proposals.empty()) return refuse(Status(Reason::kInvalidArgument, "no entry to append"));
@@ -204,8 +205,7 @@ Result<LogIndex> RaftCore::Propose(std::span<const Proposal> proposals) {
     return refuse(Status(Reason::kDiskFull, "the leader's disk is below its reserve; free space, or move the group elsewhere"));
   }
   if (leading_.uncommitted_bytes > 0 && leading_.uncommitted_bytes + bytes > options_.uncommitted_bytes_max) {
-    return refuse(Status(Reason::kOverloaded, std::to_string(leading_.uncommitted_bytes) +
-                                                  " bytes wait to be committed and the limit is " +
+    return refuse(Status(Reason::kOverloaded, std::to_string(leading_.uncommitted_bytes) + " bytes wait to be committed and the limit is " +
                                                   std::to_string(options_.uncommitted_bytes_max) + "; try again shortly"));
   }
   const LogIndex first = log_.last() + 1;
@@ -256,8 +256,8 @@ void RaftCore::Written(AppendTask task, const Status& status) {
     if (refused) {
       OnWriteRefused(task);
     } else {
-      EnterFault(Status(status.reason(), "group " + std::to_string(options_.group.value()) + " cannot write: " +
-                                             std::string(status.message())));
+      EnterFault(
+          Status(status.reason(), "group " + std::to_string(options_.group.value()) + " cannot write: " + std::string(status.message())));
     }
     return;
   }
@@ -266,8 +266,7 @@ void RaftCore::Written(AppendTask task, const Status& status) {
     for (Message& message : task.after) output_.messages.push_back(std::move(message));
   }
   // The own vote counts when it is durable.
-  if (role_ == Role::kCandidate && task.hard_state && task.hard_state->term == term() &&
-      task.hard_state->voted_for == options_.self) {
+  if (role_ == Role::kCandidate && task.hard_state && task.hard_state->term == term() && task.hard_state->voted_for == options_.self) {
     if (campaign_.ask_again_at == kNever) AskAgainLater();
     RecordVote(options_.self, true);
   }
@@ -276,7 +275,8 @@ void RaftCore::Written(AppendTask task, const Status& status) {
 
 void RaftCore::OnWriteRefused(const AppendTask& task) {
   log_.TaskRefused(task.token);
-  // Its messages are lost, as if the network had dropped them, and so are those that waited to follow it; its hard state has to reach the disk nevertheless.
+  // Its messages are lost, as if the network had dropped them, and so are those that waited to follow it; its hard state has to reach the
+  // disk nevertheless.
   if (task.hard_state) hard_state_dirty_ = true;
   after_.clear();
   write_retry_at_ = now_ + options_.disk_full_retry_ticks;

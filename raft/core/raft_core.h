@@ -106,7 +106,7 @@ struct LogFetch {
   LogIndex first;
   LogIndex last;  // exclusive
   size_t bytes_max = 0;
-  Term term;      // in which they are wanted: the log may have been cut since
+  Term term;  // in which they are wanted: the log may have been cut since
 };
 
 // The follower needs entries that were trimmed: send a snapshot, then call SnapshotSent() or SnapshotFailed().
@@ -115,15 +115,15 @@ struct SnapshotWanted {
 };
 
 struct ReadReady {
-  uint64_t id = 0;       // as given to ReadIndex
-  Status status;         // NOT_LEADER, NO_LEADER: ask again
-  LogIndex index;        // serve the read once this much is applied
+  uint64_t id = 0;  // as given to ReadIndex
+  Status status;    // NOT_LEADER, NO_LEADER: ask again
+  LogIndex index;   // serve the read once this much is applied
 };
 
 // Effects, in the order in which they have to be carried out.
 struct Output {
-  std::vector<Message> messages;                  // send now
-  std::vector<AppendTask> append;                 // write, in order
+  std::vector<Message> messages;   // send now
+  std::vector<AppendTask> append;  // write, in order
   std::vector<LogFetch> fetches;
   std::vector<SnapshotWanted> snapshots;
   // A snapshot was installed: once the task with `restore_token` is durable the state machine starts anew from it, before
@@ -151,7 +151,7 @@ struct ReplicaStatus {
   LogIndex next;
   uint64_t inflight_messages = 0;
   uint64_t inflight_bytes = 0;
-  uint64_t lag = 0;             // entries behind the end of the leader's log
+  uint64_t lag = 0;  // entries behind the end of the leader's log
   Tick last_active = 0;
 };
 
@@ -160,7 +160,7 @@ struct CoreStatus {
   ReplicaId self;
   Role role = Role::kFollower;
   Term term;
-  ReplicaId leader;            // kNoReplica: unknown
+  ReplicaId leader;  // kNoReplica: unknown
   ReplicaId voted_for;
   LogIndex first, last, stable, commit, applied;
   Offset start_offset, end_offset;
@@ -175,13 +175,13 @@ struct CoreStatus {
   // Since the start of the process.
   uint64_t elections_started = 0;
   uint64_t elections_won = 0;
-  uint64_t appends_refused_here = 0;    // as a follower
+  uint64_t appends_refused_here = 0;  // as a follower
   uint64_t appends_refused_by_followers = 0;
   uint64_t resends = 0;
   uint64_t proposals_refused = 0;
   uint64_t snapshots_wanted = 0;
   uint64_t snapshots_installed = 0;
-  uint64_t messages_ignored = 0;        // stale, misdirected or impossible
+  uint64_t messages_ignored = 0;  // stale, misdirected or impossible
 };
 
 class RaftCore {
@@ -270,29 +270,29 @@ class RaftCore {
  private:
   struct Follower {
     Tick election_deadline = 0;
-    Tick heard_at = 0;        // of the leader; with leader_ set, it is alive until heard_at + election_ticks
+    Tick heard_at = 0;             // of the leader; with leader_ set, it is alive until heard_at + election_ticks
     std::optional<Tick> lost_at;   // the connection to the leader broke, and it was not heard of in a later tick
     uint32_t silent_timeouts = 0;  // since then, while it did not campaign
   };
-  struct Campaigning {        // pre-candidate and candidate
+  struct Campaigning {  // pre-candidate and candidate
     bool transfer = false;
-    Term term;                // that votes are asked for
+    Term term;  // that votes are asked for
     Tick deadline = 0;
-    Tick ask_again_at = kNever;  // a candidate: not before its own vote is durable
+    Tick ask_again_at = kNever;    // a candidate: not before its own vote is durable
     uint32_t ask_again_ticks = 0;  // after it began
     std::vector<std::pair<ReplicaId, bool>> votes;
   };
   struct Transfer {
     ReplicaId target;
     Tick deadline = 0;
-    bool told = false;        // TimeoutNow is on its way
+    bool told = false;  // TimeoutNow is on its way
   };
   struct Leading {
     std::vector<Progress> progress;  // of every other replica of the configuration, sorted by id
     LogIndex first_of_term;          // the leader's no-op
     Tick heartbeat_at = kNever;
-    Tick read_retry_at = kNever;     // a round was opened and not answered
-    uint64_t acked_round = 0;        // by a quorum
+    Tick read_retry_at = kNever;  // a round was opened and not answered
+    uint64_t acked_round = 0;     // by a quorum
     Tick check_quorum_at = 0;
     std::optional<Transfer> transfer;
     ReadQueue reads;
@@ -384,20 +384,20 @@ class RaftCore {
   Role role_ = Role::kFollower;
   ReplicaId leader_;
   storage::HardState hard_state_;
-  bool hard_state_dirty_ = false;   // differs from what the last task carried
+  bool hard_state_dirty_ = false;  // differs from what the last task carried
   RaftLog log_;
   LogIndex commit_;
   LogIndex applied_;
-  LogIndex apply_shown_;            // what the last apply_to said
-  LogIndex verified_;               // as a follower: up to here the log equals the leader's of this term
+  LogIndex apply_shown_;  // what the last apply_to said
+  LogIndex verified_;     // as a follower: up to here the log equals the leader's of this term
   Follower follower_;
   Campaigning campaign_;
   Leading leading_;
   std::vector<ForwardedRead> forwarded_reads_;
   uint64_t next_read_sequence_;
   uint64_t next_token_ = 1;
-  Tick write_retry_at_ = kNever;    // set: the disk was full when we last wrote
-  std::vector<Message> after_;      // for the next task
+  Tick write_retry_at_ = kNever;  // set: the disk was full when we last wrote
+  std::vector<Message> after_;    // for the next task
   Output output_;
   struct Shown {
     Role role = Role::kFollower;
@@ -408,10 +408,10 @@ class RaftCore {
     bool faulty = false;
     bool operator==(const Shown&) const = default;
   };
-  Shown shown_;                     // what the last output showed
+  Shown shown_;  // what the last output showed
   Status fault_;
   bool superseded_ = false;
-  CoreStatus counters_;             // only its counting fields
+  CoreStatus counters_;  // only its counting fields
 };
 
 }  // namespace flotilla::raft

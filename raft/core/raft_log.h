@@ -95,7 +95,7 @@ class RaftLog {
   storage::LogAnchor end_;
   std::vector<storage::TermRun> terms_;
   std::vector<std::pair<LogIndex, Configuration>> configurations_;  // the first is the one at the start
-  Fifo<storage::Entry> tail_;  // ends with last()
+  Fifo<storage::Entry> tail_;                                       // ends with last()
   size_t tail_bytes_ = 0;
   LogIndex stable_;
   LogIndex submitted_;

@@ -11,10 +11,10 @@
 namespace flotilla::raft {
 
 struct PendingRead {
-  uint64_t id = 0;         // the local caller's, or the follower's sequence
-  ReplicaId from;          // kNoReplica: local
-  LogIndex index;          // what was committed when it arrived
-  uint64_t round = 0;      // answered when a quorum has acknowledged this round
+  uint64_t id = 0;     // the local caller's, or the follower's sequence
+  ReplicaId from;      // kNoReplica: local
+  LogIndex index;      // what was committed when it arrived
+  uint64_t round = 0;  // answered when a quorum has acknowledged this round
 };
 
 class ReadQueue {

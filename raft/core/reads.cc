@@ -10,8 +10,8 @@ namespace flotilla::raft {
 Status RaftCore::ReadIndex(uint64_t id) {
   if (!fault_.ok()) return fault_;
   if (leading_.reads.size() + forwarded_reads_.size() >= options_.pending_reads_max) {
-    return Status(Reason::kOverloaded, "the limit of " + std::to_string(options_.pending_reads_max) +
-                                           " waiting reads is reached; try again shortly");
+    return Status(Reason::kOverloaded,
+                  "the limit of " + std::to_string(options_.pending_reads_max) + " waiting reads is reached; try again shortly");
   }
   if (role_ == Role::kLeader) {
     leading_.reads.Add({.id = id, .from = kNoReplica, .index = commit_});
@@ -41,8 +41,8 @@ void RaftCore::OnReadIndexReply(const Message& message, const ReadIndexReply& re
   }
   const uint64_t id = read->id;
   forwarded_reads_.erase(read);
-  output_.reads.push_back({id, reply.ok ? Status() : Status(Reason::kNoLeader, "the leader could not take the read; ask again"),
-                           reply.index});
+  output_.reads.push_back(
+      {id, reply.ok ? Status() : Status(Reason::kNoLeader, "the leader could not take the read; ask again"), reply.index});
 }
 
 // Reads that wait for their leader until `until` or longer are given up: the answer may be lost.

@@ -25,9 +25,8 @@ bool RaftCore::FollowSender(const Message& message) {
 // may take no further part. It is rebuilt as a new replica.
 bool RaftCore::LostData(LogIndex acknowledged) {
   if (acknowledged <= log_.last()) return false;
-  EnterFault(Status(Reason::kDataLoss, "replica " + ToString(options_.self) + " of group " +
-                                           std::to_string(options_.group.value()) + " acknowledged index " +
-                                           std::to_string(acknowledged.value()) + " but its log ends at " +
+  EnterFault(Status(Reason::kDataLoss, "replica " + ToString(options_.self) + " of group " + std::to_string(options_.group.value()) +
+                                           " acknowledged index " + std::to_string(acknowledged.value()) + " but its log ends at " +
                                            std::to_string(log_.last().value()) +
                                            ": its disk lost data; remove this replica and add it anew"));
   return true;
@@ -152,8 +151,8 @@ void RaftCore::OnSnapshotInstall(const Message& message, const SnapshotInstall& 
   hard_state_.commit = commit_;
   hard_state_dirty_ = false;
   AppendTask task{.token = 0, .snapshot = install.meta, .replace_log = true, .entries = {}, .hard_state = hard_state_, .after = {}};
-  task.after.push_back({options_.group, options_.self, message.from, term(),
-                        AppendReply{.accepted = true, .index = anchor.last.index, .hint = {}}});
+  task.after.push_back(
+      {options_.group, options_.self, message.from, term(), AppendReply{.accepted = true, .index = anchor.last.index, .hint = {}}});
   output_.restore = install.meta;
   output_.restore_token = next_token_;
   GiveOut(std::move(task));
@@ -243,10 +242,8 @@ void RaftCore::SendEntries(Progress* progress, std::vector<Entry> entries) {
     progress->inflight.Add(entries.back().index(), bytes);
   }
   const LogIndex acknowledged = progress->match;
-  Send(progress->id, AppendRequest{.prev = {*log_.TermAt(prev), prev},
-                                   .entries = std::move(entries),
-                                   .commit = commit_,
-                                   .acknowledged = acknowledged});
+  Send(progress->id,
+       AppendRequest{.prev = {*log_.TermAt(prev), prev}, .entries = std::move(entries), .commit = commit_, .acknowledged = acknowledged});
 }
 
 void RaftCore::LogRead(const LogFetch& fetch, Result<std::vector<Entry>> entries) {
@@ -303,7 +300,7 @@ void RaftCore::OnAppendReply(const Message& message, const AppendReply& reply) {
   }
   if (!reply.accepted) {
     ++counters_.appends_refused_by_followers;
-    const bool stale = progress->state == ProgressState::kProbe ? reply.index != progress->next - 1
+    const bool stale = progress->state == ProgressState::kProbe       ? reply.index != progress->next - 1
                        : progress->state == ProgressState::kReplicate ? reply.index <= progress->match
                                                                       : true;
     if (stale) return;
@@ -320,8 +317,7 @@ void RaftCore::OnAppendReply(const Message& message, const AppendReply& reply) {
     progress->inflight.FreeTo(reply.index);
     progress->next = std::max(progress->next, reply.index + 1);
   }
-  const bool snapshot_arrived =
-      progress->state == ProgressState::kSnapshot && progress->match >= log_.start().last.index;
+  const bool snapshot_arrived = progress->state == ProgressState::kSnapshot && progress->match >= log_.start().last.index;
   if (answers_probe || snapshot_arrived) progress->BecomeReplicate();
   AdvanceCommit();
 }

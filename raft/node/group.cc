@@ -14,8 +14,7 @@ Status DamagedRows(GroupId group, LogIndex applied, const storage::LogBounds& bo
   return Status(Reason::kDataLoss, "the rows of group " + std::to_string(group.value()) + " reflect index " +
                                        std::to_string(applied.value()) + ", its log holds (" +
                                        std::to_string(bounds.start.last.index.value()) + ", " +
-                                       std::to_string(bounds.last_index().value()) +
-                                       "]; remove this replica and add it anew");
+                                       std::to_string(bounds.last_index().value()) + "]; remove this replica and add it anew");
 }
 
 }  // namespace
@@ -40,8 +39,8 @@ Result<std::unique_ptr<Group>> Group::Open(NodeContext& node, GroupId id, uint64
   return group;
 }
 
-Group::Group(NodeContext& node, uint64_t opening, StateMachine& machine, const CoreOptions& options,
-             const storage::GroupState& state, LogIndex applied, bool fresh)
+Group::Group(NodeContext& node, uint64_t opening, StateMachine& machine, const CoreOptions& options, const storage::GroupState& state,
+             LogIndex applied, bool fresh)
     : node_(node),
       machine_(machine),
       core_(options, state, applied, node.random.Fork(), node.now),

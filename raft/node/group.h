@@ -182,20 +182,20 @@ class Group final : public Timer, public HeartbeatMember {
   const uint64_t opening_;
   bool closed_ = false;
   bool fault_shown_ = false;
-  bool cleanup_due_;             // the shelf may hold what a crash left over
+  bool cleanup_due_;  // the shelf may hold what a crash left over
   bool rows_in_flight_ = false;
-  bool rows_void_ = false;       // those in flight are of a state that a restore replaced
-  bool applying_read_ = false;   // entries to apply are being read
-  bool leads_shown_ = false;     // counted among the groups led
+  bool rows_void_ = false;      // those in flight are of a state that a restore replaced
+  bool applying_read_ = false;  // entries to apply are being read
+  bool leads_shown_ = false;    // counted among the groups led
 
   std::list<PendingWrite> writes_;  // oldest first; those submitted, then those that are not
   std::vector<storage::StateWrite> rows_;
   size_t rows_bytes_ = 0;
   Tick rows_due_ = kNever;
 
-  LogIndex applied_;             // by the state machine
+  LogIndex applied_;  // by the state machine
   LogIndex apply_target_;
-  uint64_t apply_ticket_ = 0;    // of the read whose entries are applied next
+  uint64_t apply_ticket_ = 0;  // of the read whose entries are applied next
   std::optional<Restoring> restoring_;
   WaitingProposals proposals_;
   WaitingReads reads_;

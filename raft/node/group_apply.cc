@@ -9,8 +9,7 @@
 namespace flotilla::raft {
 
 bool Group::MayApply() const {
-  return !closed_ && core_.fault().ok() && !restoring_ && !applying_read_ && applied_ < apply_target_ &&
-         rows_bytes_ < kRowsWaitingBytesMax;
+  return !closed_ && core_.fault().ok() && !restoring_ && !applying_read_ && applied_ < apply_target_ && rows_bytes_ < kRowsWaitingBytesMax;
 }
 
 void Group::ApplySlice() {
@@ -54,16 +53,14 @@ void Group::Apply(const std::vector<storage::Entry>& entries) {
 void Group::AnswerProposal(const WaitingProposals::Answer& answer) {
   const WaitingProposal& proposal = answer.proposal;
   switch (answer.fate) {
-    case ProposalFate::kApplied:
-      return proposal.sink->OnProposal(proposal.token, Status(), answer.header);
+    case ProposalFate::kApplied: return proposal.sink->OnProposal(proposal.token, Status(), answer.header);
     case ProposalFate::kReplaced:
       return proposal.sink->OnProposal(
           proposal.token, Status(Reason::kNotLeader, "the leadership was lost before the entry was committed, and it was not"), {});
     case ProposalFate::kUnknown:
       return proposal.sink->OnProposal(
           proposal.token,
-          Status(Reason::kOutcomeUnknown, "a snapshot replaced the log before the outcome was known; look whether it took effect"),
-          {});
+          Status(Reason::kOutcomeUnknown, "a snapshot replaced the log before the outcome was known; look whether it took effect"), {});
   }
 }
 

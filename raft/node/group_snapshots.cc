@@ -44,8 +44,7 @@ Status Group::MakeSnapshot(bool for_follower) {
   if (content->anchor < start || content->anchor > applied_ || content->chunks.empty()) {
     return Status(Reason::kInvalidArgument, "the snapshot stands for index " + std::to_string(content->anchor.value()) + " and has " +
                                                 std::to_string(content->chunks.size()) + " chunks; the log begins after " +
-                                                std::to_string(start.value()) + " and " + std::to_string(applied_.value()) +
-                                                " is applied");
+                                                std::to_string(start.value()) + " and " + std::to_string(applied_.value()) + " is applied");
   }
   const LogIndex newest = shelf().ready ? shelf().ready->anchor.last.index : start;
   if (content->anchor <= newest && !for_follower) return {};  // nothing to cut
@@ -66,8 +65,8 @@ Status Group::MakeSnapshot(bool for_follower) {
     checksum = crc32c::Extend(checksum, chunk.data(), chunk.size());
   }
   if (bytes > limits::kSnapshotBytesMax) {
-    return Status(Reason::kLimitExceeded, "a snapshot of " + std::to_string(bytes) + " bytes; the limit is " +
-                                              std::to_string(limits::kSnapshotBytesMax));
+    return Status(Reason::kLimitExceeded,
+                  "a snapshot of " + std::to_string(bytes) + " bytes; the limit is " + std::to_string(limits::kSnapshotBytesMax));
   }
   if (std::exchange(cleanup_due_, false)) CleanShelf();
   const std::optional<uint64_t> slot = shelf().NextId();
@@ -264,7 +263,7 @@ void Group::OnChunk(SnapshotChunk chunk) {
     AbandonStaging();
     return;
   }
-  if (staging.durable == staging.theirs.chunks) return InstallStaged();  // what an earlier leader began
+  if (staging.durable == staging.theirs.chunks) return InstallStaged();            // what an earlier leader began
   if (chunk.number < staging.accepted && chunk.number >= staging.durable) return;  // answered when it is durable
   if (chunk.number != staging.accepted || crc32c::Value(chunk.data.view()) != chunk.checksum) {
     ReplyChunk(staging, {});

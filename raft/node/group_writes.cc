@@ -17,9 +17,8 @@ void Group::Append(AppendTask task) {
   write.task.entries = std::exchange(task.entries, {});
   write.task.hard_state = task.hard_state;
   if (task.snapshot) write.task.drop_snapshots = Superseded(task);
-  const bool brings_data = std::any_of(write.task.entries.begin(), write.task.entries.end(), [](const storage::Entry& entry) {
-    return entry.header.kind == storage::EntryKind::kData;
-  });
+  const bool brings_data = std::any_of(write.task.entries.begin(), write.task.entries.end(),
+                                       [](const storage::Entry& entry) { return entry.header.kind == storage::EntryKind::kData; });
   if (brings_data && !rows_in_flight_ && !rows_.empty()) TakeRowsInto(&write.task);
   write.append = std::move(task);
   Enqueue(std::move(write));
@@ -91,12 +90,9 @@ void Group::OnWritten(uint64_t token, const Status& status) {
   PendingWrite& write = taken.front();
   if (!write.task.state.empty()) RowsWritten(&write, status);
   switch (write.kind) {
-    case PendingWrite::Kind::kCore:
-      return OnCoreWritten(&write, status);
-    case PendingWrite::Kind::kOwnChunks:
-      return OwnChunksWritten(write, status);
-    case PendingWrite::Kind::kStagedChunk:
-      return StagedChunkWritten(write, status);
+    case PendingWrite::Kind::kCore: return OnCoreWritten(&write, status);
+    case PendingWrite::Kind::kOwnChunks: return OwnChunksWritten(write, status);
+    case PendingWrite::Kind::kStagedChunk: return StagedChunkWritten(write, status);
     case PendingWrite::Kind::kRows:
     case PendingWrite::Kind::kCleanup:
       if (!status.ok() && status.reason() != Reason::kDiskFull) Fail(status);

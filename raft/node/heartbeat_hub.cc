@@ -62,8 +62,8 @@ void HeartbeatHub::Join(HeartbeatMember& member) {
   const std::vector<ReplicaId> replicas = core.log().configuration().Replicas();
   member.led_term_ = core.term();
   member.led_configuration_ = core.log().configuration_index();
-  member.led_ = std::vector<LedReplica>(static_cast<size_t>(
-      std::count_if(replicas.begin(), replicas.end(), [&](const ReplicaId& id) { return id.node != self_; })));
+  member.led_ = std::vector<LedReplica>(
+      static_cast<size_t>(std::count_if(replicas.begin(), replicas.end(), [&](const ReplicaId& id) { return id.node != self_; })));
   size_t next = 0;
   for (const ReplicaId& id : replicas) {
     if (id.node == self_) continue;

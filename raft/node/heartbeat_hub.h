@@ -8,9 +8,11 @@
 // is due: Credit() tells the core what the last heartbeat, or the last reply, says of it.
 //
 // What makes that safe:
-// - A follower counts the set as its leader's sign of life only if it stamped itself when it saw its row (same leader, term, and replica), and
+// - A follower counts the set as its leader's sign of life only if it stamped itself when it saw its row (same leader, term, and replica),
+// and
 //   only while it still follows that leader in that term. The stamp is good for one version of one process of the sender.
-// - A leader counts a reply as a replica's sign of life only if the replica was in the set of the version that the reply is about and is not
+// - A leader counts a reply as a replica's sign of life only if the replica was in the set of the version that the reply is about and is
+// not
 //   listed as absent. A group that the receiver lacks, that is faulty there, or in another term, is listed.
 // - Messages have sequence numbers: late and repeated ones are ignored, as is any reply older than an election timeout.
 // - Rounds of reads are acknowledged by explicit rows and messages only. A round that cannot wait for the interval travels as
@@ -82,8 +84,8 @@ struct HeartbeatLink {
   NodeId node;
   IntrusiveList<LedReplica, LinkMembers> members;
   IntrusiveList<LedReplica, LinkChanges> changed;
-  uint64_t version = 1;          // of the set
-  uint64_t known_version = 0;    // what the receiver said it knows
+  uint64_t version = 1;        // of the set
+  uint64_t known_version = 0;  // what the receiver said it knows
   uint64_t sequence = 0;
   std::array<Tick, kRemembered> sent_at{};
   // The newest reply.
@@ -91,18 +93,18 @@ struct HeartbeatLink {
   uint64_t receiver_boot = 0;    // of the process that answered
   uint64_t replied_version = 0;  // of the last one that knew its version
   Tick replied_at = 0;
-  std::vector<GroupId> absent;   // sorted
-  Tick heard_at = 0;             // of any reply; 0: nothing was asked since the set was empty
+  std::vector<GroupId> absent;  // sorted
+  Tick heard_at = 0;            // of any reply; 0: nothing was asked since the set was empty
 };
 
 // The way from one other node.
 struct HeartbeatSource {
   uint64_t boot = 0;
   uint64_t sequence = 0;
-  uint64_t version = 0;          // of the set that the stamp stands for
-  uint64_t stamp = 0;            // 0: no set is known
+  uint64_t version = 0;  // of the set that the stamp stands for
+  uint64_t stamp = 0;    // 0: no set is known
   Tick heard_at = 0;
-  std::set<GroupId> absent;      // of the set, those that do not follow
+  std::set<GroupId> absent;  // of the set, those that do not follow
   // The answer in the making.
   bool reply_due = false;
   uint64_t reply_version = 0;

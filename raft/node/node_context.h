@@ -25,8 +25,8 @@ struct EntriesWanted {
   LogIndex first;
   LogIndex last;  // exclusive
   size_t bytes_max = 0;
-  ReplicaId to;   // kFollower
-  Term term;      // kFollower
+  ReplicaId to;          // kFollower
+  Term term;             // kFollower
   bool charged = false;  // kFollower: `bytes_max` was taken from the recovery budget
 };
 struct ChunkWanted {
@@ -58,8 +58,8 @@ using HostRef = std::weak_ptr<HostPort* const>;
 
 class NodeContext {
  public:
-  NodeContext(const HostOptions& options, Executor& executor, BlockingExecutor& readers, storage::LogStore& store,
-              Transport& transport, storage::WriteSink& sink, HostPort& port, Random random);
+  NodeContext(const HostOptions& options, Executor& executor, BlockingExecutor& readers, storage::LogStore& store, Transport& transport,
+              storage::WriteSink& sink, HostPort& port, Random random);
 
   // The group runs in the next turn.
   void Wake(Group& group);

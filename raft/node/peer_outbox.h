@@ -34,7 +34,7 @@ class PeerOutbox {
     PeerMessage data;
     PeerMessage snapshot;
     size_t data_bytes = 0;
-    bool waiting = false;       // in waiting_
+    bool waiting = false;  // in waiting_
     bool expects_reply = false;
     std::vector<HeartbeatReplyRow> reply_rows;
   };

@@ -190,8 +190,9 @@ Status RaftHost::Impl::GoOnAlone(GroupId id, ReplicaId next_life, GroupSink& sin
   storage::WriteTask task = SurvivorTask(*state, next_life);
   task.token = node_.NextToken();
   const Leaving leaving{.last_token = task.token, .sink = &sink};
-  LOG(WARNING) << "a replica goes on alone: group=" << id << " label=" << state->identity.label << " replica=" << self << " becomes=" << next_life
-               << " last_index=" << state->bounds.last_index() << " end_offset=" << state->bounds.end.end_offset;
+  LOG(WARNING) << "a replica goes on alone: group=" << id << " label=" << state->identity.label << " replica=" << self
+               << " becomes=" << next_life << " last_index=" << state->bounds.last_index()
+               << " end_offset=" << state->bounds.end.end_offset;
   FLOTILLA_RETURN_IF_ERROR(node_.store.Submit(std::move(task), node_.sink));
   leaving_.emplace(id, leaving);
   return {};
@@ -238,8 +239,7 @@ void RaftHost::Impl::Receive(PeerMessage bundle) {
   if (bundle.heartbeat_reply) {
     node_.heartbeats.ReceiveReply(bundle.from, *bundle.heartbeat_reply, node_.now, *this);
     for (const HeartbeatReplyRow& row : bundle.heartbeat_reply->rows) {
-      bundle.messages.push_back(
-          {row.group, row.from, row.to, row.term, HeartbeatReply{.read_round = row.read_round, .last = row.last}});
+      bundle.messages.push_back({row.group, row.from, row.to, row.term, HeartbeatReply{.read_round = row.read_round, .last = row.last}});
     }
   }
   for (Message& message : bundle.messages) {
@@ -277,8 +277,7 @@ void RaftHost::Impl::PeerUnreachable(NodeId peer) {
     const ReplicaId leader = group->core().leader();
     if (leader.node == peer && peer != node_.options.node) group->Unreachable(leader);
   }
-  node_.heartbeats.ForEachLedOn(
-      peer, [](HeartbeatMember& member, ReplicaId replica) { static_cast<Group&>(member).Unreachable(replica); });
+  node_.heartbeats.ForEachLedOn(peer, [](HeartbeatMember& member, ReplicaId replica) { static_cast<Group&>(member).Unreachable(replica); });
   node_.snapshots.PeerUnreachable(peer);
 }
 
@@ -390,9 +389,7 @@ RaftHost::~RaftHost() = default;
 
 Status RaftHost::OpenGroup(GroupId group, StateMachine& machine) { return impl_->Open(group, machine, false); }
 
-Status RaftHost::CreateGroup(const NewGroup& group, StateMachine& machine, GroupSink& sink) {
-  return impl_->Create(group, machine, sink);
-}
+Status RaftHost::CreateGroup(const NewGroup& group, StateMachine& machine, GroupSink& sink) { return impl_->Create(group, machine, sink); }
 
 void RaftHost::CloseGroup(GroupId group) { impl_->Close(group); }
 

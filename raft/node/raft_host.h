@@ -88,7 +88,7 @@ struct NewGroup {
 
 struct GroupCounters {
   CoreStatus core;
-  uint64_t snapshot_sends = 0;      // transfers begun
+  uint64_t snapshot_sends = 0;  // transfers begun
   uint64_t snapshot_chunks_sent = 0;
   uint64_t snapshot_chunks_received = 0;
   uint64_t proposals_waiting = 0;

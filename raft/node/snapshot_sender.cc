@@ -52,9 +52,8 @@ void SnapshotSender::StopAll(Group& group) {
 }
 
 bool SnapshotSender::Uses(const Group& group, uint64_t snapshot) const {
-  return std::any_of(transfers_.begin(), transfers_.end(), [&](const Transfer& transfer) {
-    return transfer.group == &group && transfer.meta.id == snapshot;
-  });
+  return std::any_of(transfers_.begin(), transfers_.end(),
+                     [&](const Transfer& transfer) { return transfer.group == &group && transfer.meta.id == snapshot; });
 }
 
 LogIndex SnapshotSender::AnchorFor(const Group& group, ReplicaId to) const {
@@ -66,8 +65,8 @@ LogIndex SnapshotSender::AnchorFor(const Group& group, ReplicaId to) const {
 
 void SnapshotSender::OnReply(Group& group, const SnapshotChunkReply& reply) {
   const auto transfer = Find(group, reply.from);
-  if (transfer == transfers_.end() || reply.snapshot_id != transfer->meta.id ||
-      reply.anchor != transfer->meta.anchor.last.index || reply.next > transfer->meta.chunks) {
+  if (transfer == transfers_.end() || reply.snapshot_id != transfer->meta.id || reply.anchor != transfer->meta.anchor.last.index ||
+      reply.next > transfer->meta.chunks) {
     return;  // of an earlier transfer
   }
   node_.ScheduleTurn();
@@ -184,8 +183,8 @@ void SnapshotSender::SendNext(Transfer& transfer) {
 }
 
 void SnapshotSender::OnChunkRead(Group& group, uint64_t number, uint32_t chunk, Result<Bytes> data) {
-  const auto transfer = std::find_if(transfers_.begin(), transfers_.end(),
-                                     [&](const Transfer& candidate) { return candidate.number == number; });
+  const auto transfer =
+      std::find_if(transfers_.begin(), transfers_.end(), [&](const Transfer& candidate) { return candidate.number == number; });
   if (transfer == transfers_.end()) return;
   if (!data.ok()) {
     group.Fail(data.status());  // what was once synced is missing or damaged

@@ -54,7 +54,7 @@ class SnapshotSender {
     raft::Tick heard_at = 0;     // of the receiver
     raft::Tick wait_ticks = 0;   // for an answer, before the next try
     raft::Tick retry_at = 0;
-    bool paused = false;         // until retry_at: the receiver cannot take it now, or is not there
+    bool paused = false;  // until retry_at: the receiver cannot take it now, or is not there
   };
   using Transfers = std::list<Transfer>;
 
@@ -68,8 +68,8 @@ class SnapshotSender {
   NodeContext& node_;
   Transfers transfers_;
   uint64_t last_number_ = 0;
-  uint32_t inflight_ = 0;   // chunks, of all transfers
-  int64_t budget_ = 0;      // bytes that may still leave in this tick
+  uint32_t inflight_ = 0;  // chunks, of all transfers
+  int64_t budget_ = 0;     // bytes that may still leave in this tick
 };
 
 }  // namespace flotilla::raft

@@ -33,14 +33,14 @@ struct Staging {
   storage::SnapshotMeta theirs;  // as the leader names it
   ReplicaId from;
   Term term;
-  uint64_t id = 0;               // here
-  uint32_t accepted = 0;         // chunks given to the store
-  uint32_t durable = 0;          // ... and written
-  std::list<Bytes> writing;      // the data of those in between
-  uint32_t checksum = 0;         // of the durable ones
+  uint64_t id = 0;           // here
+  uint32_t accepted = 0;     // chunks given to the store
+  uint32_t durable = 0;      // ... and written
+  std::list<Bytes> writing;  // the data of those in between
+  uint32_t checksum = 0;     // of the durable ones
   uint64_t bytes = 0;
   Tick expires_at = 0;
-  bool installing = false;       // the core has taken it
+  bool installing = false;  // the core has taken it
 };
 
 struct SnapshotShelf {
@@ -50,7 +50,7 @@ struct SnapshotShelf {
   std::optional<storage::SnapshotMeta> ready;
   bool ready_cut = false;  // the task that makes `ready` current is on its way
   Tick cut_tried_at = kNever;
-  Tick cut_due = kNever;   // to be tried again, without waiting for anything else to happen
+  Tick cut_due = kNever;  // to be tried again, without waiting for anything else to happen
   std::optional<Making> making;
   std::optional<Staging> staging;
   std::vector<uint64_t> retired;

@@ -70,9 +70,9 @@ struct SnapshotChunkReply {
   Term term;
   uint64_t snapshot_id = 0;
   LogIndex anchor;
-  uint32_t next = 0;      // the first chunk that the receiver does not have: a transfer resumes there
-  bool done = false;      // installed, or not needed any more
-  bool refused = false;   // cannot be taken now (disk full); try later
+  uint32_t next = 0;     // the first chunk that the receiver does not have: a transfer resumes there
+  bool done = false;     // installed, or not needed any more
+  bool refused = false;  // cannot be taken now (disk full); try later
 };
 
 // A bundle from one node to another; any part may be empty.

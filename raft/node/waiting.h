@@ -26,9 +26,9 @@ struct WaitingProposal {
 
 // What became of a proposal.
 enum class ProposalFate : uint8_t {
-  kApplied,    // its entry was applied
-  kReplaced,   // it is certainly not in the log
-  kUnknown,    // the log was replaced past it
+  kApplied,   // its entry was applied
+  kReplaced,  // it is certainly not in the log
+  kUnknown,   // the log was replaced past it
 };
 
 class WaitingProposals {

@@ -15,7 +15,8 @@ bool SameProducer(const partition::ProducerBatch& a, const partition::ProducerBa
 
 // Whether clients that keep the rules send it again.
 bool SentAgain(const Status& status) {
-  return !status.ok() && (RefusalOf(status) == Refusal::kOutOfOrder || RefusalOf(status) == Refusal::kUnknownProducer || ToError(status).retry() != v1::RETRY_NEVER);
+  return !status.ok() && (RefusalOf(status) == Refusal::kOutOfOrder || RefusalOf(status) == Refusal::kUnknownProducer ||
+                          ToError(status).retry() != v1::RETRY_NEVER);
 }
 
 }  // namespace
@@ -83,8 +84,7 @@ void AppendLane::Send(uint64_t number, Item* item) {
 bool AppendLane::Again(const Item& item, const Status& status) const {
   if (item.call.deadline <= around_.time.now()) return false;
   switch (RefusalOf(status)) {
-    case Refusal::kNone:
-      break;
+    case Refusal::kNone: break;
     case Refusal::kOutOfOrder:
     case Refusal::kUnknownProducer:
       // One before it goes again, or is still on its way to who led before: this one was only too early.
@@ -93,20 +93,16 @@ bool AppendLane::Again(const Item& item, const Status& status) const {
         if (other.state != State::kDone && SameProducer(other.call.producer, item.call.producer)) return true;
       }
       return false;
-    default:
-      return false;
+    default: return false;
   }
   switch (status.reason()) {
     case Reason::kNotLeader:
     case Reason::kNoLeader:
     case Reason::kTransferring:
     case Reason::kShuttingDown:
-    case Reason::kGroupNotFound:
-      return !item.call.require_leader;
-    case Reason::kOutcomeUnknown:
-      return item.call.producer.producer_id != 0;
-    default:
-      return false;
+    case Reason::kGroupNotFound: return !item.call.require_leader;
+    case Reason::kOutcomeUnknown: return item.call.producer.producer_id != 0;
+    default: return false;
   }
 }
 

@@ -37,7 +37,8 @@ Status NotInitialized() {
 }
 // It has moved, or is a copy, which it finds out.
 Status NotYetHere() {
-  return Status(Reason::kNoLeader, "this node was started at another address than before, and asks whether it runs at the old one still; try again shortly");
+  return Status(Reason::kNoLeader,
+                "this node was started at another address than before, and asks whether it runs at the old one still; try again shortly");
 }
 Status ShuttingDown() { return Status(Reason::kShuttingDown, "this node is about to stop; ask another one"); }
 
@@ -113,7 +114,8 @@ void Broker::BecomeMember(bool campaign) {
                                                            [this](const Status& status) {
                                                              // The answer to a report may rest on what is not
                                                              // committed yet, that to a registration does not.
-                                                             LOG_EVERY_N(WARNING, 10) << "not_known_to_the_cluster reason=\"" << status << '"';
+                                                             LOG_EVERY_N(WARNING, 10)
+                                                                 << "not_known_to_the_cluster reason=\"" << status << '"';
                                                              life_.Rejoin();
                                                            },
                                                        .on_halt = [this](const Status& status) { Halt(status); }},

@@ -20,10 +20,8 @@ bool FindsNoLeader(const Status& status) {
     case Reason::kNotLeader:
     case Reason::kNoLeader:
     case Reason::kTransferring:
-    case Reason::kShuttingDown:
-      return true;
-    default:
-      return false;
+    case Reason::kShuttingDown: return true;
+    default: return false;
   }
 }
 
@@ -175,8 +173,8 @@ void CallBoard::PassOn(uint64_t id, const Leader& leader) {
   const metadata::Node* node = around_.metadata.image()->FindNode(leader.node);
   if (node == nullptr) return Refused(id, Status(Reason::kNoLeader, "the leader is not known to this node yet"));
   if (call.caller.require_leader) {
-    return Finish(id, Status(Reason::kNotLeader, "node " + std::to_string(leader.node.value()) + " at " +
-                                                     node->description.client_address + " serves this call; ask there")
+    return Finish(id, Status(Reason::kNotLeader, "node " + std::to_string(leader.node.value()) + " at " + node->description.client_address +
+                                                     " serves this call; ask there")
                           .With("leader_node_id", leader.node.value())
                           .With("leader_address", node->description.client_address)
                           .With("leader_epoch", leader.epoch.value()));
@@ -230,8 +228,9 @@ void CallBoard::Refused(uint64_t id, const Status& status) {
     return;
   }
   if (FindsNoLeader(status) && call.maybe_applied) {
-    return Finish(id, Status(Reason::kOutcomeUnknown,
-                             "the leader was lost after it had the call; it may have been done: look, or send it again with its request_id"));
+    return Finish(id,
+                  Status(Reason::kOutcomeUnknown,
+                         "the leader was lost after it had the call; it may have been done: look, or send it again with its request_id"));
   }
   if (again && !call.forwarded) {
     return Finish(id, Status(Reason::kNoLeader, "nobody leads what serves this call; a majority of its nodes may be missing: " +
@@ -292,7 +291,8 @@ void CallBoard::Tick() {
   }
   for (const uint64_t id : ready) Finish(id, std::move(calls_.at(id).response));
   for (const uint64_t id : late) {
-    Finish(id, Refuse(Refusal::kDeadlineExceeded, "the call's deadline passed before there was an answer; what was on its way may still be done"));
+    Finish(id, Refuse(Refusal::kDeadlineExceeded,
+                      "the call's deadline passed before there was an answer; what was on its way may still be done"));
   }
 }
 

@@ -147,8 +147,7 @@ class ClientApi {
   // Sinks outlive what they are given to.
   virtual std::unique_ptr<ProduceSession> OpenProduce(ProduceSink& sink) = 0;
   virtual std::unique_ptr<EventStream> Subscribe(const v1::SubscribeRequest& request, const Caller& caller, SubscribeSink& sink) = 0;
-  virtual std::unique_ptr<EventStream> WatchMetadata(const v1::WatchMetadataRequest& request, const Caller& caller,
-                                                     WatchSink& sink) = 0;
+  virtual std::unique_ptr<EventStream> WatchMetadata(const v1::WatchMetadataRequest& request, const Caller& caller, WatchSink& sink) = 0;
 };
 
 }  // namespace flotilla::broker

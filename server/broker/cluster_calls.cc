@@ -23,8 +23,7 @@ std::vector<std::string> Obstacles(const metadata::Image& image) {
 
 }  // namespace
 
-ClusterCalls::ClusterCalls(const MemberContext& member, GroupDescriptions& descriptions,
-                           std::function<std::vector<std::string>()> warnings)
+ClusterCalls::ClusterCalls(const MemberContext& member, GroupDescriptions& descriptions, std::function<std::vector<std::string>()> warnings)
     : member_(member), descriptions_(descriptions), warnings_(std::move(warnings)) {
   CallBoard& board = member_.board;
   board.Register<v1::GetHealthRequest>(kGetHealth, {.serve = [this](uint64_t id, const auto&) { GetHealth(id); }, .repeatable = true});
@@ -48,16 +47,16 @@ void ClusterCalls::GetHealth(uint64_t id) {
   request.mutable_context()->set_principal(caller->principal);
   request.mutable_context()->set_timeout_ms(limits::kDescribeTimeout / std::chrono::milliseconds(1));
   request.set_method(std::string(kGetHealth));
-  member_.network.Call(node->description.peer_address, kForwardCall, request.SerializeAsString(), 2 * limits::kDescribeTimeout,
-                       [this, id](const Result<std::string>& answer) {
-                         internal::v1::ForwardCallResponse forwarded;
-                         v1::GetHealthResponse health;
-                         if (answer.ok() && forwarded.ParseFromString(*answer) && !forwarded.has_error() &&
-                             health.ParseFromString(forwarded.response())) {
-                           return member_.board.Answer(id, health);
-                         }
-                         HealthHere(id, false);
-                       });
+  member_.network.Call(
+      node->description.peer_address, kForwardCall, request.SerializeAsString(), 2 * limits::kDescribeTimeout,
+      [this, id](const Result<std::string>& answer) {
+        internal::v1::ForwardCallResponse forwarded;
+        v1::GetHealthResponse health;
+        if (answer.ok() && forwarded.ParseFromString(*answer) && !forwarded.has_error() && health.ParseFromString(forwarded.response())) {
+          return member_.board.Answer(id, health);
+        }
+        HealthHere(id, false);
+      });
 }
 
 void ClusterCalls::HealthHere(uint64_t id, bool controller_answers) {
@@ -118,10 +117,11 @@ bool ClusterCalls::AnswerMetadata(uint64_t id, const v1::GetMetadataRequest& req
     topics.push_back(*topic);
   }
   if (request.topics().empty() && !request.nodes_only()) {
-    image.topic_names.ForEachFrom({std::string(metadata::kDefaultNamespace), page->after}, [&](const metadata::TopicName& name, const Uuid& topic) {
-      if (name.name > page->after) topics.push_back(image.FindTopic(topic));
-      return topics.size() <= page->size;
-    });
+    image.topic_names.ForEachFrom({std::string(metadata::kDefaultNamespace), page->after},
+                                  [&](const metadata::TopicName& name, const Uuid& topic) {
+                                    if (name.name > page->after) topics.push_back(image.FindTopic(topic));
+                                    return topics.size() <= page->size;
+                                  });
   }
   std::sort(topics.begin(), topics.end(), [](const auto* a, const auto* b) { return a->name < b->name; });
   std::erase_if(topics, [&](const auto* topic) { return topic->name <= page->after; });
@@ -155,7 +155,8 @@ void ClusterCalls::Tick() {
     }
     const uint64_t id = at->first;
     at = waiting_.erase(at);
-    member_.board.Fail(id, Status(Reason::kNoLeader, "this node has not applied the metadata version that was asked for in time; ask again or elsewhere"));
+    member_.board.Fail(
+        id, Status(Reason::kNoLeader, "this node has not applied the metadata version that was asked for in time; ask again or elsewhere"));
   }
 }
 

@@ -23,7 +23,8 @@ std::string UuidText(const std::string& bytes) {
 }
 
 Status AlreadyIn(const std::string& who, const std::string& cluster_bytes) {
-  return Refuse(Refusal::kAlreadyInitialized, who + " belongs to cluster " + UuidText(cluster_bytes) + " already; a cluster is initialised once")
+  return Refuse(Refusal::kAlreadyInitialized,
+                who + " belongs to cluster " + UuidText(cluster_bytes) + " already; a cluster is initialised once")
       .With("cluster_id", UuidText(cluster_bytes))
       .With("address", who);
 }
@@ -116,13 +117,12 @@ Status ClusterLife::Start() {
 
 // --- At another address than before
 
-bool ClusterLife::HasMoved() const {
-  return !state_.peer_address().empty() && state_.peer_address() != options_.description.peer_address;
-}
+bool ClusterLife::HasMoved() const { return !state_.peer_address().empty() && state_.peer_address() != options_.description.peer_address; }
 
 void ClusterLife::AskOldAddress() {
   asks_ = true;
-  LOG(WARNING) << "moved from=" << state_.peer_address() << " to=" << options_.description.peer_address << " asks=\"whether it runs there still\"";
+  LOG(WARNING) << "moved from=" << state_.peer_address() << " to=" << options_.description.peer_address
+               << " asks=\"whether it runs there still\"";
   internal::v1::HandshakeRequest hello;
   *hello.mutable_caller() = callbacks_.identity();
   hello.mutable_caller()->clear_node_id();  // it claims nothing yet
@@ -133,7 +133,8 @@ void ClusterLife::AskOldAddress() {
 void ClusterLife::OnOldAddress(const std::string& address, const Result<std::string>& answer) {
   asks_ = false;
   internal::v1::HandshakeResponse response;
-  const bool itself = answer.ok() && response.ParseFromString(*answer) && response.callee().node_uuid() == options_.description.uuid.bytes();
+  const bool itself =
+      answer.ok() && response.ParseFromString(*answer) && response.callee().node_uuid() == options_.description.uuid.bytes();
   if (itself) {
     metadata::NodeDescription original = options_.description;
     original.peer_address = address;
@@ -179,7 +180,8 @@ void ClusterLife::InitCluster(const v1::InitClusterRequest& request, InitDone do
     v1::InitClusterResponse response;
     response.set_cluster_id(UuidText(state_.cluster_id()));
     response.set_already_initialized(true);
-    image->nodes.ForEach([&response](NodeId, const metadata::Shared<metadata::Node>& node) { *response.add_nodes() = DescribeNode(*node); });
+    image->nodes.ForEach(
+        [&response](NodeId, const metadata::Shared<metadata::Node>& node) { *response.add_nodes() = DescribeNode(*node); });
     return done(std::move(response));
   }
   if (birth_) {
@@ -246,8 +248,8 @@ void ClusterLife::Plan() {
     if (!identity.cluster_id().empty()) return EndBirth(AlreadyIn(seed, identity.cluster_id()));
     Result<metadata::NodeDescription> description = DescriptionOf(identity);
     if (!description.ok()) return EndBirth(description.status());
-    const bool twice = std::any_of(founders.begin(), founders.end(),
-                                   [&](const auto& founder) { return founder.description.uuid == description->uuid; });
+    const bool twice =
+        std::any_of(founders.begin(), founders.end(), [&](const auto& founder) { return founder.description.uuid == description->uuid; });
     if (!twice) founders.push_back({.description = *std::move(description), .cluster = {}});
   }
   if (!among_seeds) founders.insert(founders.begin(), {.description = options_.description, .cluster = {}});
@@ -317,7 +319,8 @@ Status ClusterLife::Found(const internal::v1::BootstrapRequest& plan, bool mine)
     if (member.node_uuid() == options_.description.uuid.bytes()) state.set_node_id(member.node_id());
   }
   FLOTILLA_RETURN_IF_ERROR(Remember(std::move(state)));
-  LOG(INFO) << "cluster_founded cluster=" << UuidText(plan.cluster_id()) << " node=" << state_.node_id() << " founders=" << plan.members_size();
+  LOG(INFO) << "cluster_founded cluster=" << UuidText(plan.cluster_id()) << " node=" << state_.node_id()
+            << " founders=" << plan.members_size();
   next_at_ = {};
   callbacks_.become_member(mine);
   return {};
@@ -352,7 +355,8 @@ Result<internal::v1::BootstrapResponse> ClusterLife::Bootstrap(const internal::v
   // one of several that the other needs; with all of them it has a cluster, and repeats its plan.
   const bool promised = promised_until_ > around_.clock.Now() && promised_to_ < request.cluster_id();
   if (promised || birth_) {
-    return Status(Reason::kNoLeader, options_.description.peer_address + " is founding another cluster at this moment; ask again in some seconds");
+    return Status(Reason::kNoLeader,
+                  options_.description.peer_address + " is founding another cluster at this moment; ask again in some seconds");
   }
   if (request.validate_only()) {
     promised_to_ = request.cluster_id();
@@ -372,7 +376,8 @@ void ClusterLife::Tick() {
   if (known && !born_.empty()) {
     v1::InitClusterResponse response;
     response.set_cluster_id(UuidText(state_.cluster_id()));
-    image->nodes.ForEach([&response](NodeId, const metadata::Shared<metadata::Node>& node) { *response.add_nodes() = DescribeNode(*node); });
+    image->nodes.ForEach(
+        [&response](NodeId, const metadata::Shared<metadata::Node>& node) { *response.add_nodes() = DescribeNode(*node); });
     for (const InitDone& done : std::exchange(born_, {})) done(response);
   }
   if (birth_) {
@@ -438,8 +443,8 @@ void ClusterLife::Refused(const Status& status) {
     if (now - copy_since_ >= limits::kCopyStopsAfter) return callbacks_.stop(status);
   }
   // Seeds that are not up or in no cluster either are what one waits for.
-  const bool waits = status.reason() == Reason::kNoLeader || status.reason() == Reason::kOutcomeUnknown ||
-                     RefusalOf(status) == Refusal::kNotInitialized;
+  const bool waits =
+      status.reason() == Reason::kNoLeader || status.reason() == Reason::kOutcomeUnknown || RefusalOf(status) == Refusal::kNotInitialized;
   last_problem_ = waits ? "" : status.ToString();
   LOG_IF_EVERY_N(WARNING, !waits, 10) << "join_refused reason=\"" << status << '"';
 }

@@ -118,7 +118,7 @@ class ClusterLife {
   MonotonicTime promised_until_{};
   bool registered_ = false;
   MonotonicTime copy_since_{};  // it is told that it is a copy
-  MonotonicTime heard_at_{};  // of a leader of the metadata
+  MonotonicTime heard_at_{};    // of a leader of the metadata
   bool joining_ = false;
   bool asks_ = false;
   size_t next_seed_ = 0;

@@ -28,9 +28,8 @@ std::optional<NodeId> NodeOfSubscription(const std::string& id) {
 }
 
 ConsumeCalls::ConsumeCalls(const MemberContext& member, Grant grant) : member_(member), grant_(std::move(grant)) {
-  member_.board.Register<v1::ListOffsetsRequest>(
-      "/flotilla.v1.ConsumeService/ListOffsets",
-      {.serve = [this](uint64_t id, const auto& r) { ListOffsets(id, r); }, .repeatable = true});
+  member_.board.Register<v1::ListOffsetsRequest>("/flotilla.v1.ConsumeService/ListOffsets",
+                                                 {.serve = [this](uint64_t id, const auto& r) { ListOffsets(id, r); }, .repeatable = true});
   member_.board.Register<v1::GrantCreditRequest>(kGrantCredit,
                                                  {.serve = [this](uint64_t id, const auto& r) { GrantCredit(id, r); }, .repeatable = true});
 }
@@ -69,12 +68,11 @@ void ConsumeCalls::ListOffsets(uint64_t id, const v1::ListOffsetsRequest& reques
       lookup.reads.emplace(token, i);
       call_of_.emplace(token, id);
       // A single partition without a leader must not take the whole call's deadline with it.
-      lookup.tickets.emplace(
-          token, member_.reads.Locate({.partition = *key,
-                                       .start = *start,
-                                       .deadline = member_.time.At(caller->deadline - limits::kLongPollMargin),
-                                       .require_leader = caller->require_leader},
-                                      *caller, token, *this));
+      lookup.tickets.emplace(token, member_.reads.Locate({.partition = *key,
+                                                          .start = *start,
+                                                          .deadline = member_.time.At(caller->deadline - limits::kLongPollMargin),
+                                                          .require_leader = caller->require_leader},
+                                                         *caller, token, *this));
     }
     if (lookup.reads.empty()) return member_.board.Answer(id, lookup.response);
     lookups_.emplace(id, std::move(lookup));
@@ -117,10 +115,11 @@ void ConsumeCalls::OnRead(uint64_t token, ReadAnswer answer) {
 void ConsumeCalls::GrantCredit(uint64_t id, const v1::GrantCreditRequest& request) {
   const std::optional<NodeId> node = NodeOfSubscription(request.subscription_id());
   if (request.total_bytes() < 1 || !node) {
-    return member_.board.Fail(id, Status(Reason::kInvalidArgument,
-                                         !node ? "subscription_id " + Quoted(request.subscription_id()) + " is none; use the one of SubscriptionStarted"
-                                               : "total_bytes " + std::to_string(request.total_bytes()) + " grants nothing; give the total of all grants")
-                                      .With("field", node ? "total_bytes" : "subscription_id"));
+    return member_.board.Fail(
+        id, Status(Reason::kInvalidArgument,
+                   !node ? "subscription_id " + Quoted(request.subscription_id()) + " is none; use the one of SubscriptionStarted"
+                         : "total_bytes " + std::to_string(request.total_bytes()) + " grants nothing; give the total of all grants")
+                .With("field", node ? "total_bytes" : "subscription_id"));
   }
   const Status gone =
       Refuse(Refusal::kSubscriptionNotFound, "subscription " + Quoted(request.subscription_id()) + " has ended; open a new one")
@@ -145,7 +144,8 @@ void ConsumeCalls::GrantCredit(uint64_t id, const v1::GrantCreditRequest& reques
                          internal::v1::ForwardCallResponse forwarded;
                          v1::GrantCreditResponse response;
                          if (!answer.ok()) return member_.board.Fail(id, answer.status());
-                         if (!forwarded.ParseFromString(*answer)) return member_.board.Fail(id, Status(Reason::kCorruptMessage, "the other node's answer does not decode"));
+                         if (!forwarded.ParseFromString(*answer))
+                           return member_.board.Fail(id, Status(Reason::kCorruptMessage, "the other node's answer does not decode"));
                          if (forwarded.has_error()) return member_.board.Fail(id, ToStatus(forwarded.error()));
                          response.ParseFromString(forwarded.response());
                          member_.board.Answer(id, response);

@@ -32,8 +32,8 @@ class ConsumeCalls final : public CallService, private ReadSink {
   const MemberContext member_;
   const Grant grant_;
   uint64_t next_token_ = 1;
-  std::map<uint64_t, Lookup> lookups_;        // by call
-  std::map<uint64_t, uint64_t> call_of_;      // by token
+  std::map<uint64_t, Lookup> lookups_;    // by call
+  std::map<uint64_t, uint64_t> call_of_;  // by token
 };
 
 // "3-41-7": of the node that serves the stream, so that any node can find it.

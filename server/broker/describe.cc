@@ -15,12 +15,9 @@ bool Contains(const std::vector<ReplicaId>& replicas, const ReplicaId& replica) 
 
 v1::NodeMode ModeOf(metadata::NodeMode mode) {
   switch (mode) {
-    case metadata::NodeMode::kActive:
-      return v1::NODE_MODE_ACTIVE;
-    case metadata::NodeMode::kDraining:
-      return v1::NODE_MODE_DRAINING;
-    case metadata::NodeMode::kDecommissioning:
-      return v1::NODE_MODE_DECOMMISSIONING;
+    case metadata::NodeMode::kActive: return v1::NODE_MODE_ACTIVE;
+    case metadata::NodeMode::kDraining: return v1::NODE_MODE_DRAINING;
+    case metadata::NodeMode::kDecommissioning: return v1::NODE_MODE_DECOMMISSIONING;
   }
   return v1::NODE_MODE_UNSPECIFIED;
 }

@@ -11,9 +11,7 @@ constexpr int kProbationMax = 8;
 // A relapse is one that comes before the disk has been well for so many times what it had to be.
 constexpr int kRelapseWithin = 4;
 
-std::string Millis(Duration time) {
-  return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(time).count()) + " ms";
-}
+std::string Millis(Duration time) { return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(time).count()) + " ms"; }
 std::string Seconds(Duration time) { return std::to_string(std::chrono::duration_cast<std::chrono::seconds>(time).count()) + " s"; }
 std::string MiB(uint64_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
 
@@ -48,7 +46,8 @@ void DiskFitness::JudgePace(const Sample& sample, Duration passed) {
     slow_time_ = std::max(slow_time_ - passed, Duration::zero());
   }
   if (!slow_ && slow && slow_time_ >= options_.slow_for) {
-    probation_ = well_time_ > Duration::zero() && well_time_ < kRelapseWithin * ProbationNow() ? std::min(2 * probation_, kProbationMax) : 1;
+    probation_ =
+        well_time_ > Duration::zero() && well_time_ < kRelapseWithin * ProbationNow() ? std::min(2 * probation_, kProbationMax) : 1;
     slow_ = true;
   }
   if (slow && slow_) well_time_ = Duration::zero();
@@ -76,13 +75,15 @@ std::vector<std::string> DiskFitness::Warnings() const {
   std::vector<std::string> warnings;
   const std::string meanwhile = "; it leads only what no other node can lead, until ";
   if (slow_) {
-    warnings.push_back("DISK_SICK: its disk syncs in " + Millis(sync_time_) + ", " + Millis(options_.slow_sync) + " is the limit (storage.slow_sync)" +
-                       meanwhile + Seconds(ProbationNow()) + " have been well; look at what else uses the disk, or replace it");
+    warnings.push_back("DISK_SICK: its disk syncs in " + Millis(sync_time_) + ", " + Millis(options_.slow_sync) +
+                       " is the limit (storage.slow_sync)" + meanwhile + Seconds(ProbationNow()) +
+                       " have been well; look at what else uses the disk, or replace it");
   }
   if (full_) {
     warnings.push_back("DISK_FULL: its disk has " + MiB(free_bytes_) + " free, the reserve is " + MiB(options_.reserve_bytes) +
-                       " (storage.disk_reserve), and data is refused" + meanwhile + MiB(options_.reserve_bytes + options_.reserve_bytes / 4) +
-                       " have been free for " + Seconds(options_.well_for) + "; trim or delete topics, or enlarge the disk");
+                       " (storage.disk_reserve), and data is refused" + meanwhile +
+                       MiB(options_.reserve_bytes + options_.reserve_bytes / 4) + " have been free for " + Seconds(options_.well_for) +
+                       "; trim or delete topics, or enlarge the disk");
   }
   return warnings;
 }

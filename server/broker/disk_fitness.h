@@ -6,7 +6,8 @@
 //
 // Sick: the syncs of a second take `slow_sync` or more, on average or the one under way alone, in all but a few of `slow_for`. It is
 // well again when no second was slow for `well_for`, counting those that were below half of `slow_sync`; each relapse soon after
-// makes that twice as long, up to eight times. A disk without syncs counts as well: what it would do is seen when there is something to write.
+// makes that twice as long, up to eight times. A disk without syncs counts as well: what it would do is seen when there is something to
+// write.
 //
 // Full: less is free than the reserve, so that data is refused. At once; until a quarter more than that is free for `well_for`.
 //

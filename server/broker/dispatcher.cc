@@ -84,11 +84,9 @@ void Dispatcher::StartHere(uint64_t ticket, Row* row, partition::Partition& part
   }
   Result<uint64_t> taken = Status(Reason::kInvalidArgument, "nothing to do");
   if (const auto* fetch = std::get_if<ForwardFetch>(&attempt.operation)) {
-    taken = partition.Fetch({.start = fetch->start,
-                             .min_bytes = fetch->min_bytes,
-                             .max_bytes = fetch->max_bytes,
-                             .deadline = around_.time.In(fetch->max_wait)},
-                            ticket, *this);
+    taken = partition.Fetch(
+        {.start = fetch->start, .min_bytes = fetch->min_bytes, .max_bytes = fetch->max_bytes, .deadline = around_.time.In(fetch->max_wait)},
+        ticket, *this);
   } else {
     taken = partition.Locate(std::get<ForwardLocate>(attempt.operation).position, ticket, *this);
   }
@@ -136,11 +134,9 @@ void Dispatcher::Cancel(uint64_t ticket) {
     if (here != nullptr && row.fetch_ticket != 0) here->CancelFetch(row.fetch_ticket);
     return;
   }
-  around_.network.Forward(row.remote, {.id = ticket,
-                                       .origin = around_.self,
-                                       .target = row.remote,
-                                       .timeout = around_.time.tick(),
-                                       .operation = ForwardCancel{}});
+  around_.network.Forward(
+      row.remote,
+      {.id = ticket, .origin = around_.self, .target = row.remote, .timeout = around_.time.tick(), .operation = ForwardCancel{}});
 }
 
 // --- Answers

@@ -50,8 +50,7 @@ Result<partition::StartPosition> StartOf(const v1::StartPosition& start) {
     case v1::StartPosition::kPoint:
       if (start.point() == v1::START_POINT_LATEST) return partition::StartPosition(partition::Latest{});
       return partition::StartPosition(partition::Earliest{});
-    case v1::StartPosition::POSITION_NOT_SET:
-      break;
+    case v1::StartPosition::POSITION_NOT_SET: break;
   }
   return partition::StartPosition(partition::Earliest{});
 }
@@ -82,8 +81,8 @@ void Fetches::Begin(uint64_t ticket, const v1::FetchRequest& request, const Call
   fetch.max_bytes = request.max_bytes() == 0 ? limits::kFetchBytesDefault
                                              : std::min<size_t>(static_cast<size_t>(request.max_bytes()), limits::kFetchBytesMax);
   fetch.min_bytes = std::clamp<size_t>(static_cast<size_t>(request.min_bytes()), 1, fetch.max_bytes);
-  const int32_t wait_ms = request.has_max_wait_ms() ? std::min(request.max_wait_ms(), limits::kFetchWaitMillisMax)
-                                                    : limits::kFetchWaitMillisDefault;
+  const int32_t wait_ms =
+      request.has_max_wait_ms() ? std::min(request.max_wait_ms(), limits::kFetchWaitMillisMax) : limits::kFetchWaitMillisDefault;
   // A long poll ends with an answer, not with a deadline.
   fetch.deadline = around_.time.At(caller.deadline - limits::kLongPollMargin);
   // A leader elsewhere that has nothing says so at the end of the wait: that answer has to be here by the deadline.
@@ -220,7 +219,8 @@ void Fetches::Finish(uint64_t ticket) {
     if (leaderless && part.result.batches.empty()) part.result.status = LeaderIsElsewhere(image, part.key, {});
     // Nothing is known of it, not even where it begins: to say where to go on would be a guess.
     if (!part.reached && part.result.status.ok()) {
-      part.result.status = Status(Reason::kNoLeader, "the partition's leader did not answer within the time that the others took; ask again");
+      part.result.status =
+          Status(Reason::kNoLeader, "the partition's leader did not answer within the time that the others took; ask again");
     }
     // What one partition has taken from the limit, the next ones lack; the first batch of the answer is always there.
     auto& batches = part.result.batches;

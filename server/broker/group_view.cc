@@ -80,7 +80,8 @@ v1::ReplicaState StateOf(const internal::v1::ReplicaDescription& replica) {
 
 bool UnderReplicated(const internal::v1::GroupDescription& group, size_t wanted) {
   const auto voters = std::count_if(group.replicas().begin(), group.replicas().end(), [](const auto& replica) { return replica.voter(); });
-  const bool lags = std::any_of(group.replicas().begin(), group.replicas().end(), [](const auto& replica) { return replica.voter() && !replica.in_sync(); });
+  const bool lags = std::any_of(group.replicas().begin(), group.replicas().end(),
+                                [](const auto& replica) { return replica.voter() && !replica.in_sync(); });
   return lags || static_cast<size_t>(voters) < wanted;
 }
 

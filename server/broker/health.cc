@@ -26,7 +26,8 @@ void TellMode(const metadata::Node& node, std::vector<v1::HealthProblem>* proble
   const std::string name = "node " + std::to_string(node.id.value()) + " (" + node.description.name + ")";
   const bool draining = node.mode == metadata::NodeMode::kDraining;
   problems->push_back(draining ? Problem(v1::HEALTH_STATUS_OK, "NODE_DRAINING", name + " is drained: it leads nothing that others can lead")
-                               : Problem(v1::HEALTH_STATUS_OK, "NODE_DECOMMISSIONING", name + " is decommissioned: it goes when its replicas are elsewhere"));
+                               : Problem(v1::HEALTH_STATUS_OK, "NODE_DECOMMISSIONING",
+                                         name + " is decommissioned: it goes when its replicas are elsewhere"));
   problems->back().set_node_id(static_cast<int32_t>(node.id.value()));
 }
 
@@ -87,11 +88,12 @@ void JudgePartitions(const HealthView& view, v1::GetHealthResponse* health, std:
       std::string list;
       for (size_t i = 0; i < std::min<size_t>(numbers.size(), 10); ++i) list += (i == 0 ? "" : ", ") + std::to_string(numbers[i]);
       if (numbers.size() > 10) list += ", ...";
-      problems->push_back(Problem(severity, kind, "topic " + topic->name + ", partitions " + list + " (" +
-                                                      std::to_string(numbers.size()) + " in all): " + text));
+      problems->push_back(Problem(
+          severity, kind, "topic " + topic->name + ", partitions " + list + " (" + std::to_string(numbers.size()) + " in all): " + text));
       *problems->back().mutable_topic() = RefOf(*topic);
     };
-    tell(leaderless, v1::HEALTH_STATUS_FAILED, "LEADERLESS", "no leader, neither written nor read; a majority of their replicas is missing");
+    tell(leaderless, v1::HEALTH_STATUS_FAILED, "LEADERLESS",
+         "no leader, neither written nor read; a majority of their replicas is missing");
     tell(lagging, v1::HEALTH_STATUS_WARNING, "UNDER_REPLICATED", "a replica is not in sync; one more failure may stop them");
     tell(stalled, v1::HEALTH_STATUS_WARNING, "MOVE_STALLED", "the change of their replicas does not get on: " + stalled_why);
     health->set_partitions_leaderless(health->partitions_leaderless() + static_cast<int32_t>(leaderless.size()));
@@ -103,8 +105,9 @@ void JudgeObstacles(const HealthView& view, std::vector<v1::HealthProblem>* prob
   if (view.obstacles.empty()) return;
   std::string list;
   for (size_t i = 0; i < std::min<size_t>(view.obstacles.size(), 10); ++i) list += (i == 0 ? "" : "; ") + view.obstacles[i];
-  problems->push_back(Problem(v1::HEALTH_STATUS_WARNING, "DECOMMISSION_STALLED",
-                              std::to_string(view.obstacles.size()) + " replicas of nodes that are decommissioned have no place to go: " + list));
+  problems->push_back(
+      Problem(v1::HEALTH_STATUS_WARNING, "DECOMMISSION_STALLED",
+              std::to_string(view.obstacles.size()) + " replicas of nodes that are decommissioned have no place to go: " + list));
 }
 
 }  // namespace
@@ -114,8 +117,9 @@ v1::GetHealthResponse JudgeHealth(const HealthView& view) {
   std::vector<v1::HealthProblem> problems;
   health.set_controller_node_id(static_cast<int32_t>(view.controller.value()));
   if (view.controller.value() == 0) {
-    problems.push_back(Problem(v1::HEALTH_STATUS_FAILED, "NO_CONTROLLER",
-                               "nobody leads the metadata: a majority of its voters is missing, or an election is on; topics cannot be changed"));
+    problems.push_back(
+        Problem(v1::HEALTH_STATUS_FAILED, "NO_CONTROLLER",
+                "nobody leads the metadata: a majority of its voters is missing, or an election is on; topics cannot be changed"));
   }
   JudgeNodes(view, &health, &problems);
   JudgePartitions(view, &health, &problems);

@@ -41,8 +41,8 @@ class LogSizes {
   const Replicas& replicas_;
   const storage::LogStore& store_;
   const TickClock& time_;
-  std::map<GroupId, Size> sizes_;      // of the groups led here when the round began
-  std::vector<GroupId> to_ask_;        // what is left of the round
+  std::map<GroupId, Size> sizes_;  // of the groups led here when the round began
+  std::vector<GroupId> to_ask_;    // what is left of the round
   size_t per_tick_ = 0;
   raft::Tick next_round_ = 0;
 };

@@ -64,7 +64,12 @@ Member::Member(const BrokerOptions& options, const BrokerSurroundings& around, c
       controller_({.self = {self_, state.metadata_incarnation()}, .liveness = {}}, metadata_log_, machine_, around.clock, random_.Fork()),
       waits_(around.executor, time_),
       mover_(Context()),
-      replicas_({.host = host_, .store = around.store, .executor = around.executor, .readers = around.readers, .time = time_, .leaders = leaders_},
+      replicas_({.host = host_,
+                 .store = around.store,
+                 .executor = around.executor,
+                 .readers = around.readers,
+                 .time = time_,
+                 .leaders = leaders_},
                 self_, options.partition),
       sizes_(host_, replicas_, around.store, time_),
       dispatcher_({.self = self_,
@@ -199,9 +204,14 @@ std::unique_ptr<ProduceSession> Member::OpenProduce(ProduceSink& sink) {
 std::unique_ptr<EventStream> Member::Subscribe(const v1::SubscribeRequest& request, const Caller& caller, SubscribeSink& sink) {
   const std::string id = SubscriptionId(self_, state_.boot(), next_subscription_++);
   auto subscription = std::make_unique<Subscription>(
-      Subscription::Surroundings{
-          .executor = around_.executor, .time = time_, .metadata = machine_, .leaders = leaders_, .reads = reads_, .totals = fetch_totals_,
-          .buffers = stream_buffers_, .options = options_.streams},
+      Subscription::Surroundings{.executor = around_.executor,
+                                 .time = time_,
+                                 .metadata = machine_,
+                                 .leaders = leaders_,
+                                 .reads = reads_,
+                                 .totals = fetch_totals_,
+                                 .buffers = stream_buffers_,
+                                 .options = options_.streams},
       id, request, caller, sink, [this, id] { subscriptions_.erase(id); },
       [this](std::function<void(const Status&)> then) { board_.SyncMetadata(std::move(then)); });
   subscriptions_.emplace(id, subscription.get());
@@ -211,22 +221,22 @@ std::unique_ptr<EventStream> Member::Subscribe(const v1::SubscribeRequest& reque
 
 std::unique_ptr<EventStream> Member::Watch(const v1::WatchMetadataRequest& request, WatchSink& sink) {
   const uint64_t number = next_watch_++;
-  auto watch = std::make_unique<MetadataWatch>(
-      MetadataWatch::Surroundings{.time = time_, .metadata = machine_, .leaders = leaders_, .controller = [this] { return controller(); }, .options = options_.streams},
-      request, sink, [this, number] { watches_.erase(number); });
+  auto watch = std::make_unique<MetadataWatch>(MetadataWatch::Surroundings{.time = time_,
+                                                                           .metadata = machine_,
+                                                                           .leaders = leaders_,
+                                                                           .controller = [this] { return controller(); },
+                                                                           .options = options_.streams},
+                                               request, sink, [this, number] { watches_.erase(number); });
   watches_.emplace(number, watch.get());
   if (stopping_) watch->End(Status(Reason::kShuttingDown, "this node is about to stop; ask another one"));
   return watch;
 }
 
 std::unique_ptr<ForwardSession> Member::OpenForward(ForwardSink& sink) {
-  return std::make_unique<ForwardSessionImpl>(ForwardSessionImpl::Surroundings{.self = self_,
-                                                                               .time = time_,
-                                                                               .metadata = machine_,
-                                                                               .leaders = leaders_,
-                                                                               .replicas = replicas_,
-                                                                               .dispatcher = dispatcher_},
-                                              sink);
+  return std::make_unique<ForwardSessionImpl>(
+      ForwardSessionImpl::Surroundings{
+          .self = self_, .time = time_, .metadata = machine_, .leaders = leaders_, .replicas = replicas_, .dispatcher = dispatcher_},
+      sink);
 }
 
 // --- The metadata
@@ -262,7 +272,8 @@ void Member::FollowImage() {
 // A node that was removed is told so by the metadata, if it still learns, or when it registers (ClusterLife).
 void Member::LookForSelf() {
   if (!followed_->WasRemoved(self_)) return;
-  callbacks_.on_halt(metadata::CheckIdentity({.cluster = followed_->cluster->id, .node = self_, .uuid = options_.description.uuid}, *followed_));
+  callbacks_.on_halt(
+      metadata::CheckIdentity({.cluster = followed_->cluster->id, .node = self_, .uuid = options_.description.uuid}, *followed_));
 }
 
 // Once: whatever this node did before it was restarted, it did with an image that the leader of the metadata knows.
@@ -293,9 +304,8 @@ void Member::SetPeers() {
   // answer to the last registration knows better than an image that is older: nodes may have moved.
   add_all(state_.founding().members());
   add_all(state_.metadata_members());
-  machine_.image()->nodes.ForEach([&](NodeId id, const metadata::Shared<metadata::Node>& node) {
-    add(id, node->description.uuid, node->description.peer_address);
-  });
+  machine_.image()->nodes.ForEach(
+      [&](NodeId id, const metadata::Shared<metadata::Node>& node) { add(id, node->description.uuid, node->description.peer_address); });
   if (LogIndex{met_.metadata_version()} > machine_.image()->version) add_all(met_.metadata_members());
   // An address belongs to the node that took it last: its predecessor is gone.
   std::map<std::string, NodeId> owners;
@@ -315,7 +325,8 @@ void Member::Meet(const internal::v1::JoinResponse& registered) {
 }
 
 bool Member::Knows(NodeId node) const {
-  return node == self_ || image().WasRemoved(node) || std::any_of(peers_.begin(), peers_.end(), [node](const Peer& peer) { return peer.id == node; });
+  return node == self_ || image().WasRemoved(node) ||
+         std::any_of(peers_.begin(), peers_.end(), [node](const Peer& peer) { return peer.id == node; });
 }
 
 void Member::OnLeadership(const raft::StateMachine::Leadership& leadership) {
@@ -528,8 +539,8 @@ std::string Member::Describe() const {
   const ReplicaCounters replicas = replicas_.counters();
   std::string text = "joined as node " + std::to_string(self_.value());
   if (!image().cluster) return text + ", waiting for the metadata";
-  text += ", " + std::to_string(replicas.replicas - std::min(replicas.replicas, replicas.not_open)) + "/" + std::to_string(replicas.replicas) +
-          " replicas open, leads " + std::to_string(replicas.leading);
+  text += ", " + std::to_string(replicas.replicas - std::min(replicas.replicas, replicas.not_open)) + "/" +
+          std::to_string(replicas.replicas) + " replicas open, leads " + std::to_string(replicas.leading);
   if (controller().value() == 0) text += ", no metadata leader";
   return text;
 }

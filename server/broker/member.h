@@ -77,7 +77,8 @@ class Member final : private metadata::MetadataListener, private LeaderListener,
     // Group 0 took this replica out of service, or the node was removed from the cluster: it has to stop.
     std::function<void(const Status&)> on_halt;
   };
-  Member(const BrokerOptions& options, const BrokerSurroundings& around, const internal::v1::NodeState& state, Callbacks callbacks, Random random);
+  Member(const BrokerOptions& options, const BrokerSurroundings& around, const internal::v1::NodeState& state, Callbacks callbacks,
+         Random random);
   ~Member() override;
 
   // Opens group 0, or makes it: `campaign` on the founder that made the plan.
@@ -194,9 +195,9 @@ class Member final : private metadata::MetadataListener, private LeaderListener,
   std::map<std::string, Subscription*> subscriptions_;
   uint64_t next_watch_ = 1;
   std::map<uint64_t, MetadataWatch*> watches_;  // in the order of their coming
-  std::set<uint64_t> syncing_;  // fetches that wait for the metadata
+  std::set<uint64_t> syncing_;                  // fetches that wait for the metadata
   bool stopping_ = false;
-  size_t handed_over_ = 0;  // how often, since it stops
+  size_t handed_over_ = 0;                // how often, since it stops
   raft::Tick open_again_ = raft::kNever;  // group 0 could not be made
 };
 

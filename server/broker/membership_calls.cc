@@ -56,7 +56,9 @@ internal::v1::NodeIdentity IdentityOf(const metadata::NodeDescription& descripti
 
 Result<metadata::NodeDescription> DescriptionOf(const internal::v1::NodeIdentity& identity) {
   const std::optional<Uuid> uuid = Uuid::FromBytes(identity.node_uuid());
-  if (!uuid) return Status(Reason::kInvalidArgument, "node_uuid has " + std::to_string(identity.node_uuid().size()) + " bytes, not 16").With("field", "node_uuid");
+  if (!uuid)
+    return Status(Reason::kInvalidArgument, "node_uuid has " + std::to_string(identity.node_uuid().size()) + " bytes, not 16")
+        .With("field", "node_uuid");
   metadata::NodeDescription description;
   description.uuid = *uuid;
   description.name = identity.node_name();
@@ -75,7 +77,8 @@ MembershipCalls::MembershipCalls(const MemberContext& member, Decisions& decisio
   member_.board.Register<internal::v1::ReportRequest>(kReport,
                                                       {.serve = [this](uint64_t id, const auto& r) { Report(id, r); }, .repeatable = true});
   member_.board.Register<internal::v1::SettleReplicasRequest>(
-      kSettleReplicas, {.place = Place::kMetadataLeader, .serve = [this](uint64_t id, const auto& r) { Settle(id, r); }, .repeatable = true});
+      kSettleReplicas,
+      {.place = Place::kMetadataLeader, .serve = [this](uint64_t id, const auto& r) { Settle(id, r); }, .repeatable = true});
 }
 
 // --- At the metadata leader
@@ -83,12 +86,12 @@ MembershipCalls::MembershipCalls(const MemberContext& member, Decisions& decisio
 void MembershipCalls::Join(uint64_t id, const internal::v1::JoinRequest& request) {
   const std::string ours = own_.identity().cluster_name();
   if (request.node().cluster_name() != ours) {
-    return member_.board.Fail(id, Refuse(Refusal::kClusterMismatch, "this cluster's name is " + Quoted(ours) + ", the cluster.name of the node at " +
-                                                                        request.node().peer_address() + " is " +
-                                                                        Quoted(request.node().cluster_name()) +
-                                                                        "; correct its cluster.name or its cluster.seeds")
-                                      .With("ours", ours)
-                                      .With("theirs", request.node().cluster_name()));
+    return member_.board.Fail(
+        id, Refuse(Refusal::kClusterMismatch, "this cluster's name is " + Quoted(ours) + ", the cluster.name of the node at " +
+                                                  request.node().peer_address() + " is " + Quoted(request.node().cluster_name()) +
+                                                  "; correct its cluster.name or its cluster.seeds")
+                .With("ours", ours)
+                .With("theirs", request.node().cluster_name()));
   }
   const Result<metadata::NodeDescription> description = DescriptionOf(request.node());
   if (!description.ok()) return member_.board.Fail(id, description.status());
@@ -133,7 +136,8 @@ void MembershipCalls::Report(uint64_t id, const internal::v1::ReportRequest& req
   report.unfit_to_lead = request.unfit_to_lead();
   report.warnings.assign(request.warnings().begin(), request.warnings().end());
   for (const internal::v1::DamagedReplica& damaged : request.damaged()) {
-    report.damaged.push_back({.group = GroupId{damaged.group()}, .replica = {.node = report.identity.node, .incarnation = damaged.incarnation()}});
+    report.damaged.push_back(
+        {.group = GroupId{damaged.group()}, .replica = {.node = report.identity.node, .incarnation = damaged.incarnation()}});
   }
   if (const std::string warning = ClockWarning(request.time_ms(), member_.time.clock().WallMillis()); !warning.empty()) {
     report.warnings.push_back(warning);
@@ -141,7 +145,8 @@ void MembershipCalls::Report(uint64_t id, const internal::v1::ReportRequest& req
   if (Status status = member_.controller.Report(report); !status.ok()) return member_.board.Fail(id, status);
   // The node may have applied a change before we have, and counts as told what is answered with OK: it has to say it again.
   if (!TakeLeaders(request.leaders())) {
-    return member_.board.Fail(id, Status(Reason::kNoLeader, "this node leads the metadata and has not applied all of what the report is about; report again"));
+    return member_.board.Fail(
+        id, Status(Reason::kNoLeader, "this node leads the metadata and has not applied all of what the report is about; report again"));
   }
   internal::v1::ReportResponse response;
   response.set_term(member_.leaders.Of(metadata::kMetadataGroup).epoch.value());
@@ -281,7 +286,8 @@ void MembershipCalls::OnReported(const Leader& to, uint64_t sequence, const Resu
     // The leader counts what it answered as told: with the answer went news that it does not repeat. Begin anew.
     told_ = {};
     const Refusal refusal = RefusalOf(answer.status());
-    if (refusal == Refusal::kNodeRemoved || refusal == Refusal::kNodeNotFound || refusal == Refusal::kNodeMismatch || refusal == Refusal::kClusterMismatch) {
+    if (refusal == Refusal::kNodeRemoved || refusal == Refusal::kNodeNotFound || refusal == Refusal::kNodeMismatch ||
+        refusal == Refusal::kClusterMismatch) {
       own_.on_unknown(answer.status());
     }
     return;

@@ -53,10 +53,10 @@ class MembershipCalls final : public CallService, public ReplicaListener {
   raft::Tick report_at_ = 0;
   bool reporting_ = false;
   bool stopping_ = false;
-  bool ask_anew_ = false;    // the next report begins anew
+  bool ask_anew_ = false;  // the next report begins anew
   raft::Tick look_at_ = 0;
   raft::Tick sizes_at_ = 0;
-  Leader told_;              // who had our reports, in which term
+  Leader told_;  // who had our reports, in which term
   uint64_t told_sequence_ = 0;
   std::map<NodeId, uint64_t> answered_;  // as the leader: what each node was told of others
   std::set<NodeId> asked_to_repeat_;     // as the leader: who need not tell everything once more

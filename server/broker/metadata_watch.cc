@@ -24,9 +24,9 @@ MetadataWatch::MetadataWatch(const Surroundings& around, const v1::WatchMetadata
   }
   if (topics_.size() > limits::kRequestItemsMax) {
     End(Status(Reason::kLimitExceeded, std::to_string(topics_.size()) + " topics; the limit is " +
-                                                  std::to_string(limits::kRequestItemsMax) + "; leave them out to watch all")
-                   .With("field", "topics")
-                   .With("limit", limits::kRequestItemsMax)
+                                           std::to_string(limits::kRequestItemsMax) + "; leave them out to watch all")
+            .With("field", "topics")
+            .With("limit", limits::kRequestItemsMax)
             .With("value", topics_.size()));
     return;
   }
@@ -132,7 +132,8 @@ bool MetadataWatch::Wants(const metadata::Topic& topic) const {
   return std::any_of(topics_.begin(), topics_.end(), [&topic](const v1::TopicRef& wanted) {
     if (!wanted.topic_id().empty()) return wanted.topic_id() == topic.id.ToString();
     const std::string& space = wanted.topic_namespace();
-    return wanted.name() == topic.name && (space.empty() ? topic.topic_namespace == metadata::kDefaultNamespace : space == topic.topic_namespace);
+    return wanted.name() == topic.name &&
+           (space.empty() ? topic.topic_namespace == metadata::kDefaultNamespace : space == topic.topic_namespace);
   });
 }
 

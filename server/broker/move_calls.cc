@@ -26,7 +26,8 @@ bool Touches(const metadata::Partition& partition, NodeId node) {
 }
 
 Status NoSuchNode(int32_t node_id) {
-  return Refuse(Refusal::kNodeNotFound, "node " + std::to_string(node_id) + " is not in the cluster").With("node_id", std::to_string(node_id));
+  return Refuse(Refusal::kNodeNotFound, "node " + std::to_string(node_id) + " is not in the cluster")
+      .With("node_id", std::to_string(node_id));
 }
 
 }  // namespace
@@ -46,10 +47,12 @@ MoveCalls::MoveCalls(const MemberContext& member, Decisions& decisions, GroupDes
   // Not repeatable: the second time it is under way.
   board.Register<v1::StartBalanceRequest>("/flotilla.v1.ClusterService/StartBalance",
                                           {.place = kPlace, .serve = [this](uint64_t id, const auto& r) { StartBalance(id, r); }});
-  board.Register<v1::GetBalanceRequest>("/flotilla.v1.ClusterService/GetBalance",
-                                        {.place = kPlace, .serve = [this](uint64_t id, const auto&) { GetBalance(id); }, .repeatable = true});
-  board.Register<v1::CancelBalanceRequest>("/flotilla.v1.ClusterService/CancelBalance",
-                                           {.place = kPlace, .serve = [this](uint64_t id, const auto&) { CancelBalance(id); }, .repeatable = true});
+  board.Register<v1::GetBalanceRequest>(
+      "/flotilla.v1.ClusterService/GetBalance",
+      {.place = kPlace, .serve = [this](uint64_t id, const auto&) { GetBalance(id); }, .repeatable = true});
+  board.Register<v1::CancelBalanceRequest>(
+      "/flotilla.v1.ClusterService/CancelBalance",
+      {.place = kPlace, .serve = [this](uint64_t id, const auto&) { CancelBalance(id); }, .repeatable = true});
 }
 
 // --- One by one

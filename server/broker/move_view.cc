@@ -23,16 +23,11 @@ bool Contains(const std::vector<ReplicaId>& replicas, ReplicaId id) {
 
 v1::MoveReason ReasonOf(metadata::MoveCause cause) {
   switch (cause) {
-    case metadata::MoveCause::kRequested:
-      return v1::MOVE_REASON_REQUESTED;
-    case metadata::MoveCause::kDecommission:
-      return v1::MOVE_REASON_DECOMMISSION;
-    case metadata::MoveCause::kBalance:
-      return v1::MOVE_REASON_BALANCE;
-    case metadata::MoveCause::kRebuild:
-      return v1::MOVE_REASON_REBUILD;
-    case metadata::MoveCause::kCancelled:
-      return v1::MOVE_REASON_CANCELLED;
+    case metadata::MoveCause::kRequested: return v1::MOVE_REASON_REQUESTED;
+    case metadata::MoveCause::kDecommission: return v1::MOVE_REASON_DECOMMISSION;
+    case metadata::MoveCause::kBalance: return v1::MOVE_REASON_BALANCE;
+    case metadata::MoveCause::kRebuild: return v1::MOVE_REASON_REBUILD;
+    case metadata::MoveCause::kCancelled: return v1::MOVE_REASON_CANCELLED;
   }
   return v1::MOVE_REASON_UNSPECIFIED;
 }

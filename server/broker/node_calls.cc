@@ -19,7 +19,8 @@ constexpr size_t kPacesKept = 2 * flotilla::limits::kNodesMax;
 NodeId IdOf(int32_t node_id) { return NodeId{static_cast<uint64_t>(std::max(node_id, 0))}; }
 
 Status NoSuchNode(int32_t node_id) {
-  return Refuse(Refusal::kNodeNotFound, "node " + std::to_string(node_id) + " is not in the cluster").With("node_id", std::to_string(node_id));
+  return Refuse(Refusal::kNodeNotFound, "node " + std::to_string(node_id) + " is not in the cluster")
+      .With("node_id", std::to_string(node_id));
 }
 
 // INVALID_ARGUMENT: a token that no answer contained.
@@ -49,15 +50,14 @@ NodeCalls::NodeCalls(const MemberContext& member, Decisions& decisions, GroupDes
       "/flotilla.v1.ClusterService/CheckSafeToStop",
       {.place = Place::kMetadataLeader, .serve = [this](uint64_t id, const auto& r) { CheckSafeToStop(id, r); }, .repeatable = true});
   // Not repeatable: the second time there is no such node.
-  board.Register<v1::RemoveNodeRequest>(
-      "/flotilla.v1.ClusterService/RemoveNode",
-      {.place = Place::kMetadataLeader, .serve = [this](uint64_t id, const auto& r) { Remove(id, r); }});
+  board.Register<v1::RemoveNodeRequest>("/flotilla.v1.ClusterService/RemoveNode",
+                                        {.place = Place::kMetadataLeader, .serve = [this](uint64_t id, const auto& r) { Remove(id, r); }});
   RegisterModeChange<v1::DrainNodeRequest, v1::DrainNodeResponse>("/flotilla.v1.ClusterService/DrainNode",
                                                                   {.node = {}, .mode = metadata::NodeMode::kDraining});
   RegisterModeChange<v1::UndrainNodeRequest, v1::UndrainNodeResponse>("/flotilla.v1.ClusterService/UndrainNode",
                                                                       {.node = {}, .mode = metadata::NodeMode::kActive});
-  RegisterModeChange<v1::DecommissionNodeRequest, v1::DecommissionNodeResponse>(
-      "/flotilla.v1.ClusterService/DecommissionNode", {.node = {}, .mode = metadata::NodeMode::kDecommissioning});
+  RegisterModeChange<v1::DecommissionNodeRequest, v1::DecommissionNodeResponse>("/flotilla.v1.ClusterService/DecommissionNode",
+                                                                                {.node = {}, .mode = metadata::NodeMode::kDecommissioning});
   RegisterModeChange<v1::RecommissionNodeRequest, v1::RecommissionNodeResponse>(
       "/flotilla.v1.ClusterService/RecommissionNode", {.node = {}, .mode = metadata::NodeMode::kActive, .recommission = true});
 }
@@ -146,9 +146,8 @@ void NodeCalls::Get(uint64_t id, const v1::GetNodeRequest& request) {
   const metadata::Node* node = FindOrFail(id, request.node_id());
   if (node == nullptr) return;
   if (node->mode != metadata::NodeMode::kActive) {
-    return descriptions_.Ask(GroupsOn(node->id), [this, id, node_id = node->id](const GroupDescriptions::Found& found) {
-      AnswerGet(id, node_id, found);
-    });
+    return descriptions_.Ask(GroupsOn(node->id),
+                             [this, id, node_id = node->id](const GroupDescriptions::Found& found) { AnswerGet(id, node_id, found); });
   }
   v1::GetNodeResponse response;
   *response.mutable_node() = Describe(*node, member_.controller.reports());
@@ -170,9 +169,10 @@ void NodeCalls::AnswerGet(uint64_t id, NodeId node_id, const GroupDescriptions::
   v1::Evacuation& evacuation = *response.mutable_evacuation();
   evacuation = DescribeEvacuation(*node, view, sizes, PlanMoves(member_.image(), sizes, plan).obstacles);
   // Replicas count beyond their bytes, as they do for the plan; a node that is only drained has leaderships to give.
-  const uint64_t left = node->mode == metadata::NodeMode::kDraining
-                            ? static_cast<uint64_t>(evacuation.leaders_left() - evacuation.leaders_stuck())
-                            : static_cast<uint64_t>(evacuation.bytes_left()) + static_cast<uint64_t>(evacuation.replicas_left()) * plan.replica_cost_bytes;
+  const uint64_t left =
+      node->mode == metadata::NodeMode::kDraining
+          ? static_cast<uint64_t>(evacuation.leaders_left() - evacuation.leaders_stuck())
+          : static_cast<uint64_t>(evacuation.bytes_left()) + static_cast<uint64_t>(evacuation.replicas_left()) * plan.replica_cost_bytes;
   const Pace pace = paces_.Look({.what = node_id.value(), .since = node->mode_changed_at_ms}, left, member_.time.clock().Now());
   evacuation.set_percent(evacuation.complete() ? 100 : pace.most == 0 ? 0 : static_cast<int32_t>(99 * (pace.most - left) / pace.most));
   evacuation.set_remaining_ms(pace.remaining_ms);

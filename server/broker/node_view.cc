@@ -57,7 +57,8 @@ bool HasHeir(const GroupDescription& group, NodeId node, const metadata::Image& 
 
 class EvacuationReport {
  public:
-  EvacuationReport(const metadata::Node& node, const NodeView& view, const metadata::GroupSizes& sizes) : node_(node), view_(view), sizes_(sizes) {}
+  EvacuationReport(const metadata::Node& node, const NodeView& view, const metadata::GroupSizes& sizes)
+      : node_(node), view_(view), sizes_(sizes) {}
 
   v1::Evacuation Describe(const std::vector<std::string>& obstacles) {
     std::set<std::string> names;
@@ -118,11 +119,14 @@ class EvacuationReport {
   void JudgeMetadata() {
     leads_metadata_ = view_.leaders.Of(metadata::kMetadataGroup).node == node_.id;
     if (view_.metadata_group) {
-      for (const auto& replica : view_.metadata_group->replicas()) votes_on_metadata_ |= replica.voter() && replica.node_id() == node_.id.value();
+      for (const auto& replica : view_.metadata_group->replicas())
+        votes_on_metadata_ |= replica.voter() && replica.node_id() == node_.id.value();
     }
     if (leads_metadata_) Obstacle("it still leads the metadata");
     if (decommissioning() && votes_on_metadata_ && out_.replicas_left() == 0) {
-      Obstacle("it still votes on the metadata; a node that is alive and has caught up takes its seat, and one that is dead and will not return has to be removed");
+      Obstacle(
+          "it still votes on the metadata; a node that is alive and has caught up takes its seat, and one that is dead and will not return "
+          "has to be removed");
     }
   }
 

@@ -37,8 +37,8 @@ Pace Paces::Look(const Key& key, uint64_t left, MonotonicTime now) {
 
 void Paces::MakeRoom() {
   if (seen_.size() <= kept_max_) return;
-  seen_.erase(std::min_element(seen_.begin(), seen_.end(),
-                               [](const auto& a, const auto& b) { return a.second.looked_at < b.second.looked_at; }));
+  seen_.erase(
+      std::min_element(seen_.begin(), seen_.end(), [](const auto& a, const auto& b) { return a.second.looked_at < b.second.looked_at; }));
 }
 
 }  // namespace flotilla::broker

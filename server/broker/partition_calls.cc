@@ -53,7 +53,8 @@ PartitionCalls::PartitionCalls(const MemberContext& member, Decisions& decisions
 }
 
 PartitionCalls::~PartitionCalls() {
-  member_.replicas.ForEachOpen([this](GroupId, partition::Partition& partition) { partition.Forget(static_cast<partition::TrimSink&>(*this)); });
+  member_.replicas.ForEachOpen(
+      [this](GroupId, partition::Partition& partition) { partition.Forget(static_cast<partition::TrimSink&>(*this)); });
 }
 
 // --- Lists
@@ -155,8 +156,8 @@ v1::PartitionDetails PartitionCalls::DetailsOf(const metadata::Topic& topic, con
 
 void PartitionCalls::Trim(uint64_t id, const v1::TrimPartitionRequest& request) {
   if (request.before_offset() < 0) {
-    return member_.board.Fail(id, Status(Reason::kInvalidArgument, "before_offset " + std::to_string(request.before_offset()) +
-                                                                       " is negative; offsets begin at 0")
+    return member_.board.Fail(id, Status(Reason::kInvalidArgument,
+                                         "before_offset " + std::to_string(request.before_offset()) + " is negative; offsets begin at 0")
                                       .With("field", "before_offset"));
   }
   const Result<GroupId> group = FindGroup(request.partition(), member_.image());
@@ -167,11 +168,12 @@ void PartitionCalls::Trim(uint64_t id, const v1::TrimPartitionRequest& request) 
   if (request.validate_only()) {
     if (Status status = partition->MayServe(); !status.ok()) return member_.board.Fail(id, status);
     if (before > partition->high_watermark()) {
-      return member_.board.Fail(id, Status(Reason::kOffsetOutOfRange, "the log ends at " + std::to_string(partition->high_watermark().value()) +
-                                                                          "; it cannot begin at " + std::to_string(before.value()))
-                                        .With("offset", before.value())
-                                        .With("log_start_offset", partition->log_start().value())
-                                        .With("high_watermark", partition->high_watermark().value()));
+      return member_.board.Fail(id,
+                                Status(Reason::kOffsetOutOfRange, "the log ends at " + std::to_string(partition->high_watermark().value()) +
+                                                                      "; it cannot begin at " + std::to_string(before.value()))
+                                    .With("offset", before.value())
+                                    .With("log_start_offset", partition->log_start().value())
+                                    .With("high_watermark", partition->high_watermark().value()));
     }
     v1::TrimPartitionResponse response;
     response.set_log_start_offset(static_cast<int64_t>(std::max(before, partition->log_start()).value()));
@@ -273,9 +275,10 @@ void PartitionCalls::Tick() {
     }
     const auto [id, transfer] = *at;
     at = transfers_.erase(at);
-    member_.board.Fail(id, Status(Reason::kNotCaughtUp, "node " + std::to_string(transfer.target.value()) +
-                                                            " did not take over in time; it may be too far behind or down; nothing was lost")
-                               .With("node_id", transfer.target.value()));
+    member_.board.Fail(id,
+                       Status(Reason::kNotCaughtUp, "node " + std::to_string(transfer.target.value()) +
+                                                        " did not take over in time; it may be too far behind or down; nothing was lost")
+                           .With("node_id", transfer.target.value()));
   }
 }
 

@@ -21,8 +21,7 @@ bool MayTryAgain(const Status& status) {
     case Reason::kStorageFailed:   // that node is about to stop; another one will lead
     case Reason::kReplicaFaulted:  // that replica takes no part any more
       return RefusalOf(status) == Refusal::kNone;
-    default:
-      return false;
+    default: return false;
   }
 }
 
@@ -36,8 +35,7 @@ Result<GroupId> GroupOf(const metadata::Image& image, const metadata::PartitionK
   }
   if (key.partition >= topic->partitions.size()) {
     return Refuse(Refusal::kPartitionNotFound, "topic " + topic->name + " has partitions 0 to " +
-                                                   std::to_string(topic->partitions.size() - 1) + ", not " +
-                                                   std::to_string(key.partition))
+                                                   std::to_string(topic->partitions.size() - 1) + ", not " + std::to_string(key.partition))
         .With("topic", topic->name)
         .With("partition", key.partition)
         .With("partition_count", topic->partitions.size());
@@ -50,7 +48,8 @@ Status LeaderIsElsewhere(const metadata::Image& image, const metadata::Partition
   const std::string name = topic == nullptr ? key.topic.ToString() : topic->name;
   const metadata::Node* node = image.FindNode(leader.node);
   if (node == nullptr) {
-    return Status(Reason::kNoLeader, "partition " + name + "/" + std::to_string(key.partition) + " has no leader at the moment; try again shortly")
+    return Status(Reason::kNoLeader,
+                  "partition " + name + "/" + std::to_string(key.partition) + " has no leader at the moment; try again shortly")
         .With("topic", name)
         .With("partition", key.partition);
   }

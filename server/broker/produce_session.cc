@@ -92,8 +92,8 @@ void ProduceSessionImpl::OnAppended(const LaneAnswer& answer) {
     ++totals_.failed_items;
   }
   if (answer.remote.value() != 0) {
-    *request.response.add_leaders() = HintOf(*around_.metadata.image(), request.topic, placement.partition(),
-                                             {.node = answer.remote, .epoch = answer.epoch});
+    *request.response.add_leaders() =
+        HintOf(*around_.metadata.image(), request.topic, placement.partition(), {.node = answer.remote, .epoch = answer.epoch});
   }
   --request.waiting;
   AnswerIfComplete(place.request);

@@ -125,8 +125,9 @@ void RecoveryCalls::Recover(uint64_t id, const v1::UnsafeRecoverPartitionRequest
     return member_.board.Fail(id, Status(Reason::kInvalidArgument, "no partition is named; set partition").With("field", "partition"));
   }
   if (request.keep_node_id() < 0) {
-    return member_.board.Fail(id, Refuse(Refusal::kNodeNotFound, "node " + std::to_string(request.keep_node_id()) + " is not in the cluster")
-                                      .With("node_id", std::to_string(request.keep_node_id())));
+    return member_.board.Fail(id,
+                              Refuse(Refusal::kNodeNotFound, "node " + std::to_string(request.keep_node_id()) + " is not in the cluster")
+                                  .With("node_id", std::to_string(request.keep_node_id())));
   }
   if (!request.accept_data_loss() && !request.validate_only()) {
     return member_.board.Fail(
@@ -138,15 +139,17 @@ void RecoveryCalls::Recover(uint64_t id, const v1::UnsafeRecoverPartitionRequest
   if (!topic.ok()) return member_.board.Fail(id, topic.status());
   const Result<GroupId> group = FindGroup(request.partition(), member_.image());
   if (!group.ok()) return member_.board.Fail(id, group.status());
-  Ask(*member_.image().FindPartition(*group), [this, id, request, topic = *topic](const Inspection& found) { Choose(id, request, topic, found); });
+  Ask(*member_.image().FindPartition(*group),
+      [this, id, request, topic = *topic](const Inspection& found) { Choose(id, request, topic, found); });
 }
 
 void RecoveryCalls::Choose(uint64_t id, const v1::UnsafeRecoverPartitionRequest& request, const metadata::TopicSelector& topic,
                            const Inspection& found) {
   // One of them may have a newer log, or make a majority.
   if (!found.silent.empty()) {
-    return member_.board.Fail(id, Status(Reason::kNoLeader, "node " + NodesText(found.silent) +
-                                                                " lives and did not say what it has of the partition; ask again, or stop it"));
+    return member_.board.Fail(
+        id, Status(Reason::kNoLeader,
+                   "node " + NodesText(found.silent) + " lives and did not say what it has of the partition; ask again, or stop it"));
   }
   std::vector<Left> left = found.left;
   std::sort(left.begin(), left.end(), [](const Left& a, const Left& b) {

@@ -141,7 +141,10 @@ void ReplicaMover::Tick() {
     // A new term, a new target: what was found out before means nothing.
     if (known != before.end() && known->second.term == core->term()) row = std::move(known->second);
     if (row.epoch != partition->placement_epoch) {
-      row = {.term = core->term(), .synced = row.synced && row.term == core->term(), .sync_round = row.sync_round, .epoch = partition->placement_epoch};
+      row = {.term = core->term(),
+             .synced = row.synced && row.term == core->term(),
+             .sync_round = row.sync_round,
+             .epoch = partition->placement_epoch};
     }
   });
   Sync();
@@ -215,14 +218,10 @@ void ReplicaMover::Look(GroupId group, const metadata::Partition& partition, con
   if (step.kind != MoveStep::Kind::kSettle) row.read.reset(), row.confirmed = false;
   Watch(status, step, &row);
   switch (step.kind) {
-    case MoveStep::Kind::kWait:
-      return;
-    case MoveStep::Kind::kChange:
-      return Change(group, &row, step);
-    case MoveStep::Kind::kHandOver:
-      return HandOver(group, &row, step);
-    case MoveStep::Kind::kSettle:
-      return Settle(group, &row, status.configuration);
+    case MoveStep::Kind::kWait: return;
+    case MoveStep::Kind::kChange: return Change(group, &row, step);
+    case MoveStep::Kind::kHandOver: return HandOver(group, &row, step);
+    case MoveStep::Kind::kSettle: return Settle(group, &row, status.configuration);
   }
 }
 

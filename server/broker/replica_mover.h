@@ -67,27 +67,27 @@ class ReplicaMover final : private raft::ProposalSink, private raft::ReadSink {
   // How a learner comes along.
   struct Copying {
     LogIndex match;
-    raft::Tick moved_at = 0;      // when it last got something
-    uint64_t lag = 0;             // at `measured_at`
+    raft::Tick moved_at = 0;  // when it last got something
+    uint64_t lag = 0;         // at `measured_at`
     raft::Tick measured_at = 0;
-    bool falls_behind = false;    // it was no nearer at the end of the last stretch of time
+    bool falls_behind = false;  // it was no nearer at the end of the last stretch of time
   };
   // A group with a move under way, while it is led here.
   struct Row {
     Term term;
     bool synced = false;
-    uint64_t sync_round = 0;      // that this row takes part in
-    uint64_t epoch = 0;           // that the rest is about
+    uint64_t sync_round = 0;  // that this row takes part in
+    uint64_t epoch = 0;       // that the rest is about
     std::map<ReplicaId, Copying> copying;
     // The log's end a while ago, and a little later: a learner votes once it has what there was then. Entries alone do not
     // tell how far it is, they may be large.
     LogIndex end_before;
     LogIndex end_later;
-    raft::Tick end_seen_at = 0;   // 0: never
-    size_t handed_over = 0;       // attempts
-    std::optional<uint64_t> read; // confirms that it is settled
+    raft::Tick end_seen_at = 0;    // 0: never
+    size_t handed_over = 0;        // attempts
+    std::optional<uint64_t> read;  // confirms that it is settled
     bool confirmed = false;
-    bool telling = false;         // the metadata leader is asked to write it down
+    bool telling = false;  // the metadata leader is asked to write it down
     raft::Tick again_at = 0;
     std::string stalled;
   };

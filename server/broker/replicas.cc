@@ -30,7 +30,8 @@ Status NotConfirmed() {
 }
 
 Status StillAMember() {
-  return Status(Reason::kConfigurationPending, "the replica is built anew when the others have everything and its group goes on without it");
+  return Status(Reason::kConfigurationPending,
+                "the replica is built anew when the others have everything and its group goes on without it");
 }
 
 // A partition that may still be on the stack of whoever called; it dies in a turn of its own.
@@ -309,15 +310,14 @@ Replicas::Replica& Replicas::Make(GroupId group, ReplicaId self, const metadata:
   Replica& replica = replicas_[group];
   replica.key = key;
   replica.self = self;
-  replica.partition = std::make_unique<partition::Partition>(
-      partition::Surroundings{.group = group,
-                              .host = around_.host,
-                              .log = around_.store,
-                              .executor = around_.executor,
-                              .readers = around_.readers,
-                              .clock = around_.time.clock(),
-                              .leadership = this},
-      options_, ConfigOf(key));
+  replica.partition = std::make_unique<partition::Partition>(partition::Surroundings{.group = group,
+                                                                                     .host = around_.host,
+                                                                                     .log = around_.store,
+                                                                                     .executor = around_.executor,
+                                                                                     .readers = around_.readers,
+                                                                                     .clock = around_.time.clock(),
+                                                                                     .leadership = this},
+                                                             options_, ConfigOf(key));
   return replica;
 }
 

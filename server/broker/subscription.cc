@@ -33,11 +33,12 @@ Subscription::Subscription(const Surroundings& around, std::string id, const v1:
   const bool unknown = missing == Refusal::kTopicNotFound || missing == Refusal::kPartitionNotFound;
   if (!unknown) Begin(resolved);
   // It may have been made through another node a moment ago.
-  if (unknown) synchronise([self = self_, request](const Status& synced) {
-    Subscription* subscription = *self;
-    if (subscription == nullptr || subscription->ended_) return;
-    subscription->Begin(MissingOrUnsure(subscription->Resolve(request), synced));
-  });
+  if (unknown)
+    synchronise([self = self_, request](const Status& synced) {
+      Subscription* subscription = *self;
+      if (subscription == nullptr || subscription->ended_) return;
+      subscription->Begin(MissingOrUnsure(subscription->Resolve(request), synced));
+    });
 }
 
 void Subscription::Begin(const Status& resolved) {
@@ -64,8 +65,8 @@ Status Subscription::Resolve(const v1::SubscribeRequest& request) {
   }
   if (request.has_credit_bytes()) {
     if (request.credit_bytes() < 1) {
-      return Status(Reason::kInvalidArgument, "credit_bytes " + std::to_string(request.credit_bytes()) +
-                                                  " lets nothing through; give at least 1, or leave it out")
+      return Status(Reason::kInvalidArgument,
+                    "credit_bytes " + std::to_string(request.credit_bytes()) + " lets nothing through; give at least 1, or leave it out")
           .With("field", "credit_bytes");
     }
     credit_ = request.credit_bytes();
@@ -102,12 +103,13 @@ Status Subscription::AddCursors(const v1::SubscribeTopic& wanted, const metadata
     const Result<metadata::PartitionKey> key = FindPartition(RefOf(topic), partition, *around_.metadata.image());
     if (!key.ok()) return key.status();
     if (!by_partition_.emplace(std::pair{key->topic, key->partition}, cursors_.size()).second) {
-      return Status(Reason::kInvalidArgument, "partition " + topic.name + "/" + std::to_string(partition) + " is named twice; once is enough")
+      return Status(Reason::kInvalidArgument,
+                    "partition " + topic.name + "/" + std::to_string(partition) + " is named twice; once is enough")
           .With("field", "topics");
     }
     if (cursors_.size() == limits::kRequestItemsMax) {
-      return Status(Reason::kLimitExceeded, "more than " + std::to_string(limits::kRequestItemsMax) +
-                                                " partitions in one subscription; open several")
+      return Status(Reason::kLimitExceeded,
+                    "more than " + std::to_string(limits::kRequestItemsMax) + " partitions in one subscription; open several")
           .With("field", "topics")
           .With("limit", limits::kRequestItemsMax);
     }
@@ -261,8 +263,10 @@ void Subscription::OnMessage(size_t index, ReadAnswer answer) {
   NoteLeader(&cursor, answer);
   partition::FetchResult& result = answer.result;
   if (until_end_) {
-    const size_t beyond = std::erase_if(result.batches, [&](const partition::FetchedBatch& batch) { return batch.base_offset >= cursor.end; });
-    if (beyond != 0) result.next_offset = result.batches.empty() ? cursor.end : result.batches.back().base_offset + result.batches.back().record_count;
+    const size_t beyond =
+        std::erase_if(result.batches, [&](const partition::FetchedBatch& batch) { return batch.base_offset >= cursor.end; });
+    if (beyond != 0)
+      result.next_offset = result.batches.empty() ? cursor.end : result.batches.back().base_offset + result.batches.back().record_count;
   }
   cursor.behind = result.next_offset < result.high_watermark;
   cursor.log_start = result.log_start_offset;
@@ -294,8 +298,7 @@ void Subscription::NoteLeader(Cursor* cursor, const ReadAnswer& answer) {
   if (leader.node.value() == 0 || leader == cursor->leader) return;
   cursor->leader = leader;
   v1::SubscribeResponse event;
-  *event.mutable_leader() =
-      HintOf(*around_.metadata.image(), cursor->topic, static_cast<int32_t>(cursor->key.partition), leader);
+  *event.mutable_leader() = HintOf(*around_.metadata.image(), cursor->topic, static_cast<int32_t>(cursor->key.partition), leader);
   events_.push_back(std::move(event));
 }
 

@@ -52,8 +52,8 @@ class Subscription final : public EventStream, private ReadSink {
     kLocating,  // where to begin is looked up
     kIdle,      // waits for its turn to read
     kReading,
-    kReady,     // has a message
-    kOver,      // ended, or cannot be read
+    kReady,  // has a message
+    kOver,   // ended, or cannot be read
   };
   struct Cursor {
     metadata::PartitionKey key;
@@ -61,10 +61,10 @@ class Subscription final : public EventStream, private ReadSink {
     partition::StartPosition start;
     Stage stage = Stage::kLocating;
     uint64_t read = 0;
-    Offset offset;     // asked for, looked up
+    Offset offset;  // asked for, looked up
     Offset log_start;
-    Offset next;       // after what was sent or is ready
-    Offset end;        // with until_end
+    Offset next;  // after what was sent or is ready
+    Offset end;   // with until_end
     bool located = false;
     bool behind = true;  // not read to the end: its next read brings a message at once
     size_t held = 0;     // for what is being read or ready

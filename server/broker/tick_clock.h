@@ -25,9 +25,7 @@ class TickClock {
   raft::Tick At(MonotonicTime deadline) const { return now_ + Ticks(deadline - clock_.Now()); }
   raft::Tick In(Duration duration) const { return now_ + Ticks(duration); }
   // What is left until then; at least one tick's worth of nothing: never negative.
-  Duration Until(raft::Tick deadline) const {
-    return deadline <= now_ ? Duration::zero() : tick_ * static_cast<int64_t>(deadline - now_);
-  }
+  Duration Until(raft::Tick deadline) const { return deadline <= now_ ? Duration::zero() : tick_ * static_cast<int64_t>(deadline - now_); }
   int64_t Millis(raft::Tick ticks) const {
     return std::chrono::duration_cast<std::chrono::milliseconds>(tick_ * static_cast<int64_t>(ticks)).count();
   }

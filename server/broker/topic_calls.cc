@@ -17,24 +17,18 @@ constexpr Duration kAnswerMargin = std::chrono::milliseconds(500);
 
 v1::ConfigSource SourceOf(metadata::ConfigSource source) {
   switch (source) {
-    case metadata::ConfigSource::kDefault:
-      return v1::CONFIG_SOURCE_DEFAULT;
-    case metadata::ConfigSource::kCluster:
-      return v1::CONFIG_SOURCE_CLUSTER;
-    case metadata::ConfigSource::kTopic:
-      return v1::CONFIG_SOURCE_TOPIC;
+    case metadata::ConfigSource::kDefault: return v1::CONFIG_SOURCE_DEFAULT;
+    case metadata::ConfigSource::kCluster: return v1::CONFIG_SOURCE_CLUSTER;
+    case metadata::ConfigSource::kTopic: return v1::CONFIG_SOURCE_TOPIC;
   }
   return v1::CONFIG_SOURCE_UNSPECIFIED;
 }
 
 v1::ConfigType TypeOf(metadata::ConfigType type) {
   switch (type) {
-    case metadata::ConfigType::kInteger:
-      return v1::CONFIG_TYPE_INTEGER;
-    case metadata::ConfigType::kBoolean:
-      return v1::CONFIG_TYPE_BOOLEAN;
-    case metadata::ConfigType::kChoice:
-      return v1::CONFIG_TYPE_CHOICE;
+    case metadata::ConfigType::kInteger: return v1::CONFIG_TYPE_INTEGER;
+    case metadata::ConfigType::kBoolean: return v1::CONFIG_TYPE_BOOLEAN;
+    case metadata::ConfigType::kChoice: return v1::CONFIG_TYPE_CHOICE;
   }
   return v1::CONFIG_TYPE_UNSPECIFIED;
 }
@@ -52,8 +46,7 @@ void AddEntry(const metadata::ConfigKey& key, const std::string& name, const met
 }
 
 // All entries of a topic, or (null) of the cluster.
-void AddEntries(const metadata::Image& image, const metadata::Topic* topic,
-                google::protobuf::RepeatedPtrField<v1::ConfigEntry>* entries) {
+void AddEntries(const metadata::Image& image, const metadata::Topic* topic, google::protobuf::RepeatedPtrField<v1::ConfigEntry>* entries) {
   for (const metadata::ConfigKey& key : metadata::ConfigKeys()) {
     const std::string name(key.name);
     const bool of_topic = key.scope == metadata::ConfigScope::kTopic;
@@ -64,8 +57,7 @@ void AddEntries(const metadata::Image& image, const metadata::Topic* topic,
     const std::string cluster_name = of_topic ? "topic." + name : name;
     AddEntry(key, cluster_name, EffectiveSetting(image, cluster_name), entries);
   }
-  std::sort(entries->begin(), entries->end(),
-            [](const v1::ConfigEntry& a, const v1::ConfigEntry& b) { return a.name() < b.name(); });
+  std::sort(entries->begin(), entries->end(), [](const v1::ConfigEntry& a, const v1::ConfigEntry& b) { return a.name() < b.name(); });
 }
 
 template <typename Message>
@@ -99,8 +91,8 @@ TopicCalls::TopicCalls(const MemberContext& member, Decisions& decisions) : memb
 
 void TopicCalls::Create(uint64_t id, const v1::CreateTopicRequest& request) {
   if (!request.topic().topic_id().empty()) {
-    return member_.board.Fail(id, Status(Reason::kInvalidArgument, "topic.topic_id is given by the cluster; leave it out")
-                                      .With("field", "topic.topic_id"));
+    return member_.board.Fail(
+        id, Status(Reason::kInvalidArgument, "topic.topic_id is given by the cluster; leave it out").With("field", "topic.topic_id"));
   }
   metadata::CreateTopic create{.topic = {.topic_namespace = request.topic().topic_namespace(), .name = request.topic().name(), .id = {}},
                                .tag = TagOf(request)};
@@ -147,7 +139,8 @@ void TopicCalls::Grow(uint64_t id, const metadata::Answer& answer, bool created)
   if (!answer.status.ok()) return member_.board.Fail(id, answer.status);
   const raft::Tick deadline = member_.board.DeadlineOf(id);
   const raft::Tick margin = member_.time.Ticks(kAnswerMargin);
-  const Growing growing{.topic = answer.outcome.topic, .version = answer.version, .until = deadline < margin ? 0 : deadline - margin, .created = created};
+  const Growing growing{
+      .topic = answer.outcome.topic, .version = answer.version, .until = deadline < margin ? 0 : deadline - margin, .created = created};
   if (!AnswerIfGrown(id, growing)) growing_.emplace(id, growing);
 }
 
@@ -244,8 +237,7 @@ Result<std::optional<metadata::TopicSelector>> TopicCalls::ResourceOf(const v1::
     case v1::ConfigResource::kCluster:
       if (resource.cluster()) return std::optional<metadata::TopicSelector>();
       break;
-    case v1::ConfigResource::RESOURCE_NOT_SET:
-      break;
+    case v1::ConfigResource::RESOURCE_NOT_SET: break;
   }
   return Status(Reason::kInvalidArgument, "resource names neither a topic nor the cluster; set resource.topic, or resource.cluster to true")
       .With("field", "resource");

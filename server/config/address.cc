@@ -15,9 +15,7 @@ Status Refuse(std::string text) { return Status(Reason::kInvalidArgument, std::m
 
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 
-bool IsHostCharacter(char c) {
-  return IsDigit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' || c == '-' || c == '_';
-}
+bool IsHostCharacter(char c) { return IsDigit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' || c == '-' || c == '_'; }
 
 template <typename Binary>
 bool ParseNumeric(int family, std::string_view host, Binary* binary) {

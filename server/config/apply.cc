@@ -115,9 +115,7 @@ class Applier {
  private:
   const std::string& text() const { return value_.texts.front(); }
 
-  Status Wrong(std::string_view what_to_do) const {
-    return Refuse(key_.path() + " is " + Shown(text()) + "; " + std::string(what_to_do));
-  }
+  Status Wrong(std::string_view what_to_do) const { return Refuse(key_.path() + " is " + Shown(text()) + "; " + std::string(what_to_do)); }
 
   template <typename Kind, typename Parsed>
   Status Number(const Kind& kind, const Result<Parsed>& parsed) const {
@@ -148,8 +146,8 @@ class Applier {
 
 Status Apply(const Key& key, const Value& value, Config& config) {
   if (value.is_list != key.is_list()) {
-    return Refuse(key.path() + (key.is_list() ? " is one value; write a list, in brackets: [a, b]"
-                                              : " is a list; write one value: " + key.Range()));
+    return Refuse(key.path() +
+                  (key.is_list() ? " is one value; write a list, in brackets: [a, b]" : " is a list; write one value: " + key.Range()));
   }
   return std::visit(Applier(key, value, config), key.kind);
 }

@@ -106,7 +106,6 @@ struct Config {
 
 // What others are told of a listener: what the config says, else where it listens, with node.name in the place of a
 // wildcard. `bound_port` is the port that the listener got, for those that asked for any with port 0.
-Address AdvertisedAddress(const Config& config, const Address& listen, const std::optional<Address>& advertise,
-                          uint16_t bound_port);
+Address AdvertisedAddress(const Config& config, const Address& listen, const std::optional<Address>& advertise, uint16_t bound_port);
 
 }  // namespace flotilla::config

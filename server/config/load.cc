@@ -117,11 +117,8 @@ class Loader {
 
   void Report(YamlPlace place, std::string text, bool warning = false) {
     broken_ = broken_ || !warning;
-    loaded_.problems.push_back({.warning = warning,
-                                .source = loaded_.file,
-                                .line = place.line,
-                                .column = place.column,
-                                .text = std::move(text)});
+    loaded_.problems.push_back(
+        {.warning = warning, .source = loaded_.file, .line = place.line, .column = place.column, .text = std::move(text)});
   }
 
   // Where the setting comes from is where it has to be changed.
@@ -140,9 +137,8 @@ class Loader {
   void ReportUnknownVariable(const std::string& variable, const std::string& section, const std::string& name) {
     const std::string path = SuggestKey(section, name);
     const size_t dot = path.find('.');
-    const std::string advice =
-        path.empty() ? "see flotillad --print-default-config for all keys"
-                     : "did you mean " + FindKey(path.substr(0, dot), path.substr(dot + 1))->variable() + "?";
+    const std::string advice = path.empty() ? "see flotillad --print-default-config for all keys"
+                                            : "did you mean " + FindKey(path.substr(0, dot), path.substr(dot + 1))->variable() + "?";
     broken_ = true;
     loaded_.problems.push_back({.source = "environment", .text = "unknown variable " + variable + "; " + advice});
   }
@@ -172,8 +168,7 @@ class Loader {
       const Key* const key = FindKey(section.name, entry.key);
       const std::string path = std::string(section.name) + "." + entry.key;
       if (key == nullptr) {
-        Report(entry.place, Unknown(path, SuggestKey(section.name, entry.key), "keys of " + std::string(section.name),
-                                    KeyNames(section)));
+        Report(entry.place, Unknown(path, SuggestKey(section.name, entry.key), "keys of " + std::string(section.name), KeyNames(section)));
       } else if (IsNew(seen, entry, path)) {
         ReadKey(*key, entry);
       }
@@ -188,17 +183,11 @@ class Loader {
       Report(place, key.path() + std::move(text));
     };
     switch (node.kind) {
-      case Kind::kRefused:
-        bad_.push_back(&key);
-        return;
-      case Kind::kNull:
-        return wrong(entry.place, " has no value; write one (" + key.Range() + "), or remove the line for the default");
-      case Kind::kMap:
-        return wrong(node.place, " holds keys of its own; write one value: " + key.Range());
-      case Kind::kText:
-        return Set(key, {.texts = {node.text}}, Setting::Source::kFile, node.place);
-      case Kind::kList:
-        break;
+      case Kind::kRefused: bad_.push_back(&key); return;
+      case Kind::kNull: return wrong(entry.place, " has no value; write one (" + key.Range() + "), or remove the line for the default");
+      case Kind::kMap: return wrong(node.place, " holds keys of its own; write one value: " + key.Range());
+      case Kind::kText: return Set(key, {.texts = {node.text}}, Setting::Source::kFile, node.place);
+      case Kind::kList: break;
     }
     Value value{.is_list = true};
     for (const YamlNode& item : node.items) {
@@ -223,16 +212,14 @@ class Loader {
   bool IsNew(std::map<std::string_view, YamlPlace>& seen, const YamlEntry& entry, const std::string& path) {
     const auto [place, is_new] = seen.try_emplace(entry.key, entry.place);
     if (is_new) return true;
-    Report(entry.place, "duplicate key " + path + "; it stands in line " + std::to_string(place->second.line) +
-                            " already: keep one of them");
+    Report(entry.place,
+           "duplicate key " + path + "; it stands in line " + std::to_string(place->second.line) + " already: keep one of them");
     return false;
   }
 
-  static std::string Unknown(const std::string& path, const std::string& suggestion, const std::string& what,
-                             const std::string& all) {
+  static std::string Unknown(const std::string& path, const std::string& suggestion, const std::string& what, const std::string& all) {
     const std::string shown = path.size() > 80 ? path.substr(0, 80) + "..." : path;
-    return "unknown key " + shown + "; " +
-           (suggestion.empty() ? "the " + what + " are " + all : "did you mean " + suggestion + "?");
+    return "unknown key " + shown + "; " + (suggestion.empty() ? "the " + what + " are " + all : "did you mean " + suggestion + "?");
   }
 
   static std::string SectionNames() {

@@ -43,7 +43,7 @@ struct Setting {
   const Key* key = nullptr;
   Value value;
   enum class Source { kDefault, kDev, kFile, kEnvironment } source = Source::kDefault;
-  int line = 0;    // kFile
+  int line = 0;  // kFile
   int column = 0;
 };
 

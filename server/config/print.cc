@@ -35,14 +35,10 @@ std::string YamlValue(const Value& value) {
 
 std::string SourceOf(const LoadedConfig& loaded, const Setting& setting) {
   switch (setting.source) {
-    case Setting::Source::kDefault:
-      return "default";
-    case Setting::Source::kDev:
-      return "--dev";
-    case Setting::Source::kFile:
-      return loaded.file + ":" + std::to_string(setting.line);
-    case Setting::Source::kEnvironment:
-      return "environment " + setting.key->variable();
+    case Setting::Source::kDefault: return "default";
+    case Setting::Source::kDev: return "--dev";
+    case Setting::Source::kFile: return loaded.file + ":" + std::to_string(setting.line);
+    case Setting::Source::kEnvironment: return "environment " + setting.key->variable();
   }
   return "";
 }
@@ -51,13 +47,13 @@ std::string SourceOf(const LoadedConfig& loaded, const Setting& setting) {
 
 std::string PrintDefaultConfig() {
   std::string out =
-      Comment("", "The configuration of flotillad. Every key is here with its default: only cluster.name has to be written.") +
-      "#\n" +
-      Comment("", "The file is read strictly: unknown and duplicate keys are errors, numbers are decimal, durations need a unit "
-                  "(us, ms, s, m, h, d), and so do sizes (B, KiB, MiB, GiB, TiB). Check it with: flotillad --check-config FILE. "
-                  "A variable of the environment overrides a key: FLOTILLA_LISTEN__CLIENT is listen.client; lists have commas. "
-                  "SIGHUP applies keys marked [reload], a restart all of them. Settings of topics are not here: they live in "
-                  "the cluster.");
+      Comment("", "The configuration of flotillad. Every key is here with its default: only cluster.name has to be written.") + "#\n" +
+      Comment("",
+              "The file is read strictly: unknown and duplicate keys are errors, numbers are decimal, durations need a unit "
+              "(us, ms, s, m, h, d), and so do sizes (B, KiB, MiB, GiB, TiB). Check it with: flotillad --check-config FILE. "
+              "A variable of the environment overrides a key: FLOTILLA_LISTEN__CLIENT is listen.client; lists have commas. "
+              "SIGHUP applies keys marked [reload], a restart all of them. Settings of topics are not here: they live in "
+              "the cluster.");
   for (const Section& section : Sections()) {
     out += "\n" + Comment("", section.help) + std::string(section.name) + ":\n";
     for (const Key& key : Keys()) {

@@ -19,9 +19,7 @@ std::vector<Listener> ListenersOf(const Config& config) {
   return listeners;
 }
 
-std::string Named(const Listener& listener) {
-  return "listen." + std::string(listener.name) + " " + ToString(*listener.address);
-}
+std::string Named(const Listener& listener) { return "listen." + std::string(listener.name) + " " + ToString(*listener.address); }
 
 class RelationCheck {
  public:
@@ -53,8 +51,9 @@ class RelationCheck {
     for (const Listener& listener : ListenersOf(config_)) {
       if (IsLoopback(listener.address->host)) continue;
       Refuse("listen", listener.name,
-             Named(listener) + " is open to other machines without TLS: whoever reaches it can read and change everything; "
-                               "listen on 127.0.0.1, or accept that by writing insecure: true under tls:");
+             Named(listener) +
+                 " is open to other machines without TLS: whoever reaches it can read and change everything; "
+                 "listen on 127.0.0.1, or accept that by writing insecure: true under tls:");
     }
   }
 
@@ -64,11 +63,9 @@ class RelationCheck {
       for (size_t j = 0; j < i; ++j) {
         const Address& a = *listeners[j].address;
         const Address& b = *listeners[i].address;
-        const bool overlap = a.host == b.host || IsWildcard(a.host) || IsWildcard(b.host) ||
-                             (IsLoopback(a.host) && IsLoopback(b.host));
+        const bool overlap = a.host == b.host || IsWildcard(a.host) || IsWildcard(b.host) || (IsLoopback(a.host) && IsLoopback(b.host));
         if (a.port == 0 || a.port != b.port || !overlap) continue;
-        Refuse("listen", listeners[i].name,
-               Named(listeners[i]) + " takes the port of " + Named(listeners[j]) + "; use another port");
+        Refuse("listen", listeners[i].name, Named(listeners[i]) + " takes the port of " + Named(listeners[j]) + "; use another port");
       }
     }
   }
@@ -85,17 +82,16 @@ class RelationCheck {
     const Address* const remote = RemoteSeed();
     const Address told = AdvertisedAddress(config_, listen, advertise, listen.port);
     if (remote == nullptr || !IsLoopback(told.host)) return;
-    const std::string why = ", where others find only themselves, and cluster.seeds has " + ToString(*remote) +
-                            " on another machine; ";
+    const std::string why = ", where others find only themselves, and cluster.seeds has " + ToString(*remote) + " on another machine; ";
     if (advertise) {
       Refuse("listen", name == "client" ? "advertise_client" : "advertise_peer",
-             "listen." + advertise_name + " is " + ToString(*advertise) + why + "use a name or an address of this machine that "
-             "others reach");
+             "listen." + advertise_name + " is " + ToString(*advertise) + why +
+                 "use a name or an address of this machine that "
+                 "others reach");
     } else {
       Refuse("listen", name,
              "listen." + std::string(name) + " is " + ToString(listen) + ", so others are told " + ToString(told) + why +
-                 "listen on 0.0.0.0:" + std::to_string(listen.port) + " or on an address of this machine, or set listen." +
-                 advertise_name);
+                 "listen on 0.0.0.0:" + std::to_string(listen.port) + " or on an address of this machine, or set listen." + advertise_name);
     }
   }
 

@@ -65,8 +65,7 @@ constexpr std::array kKeys = {
                 "node alone."},
     Key{.section = "cluster",
         .name = "bootstrap",
-        .kind = ChoiceKey{kBootstraps,
-                          [](Config& c, size_t i) { c.cluster.bootstrap = i == 0 ? Bootstrap::kManual : Bootstrap::kSingle; }},
+        .kind = ChoiceKey{kBootstraps, [](Config& c, size_t i) { c.cluster.bootstrap = i == 0 ? Bootstrap::kManual : Bootstrap::kSingle; }},
         .default_text = "manual",
         .help = "manual: a new node waits until somebody founds the cluster (flotilla cluster init) or until a seed takes it "
                 "in. single: a new node founds a cluster of its own."},
@@ -302,8 +301,7 @@ const Section* FindSection(std::string_view name) {
 }
 
 const Key* FindKey(std::string_view section, std::string_view name) {
-  const auto found = std::find_if(kKeys.begin(), kKeys.end(),
-                                  [&](const Key& key) { return key.section == section && key.name == name; });
+  const auto found = std::find_if(kKeys.begin(), kKeys.end(), [&](const Key& key) { return key.section == section && key.name == name; });
   return found == kKeys.end() ? nullptr : &*found;
 }
 
@@ -354,9 +352,7 @@ std::string Key::Range() const {
     std::string operator()(const ListenKey&) const { return "host:port; port 0 takes any that is free"; }
     std::string operator()(const OptionalListenKey&) const { return "host:port, or \"\""; }
     std::string operator()(const OptionalTargetKey&) const { return "host:port, or \"\""; }
-    std::string operator()(const TargetListKey& k) const {
-      return "a list of at most " + std::to_string(k.count_max) + " host:port";
-    }
+    std::string operator()(const TargetListKey& k) const { return "a list of at most " + std::to_string(k.count_max) + " host:port"; }
     std::string operator()(const ChoiceKey& k) const { return Alternatives(k.choices); }
   };
   return std::visit(Visitor{}, kind);

@@ -66,8 +66,8 @@ struct ChoiceKey {
   void (*set)(Config&, size_t choice);
 };
 
-using KeyKind = std::variant<CountKey, SizeKey, DurationKey, BoolKey, NameKey, PathKey, ListenKey, OptionalListenKey,
-                             OptionalTargetKey, TargetListKey, ChoiceKey>;
+using KeyKind = std::variant<CountKey, SizeKey, DurationKey, BoolKey, NameKey, PathKey, ListenKey, OptionalListenKey, OptionalTargetKey,
+                             TargetListKey, ChoiceKey>;
 
 struct Key {
   std::string_view section;  // "limits"

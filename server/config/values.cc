@@ -19,8 +19,8 @@ struct Unit {
 constexpr std::array kSizeUnits = {Unit{"B", 1}, Unit{"KiB", uint64_t{1} << 10}, Unit{"MiB", uint64_t{1} << 20},
                                    Unit{"GiB", uint64_t{1} << 30}, Unit{"TiB", uint64_t{1} << 40}};
 constexpr uint64_t kSecond = 1'000'000'000;
-constexpr std::array kTimeUnits = {Unit{"us", 1'000},          Unit{"ms", 1'000'000},   Unit{"s", kSecond},
-                                   Unit{"m", 60 * kSecond},    Unit{"h", 3600 * kSecond}, Unit{"d", 86'400 * kSecond}};
+constexpr std::array kTimeUnits = {Unit{"us", 1'000},       Unit{"ms", 1'000'000},     Unit{"s", kSecond},
+                                   Unit{"m", 60 * kSecond}, Unit{"h", 3600 * kSecond}, Unit{"d", 86'400 * kSecond}};
 
 Status Refuse(std::string text) { return Status(Reason::kInvalidArgument, std::move(text)); }
 
@@ -53,12 +53,12 @@ std::string Names(std::span<const Unit> units) {
 }
 
 // `what` is "a size", `largest` what the result must not exceed.
-Result<uint64_t> ParseWithUnit(std::string_view text, std::span<const Unit> units, std::string_view what,
-                               std::string_view example, uint64_t largest) {
+Result<uint64_t> ParseWithUnit(std::string_view text, std::span<const Unit> units, std::string_view what, std::string_view example,
+                               uint64_t largest) {
   const std::string_view digits = DigitsOf(text);
   const std::string_view unit_name = text.substr(digits.size());
-  const std::string how = std::string(what) + " is a whole number and one of the units " + Names(units) + ", such as " +
-                          std::string(example);
+  const std::string how =
+      std::string(what) + " is a whole number and one of the units " + Names(units) + ", such as " + std::string(example);
   if (digits.empty() || unit_name.empty()) return Refuse(how);
   const auto unit = std::find_if(units.begin(), units.end(), [&](const Unit& u) { return u.name == unit_name; });
   if (unit == units.end()) return Refuse(how);
@@ -89,8 +89,7 @@ Result<uint64_t> ParseSize(std::string_view text) {
 }
 
 Result<Duration> ParseDuration(std::string_view text) {
-  const Result<uint64_t> count =
-      ParseWithUnit(text, kTimeUnits, "a duration", "500ms", std::numeric_limits<int64_t>::max());
+  const Result<uint64_t> count = ParseWithUnit(text, kTimeUnits, "a duration", "500ms", std::numeric_limits<int64_t>::max());
   if (!count.ok()) return count.status();
   return Duration(static_cast<int64_t>(*count));
 }
@@ -103,8 +102,6 @@ Result<bool> ParseBool(std::string_view text) {
 
 std::string FormatSize(uint64_t bytes) { return FormatWithUnit(bytes, kSizeUnits); }
 
-std::string FormatDuration(Duration duration) {
-  return FormatWithUnit(static_cast<uint64_t>(duration.count()), kTimeUnits);
-}
+std::string FormatDuration(Duration duration) { return FormatWithUnit(static_cast<uint64_t>(duration.count()), kTimeUnits); }
 
 }  // namespace flotilla::config

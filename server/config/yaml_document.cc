@@ -54,14 +54,12 @@ class TreeBuilder final : public YAML::EventHandler {
     Finish({.kind = YamlNode::Kind::kText, .place = PlaceOf(mark), .text = value});
   }
 
-  void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
-                       YAML::EmitterStyle::value) override {
+  void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
     Open(YamlNode::Kind::kList, mark, tag, anchor);
   }
   void OnSequenceEnd() override { Close(); }
 
-  void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
-                  YAML::EmitterStyle::value) override {
+  void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
     Open(YamlNode::Kind::kMap, mark, tag, anchor);
   }
   void OnMapEnd() override { Close(); }
@@ -176,13 +174,9 @@ class Ignore final : public YAML::EventHandler {
   void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
   void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
   void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t, const std::string&) override {}
-  void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {
-    Enter(mark);
-  }
+  void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override { Enter(mark); }
   void OnSequenceEnd() override { --depth_; }
-  void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {
-    Enter(mark);
-  }
+  void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override { Enter(mark); }
   void OnMapEnd() override { --depth_; }
 
  private:
@@ -224,8 +218,8 @@ YamlDocument ParseYaml(std::string_view text) {
 std::string YamlScalar(std::string_view text) {
   static constexpr std::array<std::string_view, 6> kWords = {"", "~", "null", "Null", "NULL", "-"};
   const auto plain = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-' ||
-           c == '/' || c == ':';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-' || c == '/' ||
+           c == ':';
   };
   const bool word = std::find(kWords.begin(), kWords.end(), text) == kWords.end();
   const bool safe_ends = !text.empty() && text.front() != ':' && text.front() != '-' && text.back() != ':';

@@ -193,18 +193,15 @@ broker::DiskSpace RunningNode::Disk() const {
 Status RunningNode::StartBroker() {
   const Step step("broker_started");
   file_ = std::make_unique<NodeStateFile>(config_.node.data_dir, *store_);
-  network_ = std::make_unique<rpc::GrpcPeerNetwork>(rpc::PeerNetworkOptions{.identity = [this] { return broker_->Identity(); },
-                                                                            .credentials = rpc::InsecurePeerCredentials().client,
-                                                                            .seed = Seed()},
-                                                    executor_, sink_);
-  broker_ = std::make_unique<broker::Broker>(BrokerOptionsOf(),
-                                             broker::BrokerSurroundings{.executor = executor_,
-                                                                        .readers = readers_,
-                                                                        .store = *store_,
-                                                                        .file = *file_,
-                                                                        .network = *network_,
-                                                                        .clock = clock_},
-                                             Random(Seed()));
+  network_ = std::make_unique<rpc::GrpcPeerNetwork>(
+      rpc::PeerNetworkOptions{
+          .identity = [this] { return broker_->Identity(); }, .credentials = rpc::InsecurePeerCredentials().client, .seed = Seed()},
+      executor_, sink_);
+  broker_ = std::make_unique<broker::Broker>(
+      BrokerOptionsOf(),
+      broker::BrokerSurroundings{
+          .executor = executor_, .readers = readers_, .store = *store_, .file = *file_, .network = *network_, .clock = clock_},
+      Random(Seed()));
   sink_.Set(*broker_);
   FLOTILLA_RETURN_IF_ERROR(OnExecutor([this] { return broker_->Start(); }));
   ticker_ = std::make_unique<Ticker>(executor_, config_.raft.tick, [this] { broker_->Tick(); });
@@ -215,8 +212,8 @@ Status RunningNode::StartBroker() {
 
 Status RunningNode::StartServers() {
   const Step step("ports_opened");
-  Result<std::unique_ptr<rpc::PeerServer>> peers = rpc::PeerServer::Start(
-      {.address = ToString(config_.listen.peer), .credentials = rpc::InsecurePeerCredentials().server}, *broker_);
+  Result<std::unique_ptr<rpc::PeerServer>> peers =
+      rpc::PeerServer::Start({.address = ToString(config_.listen.peer), .credentials = rpc::InsecurePeerCredentials().server}, *broker_);
   if (!peers.ok()) return peers.status();
   peer_server_ = *std::move(peers);
   Result<std::unique_ptr<rpc::client::ClientServer>> clients =
@@ -233,8 +230,8 @@ Status RunningNode::StartServers() {
   metrics_ = std::make_unique<NodeMetrics>(*broker_, *store_, *client_server_, *peer_server_, version_);
   std::string http = "off";
   if (config_.listen.http) {
-    Result<std::unique_ptr<http::HttpServer>> server = http::HttpServer::Start(
-        {.host = config_.listen.http->host, .port = config_.listen.http->port}, {metrics_.get()}, {metrics_.get()});
+    Result<std::unique_ptr<http::HttpServer>> server =
+        http::HttpServer::Start({.host = config_.listen.http->host, .port = config_.listen.http->port}, {metrics_.get()}, {metrics_.get()});
     if (!server.ok()) return server.status();
     http_ = *std::move(server);
     http = http_address();

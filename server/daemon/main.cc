@@ -165,8 +165,7 @@ int Run(const config::LoadedConfig& loaded, const sigset_t& signals, const std::
   const ServiceManager manager = ServiceManager::FromEnvironment();
   StartLog(loaded.config.log);
   for (const config::ConfigError& problem : loaded.problems) LOG(WARNING) << problem.ToString();
-  LOG(INFO) << "starting version=" << kVersion << " pid=" << getpid() << " config="
-            << (loaded.file.empty() ? "none" : loaded.file);
+  LOG(INFO) << "starting version=" << kVersion << " pid=" << getpid() << " config=" << (loaded.file.empty() ? "none" : loaded.file);
   Result<std::unique_ptr<Daemon>> started = StartDaemon(loaded.config, manager);
   if (!started.ok()) {
     LOG(ERROR) << "not_started reason=\"" << started.status() << '"';
@@ -222,11 +221,13 @@ int Main(int argc, char** argv) {
   what->add_option("--config", arguments.config, "Run with this file");
   what->add_option("--check-config", arguments.check_config, "Say everything that is wrong with this file; exit code 78 if anything is");
   what->add_flag("--print-default-config", arguments.print_default_config, "Print every setting with its default and what it means");
-  what->add_option("--print-config", arguments.print_config, "Print every setting as it is in force with this file, and where it comes from");
+  what->add_option("--print-config", arguments.print_config,
+                   "Print every setting as it is in force with this file, and where it comes from");
   what->add_flag("--dev", arguments.dev, "Run one node on loopback with a cluster and a directory of its own, for trying out");
   what->require_option(0, 1);
   app.add_option("--dev-directory", arguments.dev_directory, "With --dev: keep the data here instead of in a temporary directory");
-  CLI::App& verify = *app.add_subcommand("verify", "Check everything in the data directory of a stopped node; exit code 65 if anything is damaged");
+  CLI::App& verify =
+      *app.add_subcommand("verify", "Check everything in the data directory of a stopped node; exit code 65 if anything is damaged");
   verify.add_option("DIRECTORY", arguments.verify, "Its node.data_dir")->required();
   CLI::App& dump = *app.add_subcommand("dump-log", "Print a log of a stopped node, or the list of all of them");
   dump.add_option("DIRECTORY", arguments.dump.directory, "Its node.data_dir")->required();

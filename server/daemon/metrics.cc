@@ -9,9 +9,10 @@ namespace flotilla {
 namespace {
 
 constexpr std::array<const char*, rpc::client::kCodes> kCodeNames = {
-    "OK",           "CANCELLED",          "UNKNOWN",         "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND",
-    "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED",     "OUT_OF_RANGE",
-    "UNIMPLEMENTED", "INTERNAL",          "UNAVAILABLE",     "DATA_LOSS",        "UNAUTHENTICATED"};
+    "OK",        "CANCELLED",      "UNKNOWN",           "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED",
+    "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
+    "ABORTED",   "OUT_OF_RANGE",   "UNIMPLEMENTED",     "INTERNAL",           "UNAVAILABLE",
+    "DATA_LOSS", "UNAUTHENTICATED"};
 
 double Number(uint64_t value) { return static_cast<double>(value); }
 
@@ -31,7 +32,8 @@ http::HistogramData Doubling(const Counts& counts, uint64_t sum_micros) {
 
 void NodeMetrics::Collect(http::MetricWriter& writer) {
   writer.Gauge("flotilla_up_info", "Always 1; the version of the software.", {{"version", version_}}, 1);
-  writer.Gauge("flotilla_config_reload_success", "1 unless the configuration was wrong when it was last read again (SIGHUP).", {}, reload_ok_ ? 1 : 0);
+  writer.Gauge("flotilla_config_reload_success", "1 unless the configuration was wrong when it was last read again (SIGHUP).", {},
+               reload_ok_ ? 1 : 0);
   CollectBroker(writer);
   CollectStore(writer);
   CollectConnections(writer);
@@ -49,25 +51,33 @@ void NodeMetrics::CollectBroker(http::MetricWriter& writer) const {
   writer.Gauge("flotilla_cluster_nodes", "Nodes of the cluster.", {{"state", "alive"}}, Number(alive));
   writer.Gauge("flotilla_cluster_nodes", "Nodes of the cluster.", {{"state", "dead"}}, Number(dead));
   writer.Gauge("flotilla_controller_node_id", "The node that leads the metadata; 0: none.", {}, Number(counters->controller.node.value()));
-  writer.Gauge("flotilla_metadata_version", "The metadata version that the node has applied.", {}, Number(counters->metadata_version.value()));
+  writer.Gauge("flotilla_metadata_version", "The metadata version that the node has applied.", {},
+               Number(counters->metadata_version.value()));
   const uint64_t followers = counters->replicas.replicas - std::min(counters->replicas.replicas, counters->replicas.leading);
   writer.Gauge("flotilla_partitions", "Replicas on this node.", {{"state", "leader"}}, Number(counters->replicas.leading));
   writer.Gauge("flotilla_partitions", "Replicas on this node.", {{"state", "follower"}}, Number(followers));
-  writer.Gauge("flotilla_partitions_not_open", "Replicas that should be open on this node and are not.", {}, Number(counters->replicas.not_open));
-  writer.Gauge("flotilla_leaderless_partitions", "Partitions of the cluster without a leader that this node knows of.", {}, Number(counters->leaderless));
+  writer.Gauge("flotilla_partitions_not_open", "Replicas that should be open on this node and are not.", {},
+               Number(counters->replicas.not_open));
+  writer.Gauge("flotilla_leaderless_partitions", "Partitions of the cluster without a leader that this node knows of.", {},
+               Number(counters->leaderless));
   writer.Gauge("flotilla_under_replicated_partitions", "Partitions led by this node with a voter that is missing or not in sync.", {},
                Number(counters->under_replicated));
   for (const auto& [reason, unfit] : {std::pair{"slow", counters->disk_slow}, std::pair{"full", counters->disk_full}}) {
     writer.Gauge("flotilla_disk_unfit", "1 while the disk is too slow or too full to lead with: the node hands over what others can lead.",
                  {{"reason", reason}}, unfit ? 1 : 0);
   }
-  writer.Counter("flotilla_produced_records_total", "Records of clients of this node that were acknowledged.", {}, Number(counters->produce.records));
-  writer.Counter("flotilla_produced_bytes_total", "Bytes of records of clients of this node that were acknowledged.", {}, Number(counters->produce.bytes));
-  writer.Counter("flotilla_produce_failed_items_total", "Batches of clients of this node that were refused or failed.", {}, Number(counters->produce.failed_items));
+  writer.Counter("flotilla_produced_records_total", "Records of clients of this node that were acknowledged.", {},
+                 Number(counters->produce.records));
+  writer.Counter("flotilla_produced_bytes_total", "Bytes of records of clients of this node that were acknowledged.", {},
+                 Number(counters->produce.bytes));
+  writer.Counter("flotilla_produce_failed_items_total", "Batches of clients of this node that were refused or failed.", {},
+                 Number(counters->produce.failed_items));
   writer.Counter("flotilla_fetched_records_total", "Records sent to clients of this node.", {}, Number(counters->fetch.records));
   writer.Counter("flotilla_fetched_bytes_total", "Bytes of records sent to clients of this node.", {}, Number(counters->fetch.bytes));
-  writer.Counter("flotilla_forwarded_requests_total", "Parts of calls that were passed on to another node.", {}, Number(counters->dispatch.forwarded));
-  writer.Counter("flotilla_forwarded_lost_total", "Parts of calls whose answer was lost with a connection.", {}, Number(counters->dispatch.broken));
+  writer.Counter("flotilla_forwarded_requests_total", "Parts of calls that were passed on to another node.", {},
+                 Number(counters->dispatch.forwarded));
+  writer.Counter("flotilla_forwarded_lost_total", "Parts of calls whose answer was lost with a connection.", {},
+                 Number(counters->dispatch.broken));
   for (const auto& [stage, times] : {std::pair{"queue", &counters->stages.queue}, std::pair{"replicate", &counters->stages.replicate},
                                      std::pair{"forward", &counters->stages.forward}}) {
     writer.Histogram("flotilla_stage_seconds",
@@ -87,11 +97,13 @@ void NodeMetrics::CollectBroker(http::MetricWriter& writer) const {
 
 void NodeMetrics::CollectStore(http::MetricWriter& writer) const {
   const storage::StoreCounters store = store_.Counters();
-  writer.Histogram("flotilla_fsync_seconds", "Synced writes of the log store.", {}, Doubling(store.sync_times, store.sync_nanos_total / 1000));
+  writer.Histogram("flotilla_fsync_seconds", "Synced writes of the log store.", {},
+                   Doubling(store.sync_times, store.sync_nanos_total / 1000));
   writer.Counter("flotilla_log_entries_total", "Log entries written.", {}, Number(store.entries));
   writer.Counter("flotilla_log_bytes_total", "Bytes of log entries written.", {}, Number(store.bytes_written));
   writer.Gauge("flotilla_log_queue_bytes", "Bytes that wait for the next synced write.", {}, Number(store.queue_bytes));
-  writer.Counter("flotilla_log_refused_disk_full_total", "Writes refused because the disk was below its reserve.", {}, Number(store.refused_disk_full));
+  writer.Counter("flotilla_log_refused_disk_full_total", "Writes refused because the disk was below its reserve.", {},
+                 Number(store.refused_disk_full));
   writer.Gauge("flotilla_rocksdb_wal_bytes", "Size of RocksDB's write-ahead log.", {}, Number(store.wal_bytes));
   writer.Counter("flotilla_rocksdb_stall_seconds_total", "Time that RocksDB held writes back.", {}, Number(store.stall_micros) / 1e6);
   writer.Counter("flotilla_rocksdb_background_errors_total", "Errors of RocksDB's background work.", {}, Number(store.background_errors));
@@ -104,7 +116,8 @@ void NodeMetrics::CollectConnections(http::MetricWriter& writer) const {
     const http::Labels labels = {{"port", port}};
     writer.Gauge("flotilla_connections", "Connections that are open at a port of this node.", labels, Number(connections.open));
     writer.Counter("flotilla_connections_total", "Connections that were admitted.", labels, Number(connections.admitted));
-    writer.Counter("flotilla_connections_refused_total", "Connections refused because there were too many.", labels, Number(connections.refused));
+    writer.Counter("flotilla_connections_refused_total", "Connections refused because there were too many.", labels,
+                   Number(connections.refused));
     writer.Counter("flotilla_connections_broken_off_total", "Connections broken off because they only began and reset calls.", labels,
                    Number(connections.broken_off));
     writer.Counter("flotilla_connections_failed_total", "Connections lost because the process was out of file descriptors or memory.",
@@ -145,7 +158,9 @@ std::vector<http::ReadinessCheck> NodeMetrics::Checks() {
           {.name = "member", .ok = state.member, .reason = state.status},
           {.name = "metadata", .ok = state.metadata_known, .reason = state.metadata_known ? "" : "the metadata is not known yet"},
           {.name = "metadata_leader", .ok = controller, .reason = controller ? "" : "nobody leads the metadata that this node knows of"},
-          {.name = "running", .ok = !state.stopping && state.halted.ok(), .reason = state.stopping ? "about to stop" : std::string(state.halted.message())}};
+          {.name = "running",
+           .ok = !state.stopping && state.halted.ok(),
+           .reason = state.stopping ? "about to stop" : std::string(state.halted.message())}};
 }
 
 }  // namespace flotilla

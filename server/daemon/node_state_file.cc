@@ -35,7 +35,8 @@ Result<std::optional<internal::v1::NodeState>> ReadNodeState(const std::string& 
   const std::string_view bytes = framed ? view.substr(kMagic.size() + kChecksumBytes) : std::string_view();
   if (!framed || view.substr(kMagic.size(), kChecksumBytes) != ChecksumLine(bytes) ||
       !state.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
-    return Status(Reason::kDataLoss, path + " is damaged, or of a newer version; restore it, or begin with an empty directory as a new node");
+    return Status(Reason::kDataLoss,
+                  path + " is damaged, or of a newer version; restore it, or begin with an empty directory as a new node");
   }
   return std::optional(std::move(state));
 }

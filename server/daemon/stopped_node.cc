@@ -75,11 +75,11 @@ void ListGroups(const storage::StoppedStore& store, const Talk& talk) {
     const Result<storage::GroupState> state = store.logs().Load(group);
     if (!state.ok()) continue;
     const storage::LogBounds& bounds = state->bounds;
-    const Result<raft::Configuration> members =
-        raft::DecodeConfiguration((state->configurations.empty() ? state->snapshot.configuration : state->configurations.back().payload).view());
+    const Result<raft::Configuration> members = raft::DecodeConfiguration(
+        (state->configurations.empty() ? state->snapshot.configuration : state->configurations.back().payload).view());
     talk.out << group << "  " << (state->identity.label.empty() ? "-" : state->identity.label) << "  " << state->identity.self << "  "
-             << state->hard_state.term << "  " << state->hard_state.commit << "  " << bounds.first_index() << "  " << bounds.last_index() << "  ["
-             << bounds.start.end_offset << "," << bounds.end.end_offset << ")  "
+             << state->hard_state.term << "  " << state->hard_state.commit << "  " << bounds.first_index() << "  " << bounds.last_index()
+             << "  [" << bounds.start.end_offset << "," << bounds.end.end_offset << ")  "
              << (members.ok() ? raft::ToString(*members) : std::string(members.status().message())) << '\n';
   }
 }
@@ -90,8 +90,9 @@ void ShowRecords(const storage::Entry& entry, partition::Decompressor& decompres
     talk.out << "    " << header.status() << '\n';
     return;
   }
-  talk.out << "    codec=" << partition::CodecName(header->codec) << " producer=" << header->producer.producer_id << " epoch=" << header->producer.epoch
-           << " sequence=" << header->producer.base_sequence << " appended_ms=" << header->append_timestamp_ms << '\n';
+  talk.out << "    codec=" << partition::CodecName(header->codec) << " producer=" << header->producer.producer_id
+           << " epoch=" << header->producer.epoch << " sequence=" << header->producer.base_sequence
+           << " appended_ms=" << header->append_timestamp_ms << '\n';
   const Bytes records = partition::RecordsOf(entry.payload);
   std::string plain(records.view());
   if (header->codec != partition::Codec::kNone) {
@@ -139,13 +140,11 @@ void ShowPayload(const storage::Entry& entry, partition::Decompressor& decompres
       if (!metadata && start.ok()) talk.out << "    log_start=" << *start << '\n';
       return;
     }
-    case storage::EntryKind::kData:
-      return metadata ? ShowMetadata(entry, talk) : ShowRecords(entry, decompressor, talk);
+    case storage::EntryKind::kData: return metadata ? ShowMetadata(entry, talk) : ShowRecords(entry, decompressor, talk);
     case storage::EntryKind::kControl:
       if (metadata) ShowMetadata(entry, talk);
       return;
-    case storage::EntryKind::kNoop:
-      return;
+    case storage::EntryKind::kNoop: return;
   }
 }
 
@@ -162,7 +161,8 @@ int VerifyDirectory(const std::string& directory, const Talk& talk) {
   const Result<std::unique_ptr<storage::StoppedStore>> store = storage::StoppedStore::Open(directory);
   if (!store.ok()) return Fail(store.status(), talk);
   talk.out << directory << ": cluster " << ((*store)->identity().cluster_id.empty() ? "none" : (*store)->identity().cluster_id) << ", node "
-           << (*store)->identity().node_uuid << ", batch " << (*store)->batch_number() << ", evidence " << (*store)->evidence() << std::endl;
+           << (*store)->identity().node_uuid << ", batch " << (*store)->batch_number() << ", evidence " << (*store)->evidence()
+           << std::endl;
   size_t damages = 0;
   const Result<std::optional<internal::v1::NodeState>> node = ReadNodeState(directory);
   const bool lacks_node = node.ok() && !node->has_value() && !(*store)->identity().cluster_id.empty();
@@ -179,8 +179,8 @@ int VerifyDirectory(const std::string& directory, const Talk& talk) {
     if (!finding.label.empty()) talk.out << finding.label << " (group " << finding.group << "): ";
     talk.out << finding.status.message() << '\n';
   }
-  talk.out << "groups " << found.groups << ", entries " << found.entries << ", rows " << found.rows << ", snapshot chunks " << found.chunks << ", bytes "
-           << found.bytes << ": " << (damages == 0 ? "all is well" : std::to_string(damages) + " damaged") << std::endl;
+  talk.out << "groups " << found.groups << ", entries " << found.entries << ", rows " << found.rows << ", snapshot chunks " << found.chunks
+           << ", bytes " << found.bytes << ": " << (damages == 0 ? "all is well" : std::to_string(damages) + " damaged") << std::endl;
   return damages == 0 ? 0 : kExitDamaged;
 }
 

@@ -6,7 +6,9 @@
 
 namespace flotilla {
 
-void Ticker::Start() { thread_ = std::thread([this] { Run(); }); }
+void Ticker::Start() {
+  thread_ = std::thread([this] { Run(); });
+}
 
 void Ticker::Stop() {
   {

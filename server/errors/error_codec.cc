@@ -124,15 +124,15 @@ Status ToStatus(const v1::Error& error) {
 
 int64_t DefaultRetryAfterMs(v1::ErrorReason reason) {
   switch (reason) {
-    case v1::ERROR_REASON_TRANSFERRING: return 50;              // as long as a hand-over takes
-    case v1::ERROR_REASON_NO_LEADER: return 100;                // some heartbeats
-    case v1::ERROR_REASON_CONFIGURATION_PENDING: return 100;    // a commit or two
-    case v1::ERROR_REASON_OVERLOADED: return 200;               // what is queued takes about that
-    case v1::ERROR_REASON_NOT_CAUGHT_UP: return 1'000;          // a learner's next report
-    case v1::ERROR_REASON_NOT_INITIALIZED: return 1'000;        // somebody has to do something
-    case v1::ERROR_REASON_TOO_MANY_STREAMS: return 1'000;       // others have to leave
-    case v1::ERROR_REASON_SLOW_CONSUMER: return 1'000;          // nobody waits for it
-    case v1::ERROR_REASON_DISK_FULL: return 5'000;              // retention, or an operator
+    case v1::ERROR_REASON_TRANSFERRING: return 50;            // as long as a hand-over takes
+    case v1::ERROR_REASON_NO_LEADER: return 100;              // some heartbeats
+    case v1::ERROR_REASON_CONFIGURATION_PENDING: return 100;  // a commit or two
+    case v1::ERROR_REASON_OVERLOADED: return 200;             // what is queued takes about that
+    case v1::ERROR_REASON_NOT_CAUGHT_UP: return 1'000;        // a learner's next report
+    case v1::ERROR_REASON_NOT_INITIALIZED: return 1'000;      // somebody has to do something
+    case v1::ERROR_REASON_TOO_MANY_STREAMS: return 1'000;     // others have to leave
+    case v1::ERROR_REASON_SLOW_CONSUMER: return 1'000;        // nobody waits for it
+    case v1::ERROR_REASON_DISK_FULL: return 5'000;            // retention, or an operator
     default: return 0;
   }
 }

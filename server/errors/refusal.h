@@ -64,8 +64,8 @@ enum class Refusal : uint8_t {
   kReplicaExists,        // topic, partition, node_id
   kReplicaNotFound,      // topic, partition, node_id
   kBalanceUnderWay,
-  kNodeRemoved,   // node_id
-  kQuorumAlive,   // topic, partition
+  kNodeRemoved,  // node_id
+  kQuorumAlive,  // topic, partition
 };
 inline constexpr Refusal kLastRefusal = Refusal::kQuorumAlive;
 

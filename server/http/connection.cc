@@ -15,16 +15,11 @@ MonotonicTime Now() { return SystemClock().Now(); }
 }  // namespace
 
 Connection::Connection(socket_t socket, const ConnectionLimits& limits)
-    : socket_(socket),
-      timeout_(limits.timeout),
-      read_deadline_(Now() + limits.timeout),
-      read_bytes_left_(limits.read_bytes_max) {}
+    : socket_(socket), timeout_(limits.timeout), read_deadline_(Now() + limits.timeout), read_bytes_left_(limits.read_bytes_max) {}
 
 bool Connection::is_readable() const { return begin_ < end_ || Wait(POLLIN, read_deadline_); }
 
-bool Connection::is_writable() const {
-  return Wait(POLLOUT, write_deadline_ == MonotonicTime{} ? Now() + timeout_ : write_deadline_);
-}
+bool Connection::is_writable() const { return Wait(POLLOUT, write_deadline_ == MonotonicTime{} ? Now() + timeout_ : write_deadline_); }
 
 ssize_t Connection::read(char* bytes, size_t size) {
   if (begin_ == end_) {

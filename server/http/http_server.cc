@@ -92,8 +92,7 @@ class LimitedServer final : public httplib::Server {
       Connection connection(socket, limits_);
       bool closed = false;
       // A range of a page that is made anew each time means nothing.
-      answered = process_request(connection, /*close_connection=*/true, closed,
-                                 [](httplib::Request& request) { request.ranges.clear(); });
+      answered = process_request(connection, /*close_connection=*/true, closed, [](httplib::Request& request) { request.ranges.clear(); });
       Dismiss(socket);
     }
     EndAndClose(socket);
@@ -172,9 +171,8 @@ class HttpServer::Impl {
                                         : (server_.bind_to_port(options_.host, options_.port) ? options_.port : -1);
     if (port <= 0) {
       const std::string why = errno != 0 ? std::strerror(errno) : "the host is not known";
-      return Status(Reason::kInvalidArgument, "cannot listen for HTTP on " + options_.host + " port " +
-                                                  std::to_string(options_.port) + ": " + why +
-                                                  "; change listen.http, or write \"\" there to go without");
+      return Status(Reason::kInvalidArgument, "cannot listen for HTTP on " + options_.host + " port " + std::to_string(options_.port) +
+                                                  ": " + why + "; change listen.http, or write \"\" there to go without");
     }
     port_ = static_cast<uint16_t>(port);
     server_.Widen(static_cast<int>(options_.waiting));

@@ -36,8 +36,7 @@ void LatencySnapshot::Merge(const LatencySnapshot& other) {
 }
 
 HistogramData LatencySnapshot::Export(std::span<const double> bounds) const {
-  HistogramData data{.bounds = {bounds.begin(), bounds.end()}, .counts = std::vector<uint64_t>(bounds.size() + 1),
-                     .sum = Seconds(sum_)};
+  HistogramData data{.bounds = {bounds.begin(), bounds.end()}, .counts = std::vector<uint64_t>(bounds.size() + 1), .sum = Seconds(sum_)};
   size_t at = 0;
   for (size_t bucket = 0; bucket < counts_.size(); ++bucket) {
     while (at < bounds.size() && Seconds(MiddleOf(bucket)) > bounds[at]) ++at;

@@ -22,9 +22,9 @@ namespace flotilla::http {
 
 namespace latency {
 
-inline constexpr int kUnitBits = 4;     // values are counted in units of 16 ns
-inline constexpr int kLinearBits = 6;   // 64 buckets for each doubling
-inline constexpr int kLargestBits = 32; // of a value in units: 2^36 ns are 68.7 s
+inline constexpr int kUnitBits = 4;      // values are counted in units of 16 ns
+inline constexpr int kLinearBits = 6;    // 64 buckets for each doubling
+inline constexpr int kLargestBits = 32;  // of a value in units: 2^36 ns are 68.7 s
 inline constexpr size_t kLinear = size_t{1} << kLinearBits;
 inline constexpr size_t kBuckets = kLinear * (kLargestBits - kLinearBits + 1);
 

@@ -11,9 +11,7 @@ constexpr std::string_view kPaths =
     "/readyz           200 when the node can serve, else 503\n"
     "/readyz?verbose   the same, check by check\n";
 
-std::string Line(const ReadinessCheck& check) {
-  return check.name + ": " + (check.ok ? "ok" : "not ok: " + check.reason) + "\n";
-}
+std::string Line(const ReadinessCheck& check) { return check.name + ": " + (check.ok ? "ok" : "not ok: " + check.reason) + "\n"; }
 
 }  // namespace
 

@@ -7,7 +7,7 @@
 namespace flotilla::http {
 
 struct ReadinessCheck {
-  std::string name;    // "joined", "metadata_leader"
+  std::string name;  // "joined", "metadata_leader"
   bool ok = false;
   std::string reason;  // for people: why not ok, and what it waits for; may be empty when ok
 };

@@ -11,8 +11,7 @@ namespace flotilla::metadata {
 Result<Decision> DecideBalanceStart(const StartBalance& request, const Image& image, const Context& context) {
   FLOTILLA_RETURN_IF_ERROR(CheckInitialized(image));
   if (image.balancing) {
-    return Refuse(Refusal::kBalanceUnderWay,
-                  "the cluster is being balanced already; see how it goes, or call it off first");
+    return Refuse(Refusal::kBalanceUnderWay, "the cluster is being balanced already; see how it goes, or call it off first");
   }
   Decision decision{.records = {}, .outcome = {.cluster = image.cluster->id}};
   if (request.validate_only) return decision;
@@ -25,17 +24,15 @@ Result<Decision> DecideBalanceStart(const StartBalance& request, const Image& im
   return decision;
 }
 
-Result<Decision> DecideBalanceCancellation(const CancelBalance& /*request*/, const Image& image,
-                                           const Context& context) {
+Result<Decision> DecideBalanceCancellation(const CancelBalance& /*request*/, const Image& image, const Context& context) {
   FLOTILLA_RETURN_IF_ERROR(CheckInitialized(image));
   Decision decision{.records = {}, .outcome = {.cluster = image.cluster->id}};
   if (!image.balancing) {
     decision.outcome.repeated = true;
     return decision;
   }
-  decision.records = CallOff(image, context.now_ms, [](const Partition& partition) {
-    return partition.movement->cause == MoveCause::kBalance;
-  });
+  decision.records =
+      CallOff(image, context.now_ms, [](const Partition& partition) { return partition.movement->cause == MoveCause::kBalance; });
   decision.records.push_back(BalanceOver(context.now_ms));
   return decision;
 }

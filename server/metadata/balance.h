@@ -20,8 +20,7 @@ Result<Decision> DecideBalanceStart(const StartBalance& request, const Image& im
 struct CancelBalance {};
 // Its moves that are under way are called off in the same batch. No records (Outcome::repeated) when it is
 // not under way.
-Result<Decision> DecideBalanceCancellation(const CancelBalance& request, const Image& image,
-                                           const Context& context);
+Result<Decision> DecideBalanceCancellation(const CancelBalance& request, const Image& image, const Context& context);
 
 // The record that ends balancing when all is even.
 Record BalanceOver(int64_t now_ms);

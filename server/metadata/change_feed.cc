@@ -6,8 +6,7 @@
 
 namespace flotilla::metadata {
 
-ChangeFeed::ChangeFeed(size_t changes_max)
-    : changes_max_(changes_max), current_(std::make_shared<const Image>()) {}
+ChangeFeed::ChangeFeed(size_t changes_max) : changes_max_(changes_max), current_(std::make_shared<const Image>()) {}
 
 Shared<Image> ChangeFeed::Current() const {
   MutexLock lock(mutex_);
@@ -18,8 +17,8 @@ FeedUpdate ChangeFeed::After(LogIndex version) const {
   MutexLock lock(mutex_);
   FeedUpdate update{.image = current_, .reset = false, .changes = {}};
   if (version == current_->version) return update;
-  const auto next = std::find_if(changes_.begin(), changes_.end(),
-                                 [&](const Shared<Difference>& change) { return change->from == version; });
+  const auto next =
+      std::find_if(changes_.begin(), changes_.end(), [&](const Shared<Difference>& change) { return change->from == version; });
   update.reset = next == changes_.end();
   update.changes.assign(next, changes_.end());
   return update;

@@ -12,9 +12,7 @@
 namespace flotilla::metadata {
 namespace {
 
-bool Holds(const std::vector<size_t>& numbers, size_t number) {
-  return std::find(numbers.begin(), numbers.end(), number) != numbers.end();
-}
+bool Holds(const std::vector<size_t>& numbers, size_t number) { return std::find(numbers.begin(), numbers.end(), number) != numbers.end(); }
 
 }  // namespace
 
@@ -22,16 +20,14 @@ bool ClusterModel::PartitionRow::WantedOn(size_t node) const { return Holds(want
 bool ClusterModel::PartitionRow::LeavesFrom(size_t node) const { return Holds(leaving, node); }
 std::string ClusterModel::PartitionRow::name() const { return PartitionName(*topic, *partition); }
 
-ClusterModel::ClusterModel(const Image& image, const GroupSizes& sizes, const ClusterModelOptions& options)
-    : options_(options) {
+ClusterModel::ClusterModel(const Image& image, const GroupSizes& sizes, const ClusterModelOptions& options) : options_(options) {
   AddNodes(image);
   image.topics.ForEach([&](const Uuid&, const Shared<Topic>& topic) {
     topic_replicas_.emplace_back(nodes_.size());
     for (const Shared<Partition>& partition : topic->partitions) AddPartition(*topic, *partition);
   });
-  std::sort(partitions_.begin(), partitions_.end(), [](const PartitionRow& a, const PartitionRow& b) {
-    return a.partition->group < b.partition->group;
-  });
+  std::sort(partitions_.begin(), partitions_.end(),
+            [](const PartitionRow& a, const PartitionRow& b) { return a.partition->group < b.partition->group; });
   for (size_t number = 0; number < partitions_.size(); ++number) {
     PartitionRow& row = partitions_[number];
     const auto size = sizes.find(row.partition->group);
@@ -45,14 +41,12 @@ ClusterModel::ClusterModel(const Image& image, const GroupSizes& sizes, const Cl
     CountReceiving(row);
   }
   for (NodeRow& node : nodes_) {
-    std::sort(node.partitions.begin(), node.partitions.end(),
-              [this](size_t a, size_t b) { return Before(a, b); });
+    std::sort(node.partitions.begin(), node.partitions.end(), [this](size_t a, size_t b) { return Before(a, b); });
   }
 }
 
 bool ClusterModel::Before(size_t a, size_t b) const {
-  return partitions_[a].weight != partitions_[b].weight ? partitions_[a].weight > partitions_[b].weight
-                                                        : a < b;
+  return partitions_[a].weight != partitions_[b].weight ? partitions_[a].weight > partitions_[b].weight : a < b;
 }
 
 void ClusterModel::AddNodes(const Image& image) {
@@ -108,9 +102,8 @@ void ClusterModel::CountReceiving(const PartitionRow& row) {
 }
 
 size_t ClusterModel::PartitionOf(GroupId group) const {
-  const auto at =
-      std::lower_bound(partitions_.begin(), partitions_.end(), group,
-                       [](const PartitionRow& row, GroupId wanted) { return row.partition->group < wanted; });
+  const auto at = std::lower_bound(partitions_.begin(), partitions_.end(), group,
+                                   [](const PartitionRow& row, GroupId wanted) { return row.partition->group < wanted; });
   CHECK(at != partitions_.end() && at->partition->group == group) << group;
   return static_cast<size_t>(at - partitions_.begin());
 }
@@ -119,8 +112,7 @@ size_t ClusterModel::Crowd(const PartitionRow& row, size_t node, size_t from) co
   const size_t rack = nodes_[node].rack;
   if (rack == 0) return 0;
   size_t crowd = 0;
-  for (const size_t other : row.wanted)
-    crowd += other != node && other != from && nodes_[other].rack == rack ? 1 : 0;
+  for (const size_t other : row.wanted) crowd += other != node && other != from && nodes_[other].rack == rack ? 1 : 0;
   return crowd;
 }
 
@@ -137,8 +129,8 @@ void ClusterModel::Move(const ReplicaMove& move) {
   }
   std::replace(row.wanted.begin(), row.wanted.end(), move.from, move.to);
   std::erase(from.partitions, move.partition);
-  const auto place = std::lower_bound(to.partitions.begin(), to.partitions.end(), move.partition,
-                                      [this](size_t a, size_t b) { return Before(a, b); });
+  const auto place =
+      std::lower_bound(to.partitions.begin(), to.partitions.end(), move.partition, [this](size_t a, size_t b) { return Before(a, b); });
   to.partitions.insert(place, move.partition);
   to.touched = moves_;
   from.weight -= row.weight;

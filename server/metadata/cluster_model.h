@@ -74,9 +74,7 @@ class ClusterModel {
   // `from`.
   size_t Crowd(const PartitionRow& row, size_t node, size_t from) const;
   // Replicas of the topic on the node.
-  uint32_t TopicReplicas(const PartitionRow& row, size_t node) const {
-    return topic_replicas_[row.topic_number][node];
-  }
+  uint32_t TopicReplicas(const PartitionRow& row, size_t node) const { return topic_replicas_[row.topic_number][node]; }
 
   // `from` is wanted, `to` is not. Who should lead follows as in RetargetOf.
   void Move(const ReplicaMove& move);

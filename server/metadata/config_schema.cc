@@ -45,9 +45,8 @@ constexpr std::array kKeys = {
               .default_value = "104857600",
               .min = 64 * 1024,
               .max = int64_t{1} << 40,
-              .doc =
-                  "Bytes per second that a node sends, at most, to new replicas that catch up. A lower rate "
-                  "leaves more to clients and takes longer."},
+              .doc = "Bytes per second that a node sends, at most, to new replicas that catch up. A lower rate "
+                     "leaves more to clients and takes longer."},
     ConfigKey{.name = "record_bytes_max",
               .scope = ConfigScope::kTopic,
               .type = ConfigType::kInteger,
@@ -56,14 +55,13 @@ constexpr std::array kKeys = {
               .max = 32 * kMiB,
               .doc = "The largest record that is accepted, serialized, in bytes. A whole request has a limit "
                      "of its own (8 MiB), so that larger records have to come compressed."},
-    ConfigKey{
-        .name = "timestamp_ahead_ms_max",
-        .scope = ConfigScope::kTopic,
-        .type = ConfigType::kInteger,
-        .default_value = "3600000",
-        .min = 0,
-        .max = kNoEnd,
-        .doc = "A record whose own time is further ahead of the broker's clock is refused, in milliseconds."},
+    ConfigKey{.name = "timestamp_ahead_ms_max",
+              .scope = ConfigScope::kTopic,
+              .type = ConfigType::kInteger,
+              .default_value = "3600000",
+              .min = 0,
+              .max = kNoEnd,
+              .doc = "A record whose own time is further ahead of the broker's clock is refused, in milliseconds."},
     ConfigKey{.name = "timestamp_type",
               .scope = ConfigScope::kTopic,
               .type = ConfigType::kChoice,
@@ -81,18 +79,14 @@ constexpr bool Sorted() {
 }
 static_assert(Sorted());
 
-std::string_view ScopeName(ConfigScope scope) {
-  return scope == ConfigScope::kTopic ? "a topic" : "the cluster";
-}
+std::string_view ScopeName(ConfigScope scope) { return scope == ConfigScope::kTopic ? "a topic" : "the cluster"; }
 
 std::string NameIn(ConfigScope scope, const ConfigKey& key) {
   const bool prefixed = scope == ConfigScope::kCluster && key.scope == ConfigScope::kTopic;
   return prefixed ? std::string(kTopicPrefix) + std::string(key.name) : std::string(key.name);
 }
 
-bool IsIn(ConfigScope scope, const ConfigKey& key) {
-  return scope == ConfigScope::kCluster || key.scope == scope;
-}
+bool IsIn(ConfigScope scope, const ConfigKey& key) { return scope == ConfigScope::kCluster || key.scope == scope; }
 
 // How many letters have to change (Levenshtein).
 size_t EditDistance(std::string_view a, std::string_view b) {
@@ -176,8 +170,8 @@ const ConfigKey* FindConfigKey(ConfigScope scope, std::string_view name) {
 
 Status CheckConfigName(ConfigScope scope, std::string_view name) {
   if (FindConfigKey(scope, name) != nullptr) return {};
-  return Refuse(Refusal::kUnknownConfig, std::string(ScopeName(scope)) + " has no setting " + Quoted(name) +
-                                             "; did you mean \"" + MostAlike(scope, name) + "\"?")
+  return Refuse(Refusal::kUnknownConfig,
+                std::string(ScopeName(scope)) + " has no setting " + Quoted(name) + "; did you mean \"" + MostAlike(scope, name) + "\"?")
       .With("name", std::string(name.substr(0, 128)));
 }
 
@@ -185,8 +179,7 @@ Status CheckConfig(ConfigScope scope, std::string_view name, std::string_view va
   FLOTILLA_RETURN_IF_ERROR(CheckConfigName(scope, name));
   const ConfigKey& key = *FindConfigKey(scope, name);
   if (Accepts(key, value)) return {};
-  return Status(Reason::kInvalidArgument,
-                "setting " + std::string(name) + " cannot be " + Quoted(value) + "; it takes " + key.Range())
+  return Status(Reason::kInvalidArgument, "setting " + std::string(name) + " cannot be " + Quoted(value) + "; it takes " + key.Range())
       .With("field", std::string(name))
       .With("range", key.Range());
 }
@@ -194,8 +187,7 @@ Status CheckConfig(ConfigScope scope, std::string_view name, std::string_view va
 Setting EffectiveSetting(const Image& image, const Topic& topic, std::string_view name) {
   const ConfigKey* key = FindConfigKey(ConfigScope::kTopic, name);
   CHECK(key != nullptr) << "no topic setting " << name;
-  if (auto at = topic.configs.find(name); at != topic.configs.end())
-    return {at->second, ConfigSource::kTopic};
+  if (auto at = topic.configs.find(name); at != topic.configs.end()) return {at->second, ConfigSource::kTopic};
   return EffectiveSetting(image, NameIn(ConfigScope::kCluster, *key));
 }
 

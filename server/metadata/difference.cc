@@ -30,17 +30,15 @@ Difference Between(const Image& before, const Image& after) {
   Difference difference;
   difference.from = before.version;
   difference.to = after.version;
-  difference.cluster_changed = before.cluster != after.cluster ||
-                               before.cluster_config_version != after.cluster_config_version ||
+  difference.cluster_changed = before.cluster != after.cluster || before.cluster_config_version != after.cluster_config_version ||
                                before.balancing != after.balancing;
   Compare(before.nodes, after.nodes, [&](NodeId, const Shared<Node>* old_node, const Shared<Node>* new_node) {
     difference.nodes.push_back({OrNull(old_node), OrNull(new_node)});
   });
-  Compare(before.topics, after.topics,
-          [&](const Uuid&, const Shared<Topic>* old_topic, const Shared<Topic>* new_topic) {
-            difference.topics.push_back({OrNull(old_topic), OrNull(new_topic)});
-            ComparePartitions(difference.topics.back(), &difference.partitions);
-          });
+  Compare(before.topics, after.topics, [&](const Uuid&, const Shared<Topic>* old_topic, const Shared<Topic>* new_topic) {
+    difference.topics.push_back({OrNull(old_topic), OrNull(new_topic)});
+    ComparePartitions(difference.topics.back(), &difference.partitions);
+  });
   return difference;
 }
 

@@ -15,12 +15,11 @@ NodeId IdAt(size_t position) { return NodeId{position + 1}; }
 
 Status CheckFounders(std::span<const FounderAnswer> answers) {
   if (answers.empty()) {
-    return Status(Reason::kInvalidArgument, "no nodes to found a cluster with; name at least one")
-        .With("field", "nodes");
+    return Status(Reason::kInvalidArgument, "no nodes to found a cluster with; name at least one").With("field", "nodes");
   }
   if (answers.size() > limits::kNodesMax) {
-    return Status(Reason::kLimitExceeded, std::to_string(answers.size()) + " founders; the limit is " +
-                                              std::to_string(limits::kNodesMax) + " nodes")
+    return Status(Reason::kLimitExceeded,
+                  std::to_string(answers.size()) + " founders; the limit is " + std::to_string(limits::kNodesMax) + " nodes")
         .With("field", "nodes")
         .With("limit", limits::kNodesMax)
         .With("value", answers.size());
@@ -30,21 +29,18 @@ Status CheckFounders(std::span<const FounderAnswer> answers) {
   for (const FounderAnswer& answer : answers) {
     const NodeDescription& node = answer.description;
     if (answer.cluster) {
-      return Refuse(Refusal::kAlreadyInitialized, node.peer_address + " belongs to cluster " +
-                                                      answer.cluster->ToString() +
-                                                      " already; a cluster is initialised once")
+      return Refuse(Refusal::kAlreadyInitialized,
+                    node.peer_address + " belongs to cluster " + answer.cluster->ToString() + " already; a cluster is initialised once")
           .With("cluster_id", answer.cluster->ToString())
           .With("address", node.peer_address);
     }
     FLOTILLA_RETURN_IF_ERROR(CheckDescription(node));
     if (!uuids.insert(node.uuid).second) {
-      return Status(Reason::kInvalidArgument,
-                    "two founders have the UUID " + node.uuid.ToString() + "; was a data directory copied?")
+      return Status(Reason::kInvalidArgument, "two founders have the UUID " + node.uuid.ToString() + "; was a data directory copied?")
           .With("field", "node_uuid");
     }
     if (!addresses.insert(node.peer_address).second) {
-      return Status(Reason::kInvalidArgument, "two founders have the address " + node.peer_address +
-                                                  "; give each an address of its own")
+      return Status(Reason::kInvalidArgument, "two founders have the address " + node.peer_address + "; give each an address of its own")
           .With("field", "peer_address");
     }
   }
@@ -100,11 +96,9 @@ NodeId Founding::IdOf(const Uuid& node) const {
 
 Result<Founding> PlanFounding(const Uuid& cluster, std::span<const FounderAnswer> answers) {
   FLOTILLA_RETURN_IF_ERROR(CheckFounders(answers));
-  Founding founding{
-      .cluster = cluster, .feature_level = CommonFeatureLevel(answers), .founders = {}, .configuration = {}};
+  Founding founding{.cluster = cluster, .feature_level = CommonFeatureLevel(answers), .founders = {}, .configuration = {}};
   if (founding.feature_level == 0) {
-    return Refuse(Refusal::kProtocolMismatch,
-                  "no feature level that all founders know; install the same version on all of them");
+    return Refuse(Refusal::kProtocolMismatch, "no feature level that all founders know; install the same version on all of them");
   }
   const std::vector<size_t> voters = SpreadOverRacks(answers, MetadataVoterCount(answers.size()));
   for (size_t i = 0; i < answers.size(); ++i) {
@@ -121,9 +115,8 @@ Result<Decision> DecideFounding(const Founding& founding, const Image& image, co
   Decision decision{.records = {}, .outcome = {.cluster = founding.cluster}};
   if (image.cluster) {
     if (image.cluster->id != founding.cluster) {
-      return Refuse(Refusal::kAlreadyInitialized, "the cluster is " + image.cluster->id.ToString() +
-                                                      "; it is not initialised again as " +
-                                                      founding.cluster.ToString())
+      return Refuse(Refusal::kAlreadyInitialized,
+                    "the cluster is " + image.cluster->id.ToString() + "; it is not initialised again as " + founding.cluster.ToString())
           .With("cluster_id", image.cluster->id.ToString())
           .With("requested_id", founding.cluster.ToString());
     }

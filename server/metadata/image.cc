@@ -64,8 +64,7 @@ const Partition* Image::FindPartition(GroupId group) const {
   const PartitionKey* key = groups.Find(group);
   if (key == nullptr) return nullptr;
   const Topic* topic = FindTopic(key->topic);
-  CHECK(topic != nullptr) << "group " << group << " belongs to topic " << key->topic
-                          << ", which is not there";
+  CHECK(topic != nullptr) << "group " << group << " belongs to topic " << key->topic << ", which is not there";
   CHECK_LT(key->partition, topic->partitions.size());
   return topic->partitions[key->partition].get();
 }
@@ -109,8 +108,7 @@ std::vector<const Node*> Image::NodesForReplicas() const {
 
 size_t Image::NodesInUse() const {
   size_t count = 0;
-  nodes.ForEach(
-      [&](NodeId, const Shared<Node>& node) { count += node->mode == NodeMode::kDecommissioning ? 0 : 1; });
+  nodes.ForEach([&](NodeId, const Shared<Node>& node) { count += node->mode == NodeMode::kDecommissioning ? 0 : 1; });
   return count;
 }
 

@@ -197,15 +197,12 @@ void ForEachRecord(const Image& image, Emit emit) {
       if (survival != nullptr) emit(RecordOf(*partition, **survival));
     }
   });
-  image.requests.ForEach(
-      [&](uint64_t, const Shared<RememberedRequest>& request) { emit(RecordOf(*request)); });
+  image.requests.ForEach([&](uint64_t, const Shared<RememberedRequest>& request) { emit(RecordOf(*request)); });
   image.raised_producers.ForEach([&](uint64_t, const RaisedProducer& producer) { emit(RecordOf(producer)); });
   emit(CountersOf(image));
 }
 
-Status Damaged(std::string message) {
-  return Status(Reason::kDataLoss, "metadata snapshot: " + std::move(message));
-}
+Status Damaged(std::string message) { return Status(Reason::kDataLoss, "metadata snapshot: " + std::move(message)); }
 
 }  // namespace
 
@@ -259,12 +256,10 @@ Result<Shared<Image>> DecodeImage(std::span<const Bytes> chunks, FeatureRange su
       version = LogIndex{part->version()};
       checksum = part->image_checksum();
     }
-    if (part->number() != i || part->count() != chunks.size() || part->version() != version.value() ||
-        part->image_checksum() != checksum) {
-      return Damaged("part " + std::to_string(i) + " of " + std::to_string(chunks.size()) +
-                     " says that it is part " + std::to_string(part->number()) + " of " +
-                     std::to_string(part->count()) + " of version " + std::to_string(part->version()) +
-                     ", not of version " + std::to_string(version.value()));
+    if (part->number() != i || part->count() != chunks.size() || part->version() != version.value() || part->image_checksum() != checksum) {
+      return Damaged("part " + std::to_string(i) + " of " + std::to_string(chunks.size()) + " says that it is part " +
+                     std::to_string(part->number()) + " of " + std::to_string(part->count()) + " of version " +
+                     std::to_string(part->version()) + ", not of version " + std::to_string(version.value()));
     }
     for (const Record& record : part->records()) {
       if (Status status = builder.Apply(record); !status.ok()) return status;
@@ -273,8 +268,8 @@ Result<Shared<Image>> DecodeImage(std::span<const Bytes> chunks, FeatureRange su
   Result<Shared<Image>> image = builder.Finish(version);
   if (!image.ok()) return image;
   if (const uint32_t found = ImageChecksum(**image); found != checksum) {
-    return Damaged("the image of version " + std::to_string(version.value()) + " has checksum " +
-                   std::to_string(found) + " instead of " + std::to_string(checksum));
+    return Damaged("the image of version " + std::to_string(version.value()) + " has checksum " + std::to_string(found) + " instead of " +
+                   std::to_string(checksum));
   }
   return image;
 }

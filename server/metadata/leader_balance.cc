@@ -5,8 +5,7 @@
 
 namespace flotilla::metadata {
 
-std::vector<LeaderTransfer> LeaderBalancer::Next(const Image& image, std::span<const LedGroup> led,
-                                                 const BalanceMoment& moment) {
+std::vector<LeaderTransfer> LeaderBalancer::Next(const Image& image, std::span<const LedGroup> led, const BalanceMoment& moment) {
   const Node* self = image.FindNode(self_);
   const bool away = moment.unfit || (self != nullptr && self->mode != NodeMode::kActive);
   if (away != away_) {
@@ -42,9 +41,7 @@ void LeaderBalancer::ObserveTransfers(std::span<const LedGroup> led, raft::Tick 
       ++at;
       continue;
     }
-    if (still_here)
-      muted_[group] = {.to = flight.to,
-                       .until = now + (away_ ? options_.away_mute_ticks : options_.mute_ticks)};
+    if (still_here) muted_[group] = {.to = flight.to, .until = now + (away_ ? options_.away_mute_ticks : options_.mute_ticks)};
     next_home_at_ = now + options_.pause_ticks;
     at = in_flight_.erase(at);
   }
@@ -66,8 +63,7 @@ bool LeaderBalancer::IsMuted(GroupId group, raft::Tick now) const {
 
 // --- home
 
-std::vector<LeaderTransfer> LeaderBalancer::NextHome(const Image& image, std::span<const LedGroup> led,
-                                                     raft::Tick now) {
+std::vector<LeaderTransfer> LeaderBalancer::NextHome(const Image& image, std::span<const LedGroup> led, raft::Tick now) {
   if (!in_flight_.empty() || now < next_home_at_) return {};
   for (const LedGroup& group : led) {
     const std::optional<LeaderTransfer> transfer = HomeOf(group, image, now);
@@ -78,11 +74,9 @@ std::vector<LeaderTransfer> LeaderBalancer::NextHome(const Image& image, std::sp
   return {};
 }
 
-std::optional<LeaderTransfer> LeaderBalancer::HomeOf(const LedGroup& led, const Image& image,
-                                                     raft::Tick now) const {
+std::optional<LeaderTransfer> LeaderBalancer::HomeOf(const LedGroup& led, const Image& image, raft::Tick now) const {
   const Partition* partition = image.FindPartition(led.group);
-  if (partition == nullptr || partition->preferred_leader == self_ || IsMuted(led.group, now))
-    return std::nullopt;
+  if (partition == nullptr || partition->preferred_leader == self_ || IsMuted(led.group, now)) return std::nullopt;
   const Node* node = image.FindNode(partition->preferred_leader);
   if (node == nullptr || !node->takes_leaders() || !Settled(node->id, now)) return std::nullopt;
   const ReplicaId home = partition->WantedOn(node->id);
@@ -92,8 +86,7 @@ std::optional<LeaderTransfer> LeaderBalancer::HomeOf(const LedGroup& led, const 
 
 // --- away
 
-std::vector<LeaderTransfer> LeaderBalancer::NextAway(const Image& image, std::span<const LedGroup> led,
-                                                     raft::Tick now) {
+std::vector<LeaderTransfer> LeaderBalancer::NextAway(const Image& image, std::span<const LedGroup> led, raft::Tick now) {
   std::vector<LeaderTransfer> transfers;
   for (const LedGroup& group : led) {
     if (in_flight_.size() >= options_.away_max) break;
@@ -113,10 +106,8 @@ std::optional<LeaderTransfer> LeaderBalancer::HeirOf(const LedGroup& led, const 
   const auto failed = muted_.find(led.group);
   const auto rank = [&](const ReplicaId& replica) {
     const auto sent = sent_.find(replica.node);
-    const uint64_t leads =
-        image.LoadOf(replica.node).preferred_leaders + (sent == sent_.end() ? 0 : sent->second);
-    return std::tuple(failed != muted_.end() && failed->second.to == replica,
-                      replica.node != partition->preferred_leader, leads, replica);
+    const uint64_t leads = image.LoadOf(replica.node).preferred_leaders + (sent == sent_.end() ? 0 : sent->second);
+    return std::tuple(failed != muted_.end() && failed->second.to == replica, replica.node != partition->preferred_leader, leads, replica);
   };
   std::optional<ReplicaId> best;
   for (const ReplicaId& replica : led.caught_up) {

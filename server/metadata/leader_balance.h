@@ -67,8 +67,7 @@ class LeaderBalancer {
   LeaderBalancer(NodeId self, const LeaderBalanceOptions& options) : self_(self), options_(options) {}
 
   // What to begin now. A transfer is over when its group is no longer in `led`.
-  std::vector<LeaderTransfer> Next(const Image& image, std::span<const LedGroup> led,
-                                   const BalanceMoment& moment);
+  std::vector<LeaderTransfer> Next(const Image& image, std::span<const LedGroup> led, const BalanceMoment& moment);
 
  private:
   struct InFlight {
@@ -94,7 +93,7 @@ class LeaderBalancer {
 
   const NodeId self_;
   const LeaderBalanceOptions options_;
-  bool away_ = false;                         // what it leads is to go, as of the last call
+  bool away_ = false;                        // what it leads is to go, as of the last call
   std::map<NodeId, raft::Tick> well_since_;  // as seen here; the dead and the unfit are not in it
   std::map<GroupId, InFlight> in_flight_;
   std::map<GroupId, Muted> muted_;

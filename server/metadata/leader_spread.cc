@@ -24,8 +24,7 @@ class Spreader {
     for (size_t node = 0; node < count(); ++node) {
       if (Leads(node)) heaviest_first.push_back(node);
     }
-    std::stable_sort(heaviest_first.begin(), heaviest_first.end(),
-                     [&](size_t a, size_t b) { return Load(a) > Load(b); });
+    std::stable_sort(heaviest_first.begin(), heaviest_first.end(), [&](size_t a, size_t b) { return Load(a) > Load(b); });
     for (const size_t from : heaviest_first) {
       if (HandOver(from)) return true;
     }
@@ -49,8 +48,7 @@ class Spreader {
 
   std::optional<size_t> PartitionFor(size_t from, size_t to) {
     std::vector<size_t>& partitions = Handovers(from, to);
-    while (!partitions.empty() && model_.partitions()[partitions.back()].preferred != from)
-      partitions.pop_back();
+    while (!partitions.empty() && model_.partitions()[partitions.back()].preferred != from) partitions.pop_back();
     return partitions.empty() ? std::nullopt : std::optional(partitions.back());
   }
 
@@ -91,8 +89,7 @@ std::vector<PlannedLeader> SpreadLeaders(ClusterModel model) {
   std::vector<PlannedLeader> changes;
   for (size_t number = 0; number < before.size(); ++number) {
     const ClusterModel::PartitionRow& row = model.partitions()[number];
-    if (row.preferred != before[number])
-      changes.push_back({row.partition->group, model.nodes()[row.preferred].node->id});
+    if (row.preferred != before[number]) changes.push_back({row.partition->group, model.nodes()[row.preferred].node->id});
   }
   return changes;
 }

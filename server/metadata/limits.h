@@ -53,8 +53,7 @@ inline constexpr size_t kPendingDecisionsMax = 4096;
 
 // What a record of a partition takes at most, five replicas and all varints at their longest.
 inline constexpr size_t kPartitionRecordBytesMax = 256;
-static_assert(kPartitionsPerTopicMax * kPartitionRecordBytesMax <= kEntryPayloadBytesMax,
-              "the largest topic must fit into one entry");
+static_assert(kPartitionsPerTopicMax * kPartitionRecordBytesMax <= kEntryPayloadBytesMax, "the largest topic must fit into one entry");
 static_assert(kMetadataVotersMax <= kNodesMax);
 static_assert(kReplicasPerNodeMax <= kGroupsPerNodeMax);
 

@@ -10,14 +10,12 @@ std::string Text(FeatureRange range) { return std::to_string(range.min) + "-" + 
 
 Status CheckCluster(const Uuid& theirs, const Image& image) {
   if (!image.cluster) {
-    return Refuse(Refusal::kNotInitialized,
-                  "the cluster does not exist yet; run `flotilla cluster init` once, on any node");
+    return Refuse(Refusal::kNotInitialized, "the cluster does not exist yet; run `flotilla cluster init` once, on any node");
   }
   if (theirs.nil() || theirs == image.cluster->id) return {};
-  return Refuse(Refusal::kClusterMismatch,
-                "the node's data belongs to cluster " + theirs.ToString() + ", this is cluster " +
-                    image.cluster->id.ToString() +
-                    "; correct its seeds, or start it with an empty data directory")
+  return Refuse(Refusal::kClusterMismatch, "the node's data belongs to cluster " + theirs.ToString() + ", this is cluster " +
+                                               image.cluster->id.ToString() +
+                                               "; correct its seeds, or start it with an empty data directory")
       .With("ours", image.cluster->id.ToString())
       .With("theirs", theirs.ToString());
 }
@@ -26,19 +24,16 @@ Status CheckFeatures(const NodeDescription& node, const Image& image) {
   if (node.features.Contains(image.feature_level())) return {};
   const bool too_old = node.features.max < image.feature_level();
   return Refuse(Refusal::kProtocolMismatch,
-                "version " + Quoted(node.software_version) + " knows feature levels " + Text(node.features) +
-                    ", the cluster runs at " + std::to_string(image.feature_level()) +
-                    (too_old ? "; install a newer version on the node"
-                             : "; upgrade the cluster version by version"))
+                "version " + Quoted(node.software_version) + " knows feature levels " + Text(node.features) + ", the cluster runs at " +
+                    std::to_string(image.feature_level()) +
+                    (too_old ? "; install a newer version on the node" : "; upgrade the cluster version by version"))
       .With("ours", std::to_string(image.feature_level()) + "-" + std::to_string(image.feature_level()))
       .With("theirs", Text(node.features));
 }
 
 Status RemovedForGood(NodeId id) {
-  return Refuse(
-             Refusal::kNodeRemoved,
-             "node " + std::to_string(id.value()) +
-                 " was removed from the cluster; start it with an empty data directory to join as a new node")
+  return Refuse(Refusal::kNodeRemoved, "node " + std::to_string(id.value()) +
+                                           " was removed from the cluster; start it with an empty data directory to join as a new node")
       .With("node_id", id.value());
 }
 
@@ -53,22 +48,18 @@ Status ForeignId(NodeId claimed, const Uuid& ours, const Uuid& theirs, std::stri
 Status CheckClaim(const RegisterNode& request, const Node* known, const Image& image) {
   if (request.claimed == NodeId{}) return {};
   const Uuid& uuid = request.description.uuid;
-  const std::string claims =
-      "the node with UUID " + uuid.ToString() + " claims id " + std::to_string(request.claimed.value());
+  const std::string claims = "the node with UUID " + uuid.ToString() + " claims id " + std::to_string(request.claimed.value());
   if (known != nullptr) {
     if (known->id == request.claimed) return {};
-    return ForeignId(request.claimed, uuid, uuid,
-                     claims + ", but it is " + Describe(*known) + "; its data directory was tampered with");
+    return ForeignId(request.claimed, uuid, uuid, claims + ", but it is " + Describe(*known) + "; its data directory was tampered with");
   }
   const Node* owner = image.FindNode(request.claimed);
   if (image.WasRemoved(request.claimed)) return RemovedForGood(request.claimed);
   if (owner == nullptr) {
-    return ForeignId(request.claimed, Uuid(), uuid,
-                     claims + ", which was never given; start it with an empty data directory");
+    return ForeignId(request.claimed, Uuid(), uuid, claims + ", which was never given; start it with an empty data directory");
   }
   return ForeignId(request.claimed, owner->description.uuid, uuid,
-                   claims + ", which is " + Describe(*owner) +
-                       "; start it with an empty data directory to join as a new node");
+                   claims + ", which is " + Describe(*owner) + "; start it with an empty data directory to join as a new node");
 }
 
 // Two living nodes at one address: one of them would get the other's messages.
@@ -77,8 +68,7 @@ Status CheckAddresses(const NodeDescription& node, const Image& image) {
     const NodeDescription& taken = other->description;
     if (taken.uuid == node.uuid) continue;
     if (taken.peer_address != node.peer_address && taken.client_address != node.client_address) continue;
-    const std::string& address =
-        taken.peer_address == node.peer_address ? node.peer_address : node.client_address;
+    const std::string& address = taken.peer_address == node.peer_address ? node.peer_address : node.client_address;
     return Refuse(Refusal::kNodeMismatch, "address " + address + " is that of " + Describe(*other) +
                                               ", which is alive; give this node an address of its own. If "
                                               "its disk was replaced, it may register as a new node "
@@ -102,12 +92,11 @@ Status CheckOriginal(const RegisterNode& request, const Node* known) {
 
 Status CopiedDirectory(const NodeDescription& known, NodeId id, const std::string& elsewhere) {
   const std::string uuid = known.uuid.ToString();
-  return Refuse(Refusal::kNodeMismatch,
-                "node " + std::to_string(id.value()) + " (" + known.name + ", UUID " + uuid + ") is alive at " +
-                    known.peer_address + ", and another process at " + elsewhere +
-                    " has the same UUID: its data directory is a copy. Start it with an empty one to join as a "
-                    "new node. If the node is to move, stop it at " +
-                    known.peer_address + " first")
+  return Refuse(Refusal::kNodeMismatch, "node " + std::to_string(id.value()) + " (" + known.name + ", UUID " + uuid + ") is alive at " +
+                                            known.peer_address + ", and another process at " + elsewhere +
+                                            " has the same UUID: its data directory is a copy. Start it with an empty one to join as a "
+                                            "new node. If the node is to move, stop it at " +
+                                            known.peer_address + " first")
       .With("node_id", id.value())
       .With("ours", uuid)
       .With("theirs", uuid)
@@ -115,8 +104,7 @@ Status CopiedDirectory(const NodeDescription& known, NodeId id, const std::strin
 }
 
 bool IsCopy(const Status& refusal) {
-  return RefusalOf(refusal) == Refusal::kNodeMismatch && refusal.Detail("address") &&
-         refusal.Detail("ours") == refusal.Detail("theirs");
+  return RefusalOf(refusal) == Refusal::kNodeMismatch && refusal.Detail("address") && refusal.Detail("ours") == refusal.Detail("theirs");
 }
 
 Result<Decision> DecideRegistration(const RegisterNode& request, const Image& image, const Context& context) {
@@ -135,8 +123,8 @@ Result<Decision> DecideRegistration(const RegisterNode& request, const Image& im
     if (decision.outcome.repeated) return decision;
   } else {
     if (image.nodes.size() >= limits::kNodesMax) {
-      return Status(Reason::kLimitExceeded, "the cluster has " + std::to_string(image.nodes.size()) +
-                                                " nodes, dead ones included, which is the limit")
+      return Status(Reason::kLimitExceeded,
+                    "the cluster has " + std::to_string(image.nodes.size()) + " nodes, dead ones included, which is the limit")
           .With("field", "nodes")
           .With("limit", limits::kNodesMax)
           .With("value", image.nodes.size() + 1);
@@ -153,8 +141,7 @@ Status CheckIdentity(const NodeIdentity& identity, const Image& image) {
   if (image.WasRemoved(identity.node)) return RemovedForGood(identity.node);
   if (node == nullptr) {
     return Refuse(Refusal::kNodeNotFound,
-                  "node " + std::to_string(identity.node.value()) +
-                      " is not registered; it has to register before it sends heartbeats")
+                  "node " + std::to_string(identity.node.value()) + " is not registered; it has to register before it sends heartbeats")
         .With("node_id", identity.node.value());
   }
   const NodeDescription& known = node->description;
@@ -180,17 +167,15 @@ Result<Decision> DecideFeatureLevel(uint32_t level, const Image& image) {
     return decision;
   }
   if (level < image.feature_level()) {
-    return Refuse(Refusal::kProtocolMismatch,
-                  "feature level " + std::to_string(level) + " is below the cluster's " +
-                      std::to_string(image.feature_level()) + "; levels only rise");
+    return Refuse(Refusal::kProtocolMismatch, "feature level " + std::to_string(level) + " is below the cluster's " +
+                                                  std::to_string(image.feature_level()) + "; levels only rise");
   }
   std::string too_old;
   image.nodes.ForEach([&](NodeId, const Shared<Node>& node) {
     if (node->description.features.max < level) too_old += (too_old.empty() ? "" : ", ") + Describe(*node);
   });
   if (!too_old.empty()) {
-    return Refuse(Refusal::kProtocolMismatch, "feature level " + std::to_string(level) + " is not known to " +
-                                                  too_old +
+    return Refuse(Refusal::kProtocolMismatch, "feature level " + std::to_string(level) + " is not known to " + too_old +
                                                   "; upgrade them first, or remove them if they are gone");
   }
   Record out;

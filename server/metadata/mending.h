@@ -38,7 +38,6 @@ struct MendOptions {
 };
 
 // One record for each partition, by group.
-std::vector<Record> PlanMending(const Image& image, const std::set<DamagedReplica>& damaged,
-                                const MendOptions& options);
+std::vector<Record> PlanMending(const Image& image, const std::set<DamagedReplica>& damaged, const MendOptions& options);
 
 }  // namespace flotilla::metadata

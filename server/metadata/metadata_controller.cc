@@ -16,61 +16,25 @@ struct DecideRequest {
   const Image& image;
   const Context& context;
 
-  Result<Decision> operator()(const Founding& request) const {
-    return DecideFounding(request, image, context);
-  }
-  Result<Decision> operator()(const RegisterNode& request) const {
-    return DecideRegistration(request, image, context);
-  }
-  Result<Decision> operator()(const RaiseFeatureLevel& request) const {
-    return DecideFeatureLevel(request.level, image);
-  }
-  Result<Decision> operator()(const CreateTopic& request) const {
-    return DecideTopicCreation(request, image, context);
-  }
-  Result<Decision> operator()(const DeleteTopic& request) const {
-    return DecideTopicDeletion(request, image, context);
-  }
-  Result<Decision> operator()(const AddPartitions& request) const {
-    return DecideMorePartitions(request, image, context);
-  }
-  Result<Decision> operator()(const ChangeConfig& request) const {
-    return DecideConfigChange(request, image, context);
-  }
-  Result<Decision> operator()(const PreferLeader& request) const {
-    return DecideLeaderPreference(request, image, context);
-  }
-  Result<Decision> operator()(const InitProducer& request) const {
-    return DecideProducer(request, image, context);
-  }
-  Result<Decision> operator()(const ReserveProducerIds& request) const {
-    return DecideProducerIds(request, image);
-  }
-  Result<Decision> operator()(const ChangeNodeMode& request) const {
-    return DecideNodeMode(request, image, context);
-  }
-  Result<Decision> operator()(const RemoveNode& request) const {
-    return DecideNodeRemoval(request, image, context);
-  }
-  Result<Decision> operator()(const MoveReplica& request) const {
-    return DecideMove(request, image, context);
-  }
-  Result<Decision> operator()(const RebuildReplica& request) const {
-    return DecideRebuild(request, image, context);
-  }
-  Result<Decision> operator()(const CancelMove& request) const {
-    return DecideMoveCancellation(request, image, context);
-  }
+  Result<Decision> operator()(const Founding& request) const { return DecideFounding(request, image, context); }
+  Result<Decision> operator()(const RegisterNode& request) const { return DecideRegistration(request, image, context); }
+  Result<Decision> operator()(const RaiseFeatureLevel& request) const { return DecideFeatureLevel(request.level, image); }
+  Result<Decision> operator()(const CreateTopic& request) const { return DecideTopicCreation(request, image, context); }
+  Result<Decision> operator()(const DeleteTopic& request) const { return DecideTopicDeletion(request, image, context); }
+  Result<Decision> operator()(const AddPartitions& request) const { return DecideMorePartitions(request, image, context); }
+  Result<Decision> operator()(const ChangeConfig& request) const { return DecideConfigChange(request, image, context); }
+  Result<Decision> operator()(const PreferLeader& request) const { return DecideLeaderPreference(request, image, context); }
+  Result<Decision> operator()(const InitProducer& request) const { return DecideProducer(request, image, context); }
+  Result<Decision> operator()(const ReserveProducerIds& request) const { return DecideProducerIds(request, image); }
+  Result<Decision> operator()(const ChangeNodeMode& request) const { return DecideNodeMode(request, image, context); }
+  Result<Decision> operator()(const RemoveNode& request) const { return DecideNodeRemoval(request, image, context); }
+  Result<Decision> operator()(const MoveReplica& request) const { return DecideMove(request, image, context); }
+  Result<Decision> operator()(const RebuildReplica& request) const { return DecideRebuild(request, image, context); }
+  Result<Decision> operator()(const CancelMove& request) const { return DecideMoveCancellation(request, image, context); }
   Result<Decision> operator()(const SettleReplicas& request) const { return DecideSettled(request, image); }
-  Result<Decision> operator()(const ChooseSurvivor& request) const {
-    return DecideSurvivor(request, image, context);
-  }
-  Result<Decision> operator()(const StartBalance& request) const {
-    return DecideBalanceStart(request, image, context);
-  }
-  Result<Decision> operator()(const CancelBalance& request) const {
-    return DecideBalanceCancellation(request, image, context);
-  }
+  Result<Decision> operator()(const ChooseSurvivor& request) const { return DecideSurvivor(request, image, context); }
+  Result<Decision> operator()(const StartBalance& request) const { return DecideBalanceStart(request, image, context); }
+  Result<Decision> operator()(const CancelBalance& request) const { return DecideBalanceCancellation(request, image, context); }
 };
 
 Batch BatchOn(const Image& image, std::vector<Record> records) {
@@ -91,9 +55,7 @@ Shared<Image> AtVersion(const Image& image, LogIndex version) {
 // What a refused or lost batch means for those whose answers rested on it: they asked for nothing that could
 // have been done.
 Status NothingDone() {
-  return Status(
-      Reason::kNoLeader,
-      "the metadata lost its leader before this could be told for certain; nothing was done, ask again");
+  return Status(Reason::kNoLeader, "the metadata lost its leader before this could be told for certain; nothing was done, ask again");
 }
 
 }  // namespace
@@ -102,14 +64,9 @@ Result<Decision> Decide(const Request& request, const Image& image, const Contex
   return std::visit(DecideRequest{image, context}, request);
 }
 
-MetadataController::MetadataController(const ControllerOptions& options, MetadataLog& log,
-                                       MetadataMachine& machine, const Clock& clock, Random random)
-    : options_(options),
-      log_(log),
-      machine_(machine),
-      clock_(clock),
-      random_(random),
-      liveness_(options.liveness) {
+MetadataController::MetadataController(const ControllerOptions& options, MetadataLog& log, MetadataMachine& machine, const Clock& clock,
+                                       Random random)
+    : options_(options), log_(log), machine_(machine), clock_(clock), random_(random), liveness_(options.liveness) {
   machine_.AddListener(*this);
 }
 
@@ -133,7 +90,8 @@ void MetadataController::Submit(const Request& request, uint64_t token, AnswerSi
 
 // What a replica says that takes no part any more. When it is the only one, why; else others take its place.
 Status MetadataController::Stopped(const Status& why) const {
-  const bool of_this_replica = why.reason() == Reason::kStorageFailed || why.reason() == Reason::kDataLoss || why.reason() == Reason::kReplicaFaulted;
+  const bool of_this_replica =
+      why.reason() == Reason::kStorageFailed || why.reason() == Reason::kDataLoss || why.reason() == Reason::kReplicaFaulted;
   if (!of_this_replica || configuration_.voters.size() <= 1) return why;
   return Status(Reason::kNoLeader, "the metadata on this node has stopped, and another node takes over; nothing was done, ask again: " +
                                        std::string(why.message()));
@@ -144,12 +102,10 @@ Status MetadataController::WhyNot() const {
   if (!leading_) {
     const NodeId leader = seen_.leader.node;
     if (leader == NodeId{} || leader == options_.self.node) {
-      return Status(Reason::kNoLeader,
-                    "the metadata has no leader at the moment; nothing was done, ask again");
+      return Status(Reason::kNoLeader, "the metadata has no leader at the moment; nothing was done, ask again");
     }
-    return Status(Reason::kNotLeader,
-                  "node " + std::to_string(leader.value()) + " leads the metadata, not node " +
-                      std::to_string(options_.self.node.value()) + "; nothing was done, ask there")
+    return Status(Reason::kNotLeader, "node " + std::to_string(leader.value()) + " leads the metadata, not node " +
+                                          std::to_string(options_.self.node.value()) + "; nothing was done, ask there")
         .With("leader", leader.value());
   }
   if (pending_.size() < options_.pending_max && confirming_.size() < options_.pending_max) return {};
@@ -170,10 +126,8 @@ Status MetadataController::Propose(std::vector<Record> records, Waiting own) {
   Result<Shared<Image>> after = ReplayBatch(leading_->image, batch, leading_->image->version + 1);
   if (!after.ok()) {
     LOG(ERROR) << "a decision about the metadata contradicts it: reason=\"" << after.status() << "\"";
-    return Status(
-        Reason::kInvalidArgument,
-        "the broker made a decision that contradicts its metadata; nothing was done, this is a bug: " +
-            std::string(after.status().message()));
+    return Status(Reason::kInvalidArgument, "the broker made a decision that contradicts its metadata; nothing was done, this is a bug: " +
+                                                std::string(after.status().message()));
   }
   const uint64_t id = next_id_++;
   const Result<LogIndex> index = log_.Propose(leading_->term, EncodeBatch(batch), id, *this);
@@ -196,16 +150,14 @@ void MetadataController::AnswerWhenCertain(Waiting waiting) {
   confirming_.emplace(id, Confirming{leading_->term, std::move(waiting)});
 }
 
-void MetadataController::OnProposal(uint64_t id, const Status& outcome,
-                                    const storage::EntryHeader& /*header*/) {
+void MetadataController::OnProposal(uint64_t id, const Status& outcome, const storage::EntryHeader& /*header*/) {
   const auto at = pending_.find(id);
   if (at == pending_.end()) return;  // of a change of members
   const Pending pending = std::move(at->second);
   pending_.erase(at);
   // Committed, but the machine halted before it: what became of it has to be seen elsewhere.
   const bool blind = outcome.ok() && !machine_.health().ok();
-  const Status status =
-      blind ? Status(Reason::kOutcomeUnknown, std::string(machine_.health().message())) : outcome;
+  const Status status = blind ? Status(Reason::kOutcomeUnknown, std::string(machine_.health().message())) : outcome;
   if (status.ok() && leading_ && pending_.empty()) {
     CHECK_EQ(leading_->image->version, machine_.image()->version);
     leading_->image = machine_.image();
@@ -235,28 +187,20 @@ void MetadataController::OnLeadership(const raft::StateMachine::Leadership& lead
   seen_ = leadership;
   const bool leads = leadership.role == raft::Role::kLeader && leadership.surely;
   if (leading_ && (!leads || leading_->term != leadership.term)) {
-    LOG(INFO) << "metadata leadership ended: node=" << options_.self.node << " term=" << leading_->term
-              << " pending=" << pending_.size();
+    LOG(INFO) << "metadata leadership ended: node=" << options_.self.node << " term=" << leading_->term << " pending=" << pending_.size();
     leading_.reset();
   }
   if (!leads || leading_) return;
   LOG(INFO) << "metadata leadership began: node=" << options_.self.node << " term=" << leadership.term
             << " version=" << machine_.image()->version;
-  leading_ = Leading{.term = leadership.term,
-                     .image = machine_.image(),
-                     .reports = {},
-                     .sizes = {},
-                     .learners = {},
-                     .since = now_,
-                     .plan_at = now_};
+  leading_ = Leading{
+      .term = leadership.term, .image = machine_.image(), .reports = {}, .sizes = {}, .learners = {}, .since = now_, .plan_at = now_};
   liveness_.Begin();
 }
 
 void MetadataController::OnHalt(const Status& /*reason*/) { leading_.reset(); }
 
-void MetadataController::OnConfiguration(const raft::Configuration& configuration) {
-  configuration_ = configuration;
-}
+void MetadataController::OnConfiguration(const raft::Configuration& configuration) { configuration_ = configuration; }
 
 // --- nodes
 
@@ -298,8 +242,7 @@ void MetadataController::ConcludeLiveness() {
   std::vector<Record> records = liveness_.Conclude(*leading_->image, now_, clock_.WallMillis());
   for (const Record& record : records) {
     const auto& change = record.node_liveness_changed();
-    LOG(WARNING) << "node " << (change.liveness() == record::NODE_LIVENESS_ALIVE ? "returned" : "failed")
-                 << ": node=" << change.node_id();
+    LOG(WARNING) << "node " << (change.liveness() == record::NODE_LIVENESS_ALIVE ? "returned" : "failed") << ": node=" << change.node_id();
   }
   // What is refused is concluded again in the next tick.
   if (!records.empty()) (void)Propose(std::move(records), Waiting{}).ok();
@@ -331,28 +274,25 @@ void MetadataController::ForgetWhatIsGone() {
 
 void MetadataController::ChangeMembers() {
   leading_->learners.Look(log_.Learners(), now_);
-  const raft::MembershipChange change =
-      PlanVoters(*machine_.image(), configuration_, leading_->learners.sight());
+  const raft::MembershipChange change = PlanVoters(*machine_.image(), configuration_, leading_->learners.sight());
   if (change.empty()) return;
   const Status begun = log_.ChangeMembers(change, kNobody, *this);
   if (!begun.ok()) {
     LOG_EVERY_N(WARNING, 60) << "members of the metadata wait to change: reason=\"" << begun << '"';
     return;
   }
-  LOG(INFO) << "members of the metadata change: learn=" << change.add_learners.size()
-            << " promote=" << change.promote.size() << " demote=" << change.demote.size()
-            << " remove=" << change.remove.size();
+  LOG(INFO) << "members of the metadata change: learn=" << change.add_learners.size() << " promote=" << change.promote.size()
+            << " demote=" << change.demote.size() << " remove=" << change.remove.size();
 }
 
 void MetadataController::MendMoves() {
   std::set<DamagedReplica> damaged;
   for (const auto& [node, report] : leading_->reports) damaged.insert(report.damaged.begin(), report.damaged.end());
-  std::vector<Record> records = PlanMending(
-      *leading_->image, damaged, {.now_ms = clock_.WallMillis(), .pause_ms = options_.mend_pause_ms});
+  std::vector<Record> records = PlanMending(*leading_->image, damaged, {.now_ms = clock_.WallMillis(), .pause_ms = options_.mend_pause_ms});
   for (const Record& record : records) {
     const record::ReplicasRetargeted& target = record.replicas_retargeted();
-    LOG(WARNING) << "move with a damaged replica: group=" << target.group_id()
-                 << " epoch=" << target.placement_epoch() << " goes_on_as=" << record::MoveCause_Name(target.cause());
+    LOG(WARNING) << "move with a damaged replica: group=" << target.group_id() << " epoch=" << target.placement_epoch()
+                 << " goes_on_as=" << record::MoveCause_Name(target.cause());
   }
   if (!records.empty()) (void)Propose(std::move(records), Waiting{}).ok();
 }
@@ -376,8 +316,7 @@ void MetadataController::MoveReplicas() {
     const Partition& partition = *image.FindPartition(move.group);
     LOG(INFO) << "replica moves: group=" << move.group << " from=" << move.from << " to=" << move.to
               << " cause=" << record::MoveCause_Name(RecordOf(move.cause));
-    Record target =
-        RetargetOf(image, partition, NodesWith(partition, move.from, move.to), move.cause, options.now_ms);
+    Record target = RetargetOf(image, partition, NodesWith(partition, move.from, move.to), move.cause, options.now_ms);
     if (!Propose({std::move(target)}, Waiting{}).ok()) return;
   }
   std::vector<Record> preferences;
@@ -399,18 +338,13 @@ void MetadataController::RemoveNodes() {
     for (const ReplicaId& voter : *half) voters.push_back(voter.node);
   }
   std::vector<Record> due = RemovalsDue(*leading_->image, voters);
-  for (const Record& record : due)
-    LOG(WARNING) << "node removed: node=" << record.node_removed().node_id() << " reason=decommissioned";
+  for (const Record& record : due) LOG(WARNING) << "node removed: node=" << record.node_removed().node_id() << " reason=decommissioned";
   if (!due.empty()) (void)Propose(std::move(due), Waiting{}).ok();
 }
 
-std::map<NodeId, NodeReport> MetadataController::reports() const {
-  return leading_ ? leading_->reports : std::map<NodeId, NodeReport>();
-}
+std::map<NodeId, NodeReport> MetadataController::reports() const { return leading_ ? leading_->reports : std::map<NodeId, NodeReport>(); }
 
-std::optional<raft::Tick> MetadataController::LastHeard(NodeId node) const {
-  return leading_ ? liveness_.LastHeard(node) : std::nullopt;
-}
+std::optional<raft::Tick> MetadataController::LastHeard(NodeId node) const { return leading_ ? liveness_.LastHeard(node) : std::nullopt; }
 
 const GroupSizes& MetadataController::sizes() const {
   static const GroupSizes none;

@@ -46,11 +46,9 @@ namespace flotilla::metadata {
 struct RaiseFeatureLevel {
   uint32_t level = 0;
 };
-using Request =
-    std::variant<Founding, RegisterNode, RaiseFeatureLevel, CreateTopic, DeleteTopic, AddPartitions,
-                 ChangeConfig, PreferLeader, InitProducer, ReserveProducerIds, ChangeNodeMode, RemoveNode,
-                 MoveReplica, RebuildReplica, CancelMove, SettleReplicas, ChooseSurvivor, StartBalance,
-                 CancelBalance>;
+using Request = std::variant<Founding, RegisterNode, RaiseFeatureLevel, CreateTopic, DeleteTopic, AddPartitions, ChangeConfig, PreferLeader,
+                             InitProducer, ReserveProducerIds, ChangeNodeMode, RemoveNode, MoveReplica, RebuildReplica, CancelMove,
+                             SettleReplicas, ChooseSurvivor, StartBalance, CancelBalance>;
 
 // The one place where a request finds its decider. Pure.
 Result<Decision> Decide(const Request& request, const Image& image, const Context& context);
@@ -100,8 +98,7 @@ struct ControllerOptions {
 class MetadataController final : public MetadataListener, public raft::ProposalSink, public raft::ReadSink {
  public:
   // References outlive the controller. Registers itself with the machine.
-  MetadataController(const ControllerOptions& options, MetadataLog& log, MetadataMachine& machine,
-                     const Clock& clock, Random random);
+  MetadataController(const ControllerOptions& options, MetadataLog& log, MetadataMachine& machine, const Clock& clock, Random random);
 
   // Answers `sink` once, perhaps before it returns. Refusals of the deciders; NOT_LEADER (detail "leader"),
   // NO_LEADER, OVERLOADED; when there is no other replica, why this one has stopped.

@@ -22,8 +22,7 @@ class MetadataLog {
   // Answers `sink` with OK when this replica still leads, or did when the call was made.
   virtual Status ConfirmLeadership(uint64_t token, raft::ReadSink& sink) = 0;
   // Refusals as RaftHost::ProposeChange.
-  virtual Status ChangeMembers(const raft::MembershipChange& change, uint64_t token,
-                               raft::ProposalSink& sink) = 0;
+  virtual Status ChangeMembers(const raft::MembershipChange& change, uint64_t token, raft::ProposalSink& sink) = 0;
   // How far learners are, as the leader sees it; empty elsewhere.
   virtual std::vector<MetadataLearner> Learners() const = 0;
   virtual Status TakeSnapshot() = 0;
@@ -36,8 +35,7 @@ class HostMetadataLog final : public MetadataLog {
 
   Result<LogIndex> Propose(Term term, Bytes batch, uint64_t token, raft::ProposalSink& sink) override;
   Status ConfirmLeadership(uint64_t token, raft::ReadSink& sink) override;
-  Status ChangeMembers(const raft::MembershipChange& change, uint64_t token,
-                       raft::ProposalSink& sink) override;
+  Status ChangeMembers(const raft::MembershipChange& change, uint64_t token, raft::ProposalSink& sink) override;
   std::vector<MetadataLearner> Learners() const override;
   Status TakeSnapshot() override;
 

@@ -28,8 +28,7 @@ Status MetadataMachine::Restore(const storage::SnapshotMeta& meta, raft::Snapsho
   return {};
 }
 
-void MetadataMachine::Apply(std::span<const storage::Entry> entries,
-                            std::vector<storage::StateWrite>* /*rows*/) {
+void MetadataMachine::Apply(std::span<const storage::Entry> entries, std::vector<storage::StateWrite>* /*rows*/) {
   if (!health_.ok()) return;
   Shared<Image> image = image_;
   Status failed;
@@ -48,20 +47,16 @@ void MetadataMachine::Apply(std::span<const storage::Entry> entries,
 Result<Shared<Image>> MetadataMachine::Replay(const Shared<Image>& image, const storage::Entry& entry) const {
   switch (entry.header.kind) {
     case storage::EntryKind::kNoop:
-    case storage::EntryKind::kConfiguration:
-      return image;
-    case storage::EntryKind::kControl:
-      break;
+    case storage::EntryKind::kConfiguration: return image;
+    case storage::EntryKind::kControl: break;
     case storage::EntryKind::kData:
     case storage::EntryKind::kTrim:
-      return Status(Reason::kReplicaFaulted,
-                    std::string("an entry of kind ") + storage::EntryKindName(entry.header.kind) +
-                        " at index " + std::to_string(entry.index().value()) + " of the metadata's log");
+      return Status(Reason::kReplicaFaulted, std::string("an entry of kind ") + storage::EntryKindName(entry.header.kind) + " at index " +
+                                                 std::to_string(entry.index().value()) + " of the metadata's log");
   }
   const Result<Batch> batch = DecodeBatch(entry.payload.view(), supported_);
   if (!batch.ok()) {
-    return Status(batch.status().reason(), "index " + std::to_string(entry.index().value()) + ": " +
-                                               std::string(batch.status().message()));
+    return Status(batch.status().reason(), "index " + std::to_string(entry.index().value()) + ": " + std::string(batch.status().message()));
   }
   return ReplayBatch(image, *batch, entry.index());
 }
@@ -92,8 +87,7 @@ void MetadataMachine::Publish(Shared<Image> image) {
 }
 
 void MetadataMachine::Halt(Status reason) {
-  LOG(ERROR) << "metadata replay halted: version=" << image_->version << " applied=" << applied_
-             << " reason=\"" << reason << "\"";
+  LOG(ERROR) << "metadata replay halted: version=" << image_->version << " applied=" << applied_ << " reason=\"" << reason << "\"";
   health_ = std::move(reason);
   for (MetadataListener* listener : listeners_) listener->OnHalt(health_);
 }

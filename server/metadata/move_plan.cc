@@ -27,8 +27,7 @@ class Planner {
   Planner(const Image& image, const GroupSizes& sizes, const MovePlanOptions& options, bool settles_at_once)
       : image_(image),
         options_(options),
-        model_(image, sizes,
-               {.replica_cost_bytes = options.replica_cost_bytes, .settles_at_once = settles_at_once}),
+        model_(image, sizes, {.replica_cost_bytes = options.replica_cost_bytes, .settles_at_once = settles_at_once}),
         fruitless_(model_.nodes().size() * model_.nodes().size()),
         running_(settles_at_once ? 0 : image.moving.size()) {
     CHECK_GT(options.replica_cost_bytes, 0u) << "moves of nothing would have no end";
@@ -39,8 +38,7 @@ class Planner {
     return std::move(plan_);
   }
   bool MovesForBalance() const {
-    return std::any_of(plan_.moves.begin(), plan_.moves.end(),
-                       [](const PlannedMove& move) { return move.cause == MoveCause::kBalance; });
+    return std::any_of(plan_.moves.begin(), plan_.moves.end(), [](const PlannedMove& move) { return move.cause == MoveCause::kBalance; });
   }
   bool ChangesLeaders() const { return !plan_.leaders.empty(); }
 
@@ -77,8 +75,7 @@ class Planner {
     for (size_t node = 0; node < nodes().size(); ++node) {
       if (IsGoing(node)) going.push_back(node);
     }
-    std::stable_sort(going.begin(), going.end(),
-                     [&](size_t a, size_t b) { return !nodes()[a].node->alive && nodes()[b].node->alive; });
+    std::stable_sort(going.begin(), going.end(), [&](size_t a, size_t b) { return !nodes()[a].node->alive && nodes()[b].node->alive; });
     for (const size_t node : going) Evacuate(node);
   }
 
@@ -93,8 +90,7 @@ class Planner {
   void CompareLeaders() {
     plan_.leaders.clear();
     std::map<GroupId, NodeId> preferred;
-    for (const PartitionRow& row : model_.partitions())
-      preferred[row.partition->group] = nodes()[row.preferred].node->id;
+    for (const PartitionRow& row : model_.partitions()) preferred[row.partition->group] = nodes()[row.preferred].node->id;
     for (const PlannedLeader& change : SpreadLeaders(model_)) preferred[change.group] = change.preferred;
     for (const PartitionRow& row : model_.partitions()) {
       const NodeId leader = preferred.at(row.partition->group);
@@ -112,8 +108,7 @@ class Planner {
   bool IsLost(const Node& node, MoveCause cause) const {
     if (node.mode == NodeMode::kDecommissioning) return true;
     const bool asked_for = cause != MoveCause::kDecommission && cause != MoveCause::kBalance;
-    return !asked_for && !node.alive &&
-           node.liveness_changed_at_ms <= options_.now_ms - options_.abandon_after_ms;
+    return !asked_for && !node.alive && node.liveness_changed_at_ms <= options_.now_ms - options_.abandon_after_ms;
   }
 
   void Plan(const ReplicaMove& move, MoveCause cause) {
@@ -142,8 +137,8 @@ class Planner {
   // Where the replica on `from` had better be. The place may be busy: one that is worse is not taken for it.
   std::optional<size_t> BestPlace(const PartitionRow& row, size_t from) const {
     const auto rank = [&](size_t node) {
-      return std::tuple(model_.Crowd(row, node, from), WayBack(row, node), Busy(node),
-                        model_.TopicReplicas(row, node), nodes()[node].weight, node);
+      return std::tuple(model_.Crowd(row, node, from), WayBack(row, node), Busy(node), model_.TopicReplicas(row, node),
+                        nodes()[node].weight, node);
     };
     std::optional<size_t> best;
     for (size_t node = 0; node < nodes().size(); ++node) {
@@ -190,8 +185,7 @@ class Planner {
       return node.node->takes_replicas() && !row.partition->WantedOn(node.node->id).valid();
     });
     if (full) {
-      return "no other node has room; a node holds at most " + std::to_string(limits::kReplicasPerNodeMax) +
-             " replicas";
+      return "no other node has room; a node holds at most " + std::to_string(limits::kReplicasPerNodeMax) + " replicas";
     }
     return "every other node is dead, is being decommissioned or has a replica of it; add or start one";
   }
@@ -205,12 +199,9 @@ class Planner {
   }
 
   // Balancing is between nodes in use: a dead one has its replicas elsewhere, too, and may come back.
-  bool Gives(const PartitionRow& row, size_t node) const {
-    return row.settled && row.decides && nodes()[node].node->takes_replicas();
-  }
+  bool Gives(const PartitionRow& row, size_t node) const { return row.settled && row.decides && nodes()[node].node->takes_replicas(); }
   bool Takes(const PartitionRow& row, size_t node, bool now) const {
-    return nodes()[node].node->takes_replicas() && !row.WantedOn(node) && HasRoom(row, node) &&
-           !(now && Busy(node));
+    return nodes()[node].node->takes_replicas() && !row.WantedOn(node) && HasRoom(row, node) && !(now && Busy(node));
   }
 
   // A replica that shares its rack with another one, to a rack with fewer of them. Partitions are looked at
@@ -230,8 +221,7 @@ class Planner {
       if (crowd == 0 || !Gives(row, from)) continue;
       std::optional<size_t> best;
       const auto rank = [&](size_t node) {
-        return std::tuple(model_.Crowd(row, node, from), model_.TopicReplicas(row, node),
-                          nodes()[node].weight, node);
+        return std::tuple(model_.Crowd(row, node, from), model_.TopicReplicas(row, node), nodes()[node].weight, node);
       };
       for (size_t to = 0; to < nodes().size(); ++to) {
         if (!Takes(row, to, now) || model_.Crowd(row, to, from) >= crowd) continue;
@@ -249,8 +239,7 @@ class Planner {
     for (size_t node = 0; node < nodes().size(); ++node) {
       if (nodes()[node].node->takes_replicas()) by_weight.push_back(node);
     }
-    std::stable_sort(by_weight.begin(), by_weight.end(),
-                     [&](size_t a, size_t b) { return nodes()[a].weight < nodes()[b].weight; });
+    std::stable_sort(by_weight.begin(), by_weight.end(), [&](size_t a, size_t b) { return nodes()[a].weight < nodes()[b].weight; });
     for (auto from = by_weight.rbegin(); from != by_weight.rend(); ++from) {
       for (const size_t to : by_weight) {
         const uint64_t gap = nodes()[*from].weight - std::min(nodes()[*from].weight, nodes()[to].weight);
@@ -275,9 +264,8 @@ class Planner {
       return int64_t{model_.TopicReplicas(row, from)} - int64_t{model_.TopicReplicas(row, to)};
     };
     const std::vector<size_t>& partitions = nodes()[from].partitions;
-    const auto first = std::partition_point(partitions.begin(), partitions.end(), [&](size_t number) {
-      return !Narrows(model_.partitions()[number].weight, gap);
-    });
+    const auto first = std::partition_point(partitions.begin(), partitions.end(),
+                                            [&](size_t number) { return !Narrows(model_.partitions()[number].weight, gap); });
     const PartitionRow* best = nullptr;
     size_t best_number = 0;
     size_t seen = 0;
@@ -329,8 +317,7 @@ MovePlan PlanMoves(const Image& image, const GroupSizes& sizes, const MovePlanOp
   planner.Replace();
   planner.Evacuate();
   if (!image.balancing) return planner.TakePlan();
-  if (!options.balances || !planner.Balance() || planner.MovesForBalance() || MovesForBalance(image))
-    return planner.TakePlan(false);
+  if (!options.balances || !planner.Balance() || planner.MovesForBalance() || MovesForBalance(image)) return planner.TakePlan(false);
   planner.SpreadLeadersNow();
   return planner.TakePlan(!planner.ChangesLeaders());
 }

@@ -52,9 +52,8 @@ struct PlannedLeader {
 };
 
 struct MovePlan {
-  std::vector<PlannedMove> moves;  // in their order; each of another partition
-  std::vector<PlannedLeader>
-      leaders;  // preferences that should change: balancing alone, when all moves are done
+  std::vector<PlannedMove> moves;      // in their order; each of another partition
+  std::vector<PlannedLeader> leaders;  // preferences that should change: balancing alone, when all moves are done
   // Balancing is over: it has nothing left to begin, now or later, and nothing of it is under way.
   bool even = true;
   // Replicas of decommissioning nodes that have no place to go, for people: "topic/partition: why".

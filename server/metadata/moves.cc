@@ -21,13 +21,11 @@ Fingerprint FingerprintOf(std::string_view kind, const TopicSelector& topic, int
 
 std::string NodesOf(const std::vector<ReplicaId>& replicas) {
   std::string text;
-  for (const ReplicaId& replica : replicas)
-    text += (text.empty() ? "" : ", ") + std::to_string(replica.node.value());
+  for (const ReplicaId& replica : replicas) text += (text.empty() ? "" : ", ") + std::to_string(replica.node.value());
   return text;
 }
 
-Record TargetOf(const Partition& partition, const std::vector<ReplicaId>& replicas, NodeId preferred,
-                MoveCause cause, int64_t now_ms) {
+Record TargetOf(const Partition& partition, const std::vector<ReplicaId>& replicas, NodeId preferred, MoveCause cause, int64_t now_ms) {
   Record out;
   record::ReplicasRetargeted& record = *out.mutable_replicas_retargeted();
   record.set_group_id(partition.group.value());
@@ -53,9 +51,8 @@ size_t Living(const Image& image, const std::vector<ReplicaId>& replicas) {
 // MOVE_UNDER_WAY.
 Status CheckSettled(const PartitionChoice& choice) {
   if (!choice.partition->movement) return {};
-  return About(Refuse(Refusal::kMoveUnderWay,
-                      "the replicas of partition " + choice.name() + " are being moved already, to nodes " +
-                          NodesOf(choice.partition->replicas) + "; wait until that is done, or call it off"),
+  return About(Refuse(Refusal::kMoveUnderWay, "the replicas of partition " + choice.name() + " are being moved already, to nodes " +
+                                                  NodesOf(choice.partition->replicas) + "; wait until that is done, or call it off"),
                choice);
 }
 
@@ -63,9 +60,8 @@ Status CheckSettled(const PartitionChoice& choice) {
 Status CheckHasReplica(const PartitionChoice& choice, NodeId node, const Image& image) {
   if (Result<const Node*> found = SelectNode(node, image); !found.ok()) return found.status();
   if (choice.partition->WantedOn(node).valid()) return {};
-  return About(Refuse(Refusal::kReplicaNotFound,
-                      "node " + std::to_string(node.value()) + " has no replica of partition " +
-                          choice.name() + "; nodes " + NodesOf(choice.partition->replicas) + " have"),
+  return About(Refuse(Refusal::kReplicaNotFound, "node " + std::to_string(node.value()) + " has no replica of partition " + choice.name() +
+                                                     "; nodes " + NodesOf(choice.partition->replicas) + " have"),
                choice)
       .With("node_id", node.value());
 }
@@ -77,44 +73,37 @@ Status CheckTarget(const PartitionChoice& choice, NodeId to, const Image& image)
   const Result<const Node*> node = SelectNode(to, image);
   if (!node.ok()) return node.status();
   if (choice.partition->ReplicaOn(to).valid()) {
-    return About(Refuse(Refusal::kReplicaExists, "node " + std::to_string(to.value()) +
-                                                     " has a replica of partition " + choice.name() +
-                                                     "; choose another one"),
+    return About(Refuse(Refusal::kReplicaExists,
+                        "node " + std::to_string(to.value()) + " has a replica of partition " + choice.name() + "; choose another one"),
                  choice)
         .With("node_id", to.value());
   }
   if (!(*node)->takes_replicas()) {
-    return Refuse(Refusal::kNotEnoughNodes, Describe(**node) +
-                                                ((*node)->alive ? " is being decommissioned" : " is dead") +
+    return Refuse(Refusal::kNotEnoughNodes, Describe(**node) + ((*node)->alive ? " is being decommissioned" : " is dead") +
                                                 " and takes no replicas; choose another one")
         .With("replication_factor", choice.topic->replication_factor)
         .With("live_nodes", image.NodesForReplicas().size());
   }
   const uint64_t replicas = image.LoadOf(to).replicas;
   if (replicas < limits::kReplicasPerNodeMax) return {};
-  return Status(Reason::kLimitExceeded, "node " + std::to_string(to.value()) + " has " +
-                                            std::to_string(replicas) + " replicas; the limit is " +
-                                            std::to_string(limits::kReplicasPerNodeMax))
+  return Status(Reason::kLimitExceeded, "node " + std::to_string(to.value()) + " has " + std::to_string(replicas) +
+                                            " replicas; the limit is " + std::to_string(limits::kReplicasPerNodeMax))
       .With("field", "to_node_id")
       .With("limit", limits::kReplicasPerNodeMax)
       .With("value", replicas + 1);
 }
 
 // NOT_ENOUGH_NODES, LIMIT_EXCEEDED.
-Result<NodeId> BestTarget(const PartitionChoice& choice, NodeId from, const Image& image,
-                          const Context& context) {
-  const NodeId best =
-      PlaceInstead(image, *choice.topic, *choice.partition, {.from = from, .seed = context.seed});
+Result<NodeId> BestTarget(const PartitionChoice& choice, NodeId from, const Image& image, const Context& context) {
+  const NodeId best = PlaceInstead(image, *choice.topic, *choice.partition, {.from = from, .seed = context.seed});
   if (best != NodeId{}) return best;
   const std::vector<const Node*> takers = image.NodesForReplicas();
-  const auto full = std::find_if(takers.begin(), takers.end(), [&](const Node* node) {
-    return !choice.partition->ReplicaOn(node->id).valid();
-  });
+  const auto full =
+      std::find_if(takers.begin(), takers.end(), [&](const Node* node) { return !choice.partition->ReplicaOn(node->id).valid(); });
   if (full != takers.end()) return CheckTarget(choice, (*full)->id, image);
-  return Status(Refuse(Refusal::kNotEnoughNodes,
-                       "no node can take a replica of partition " + choice.name() + ": of " +
-                           std::to_string(image.nodes.size()) + " nodes " + std::to_string(takers.size()) +
-                           " are alive and in use, and each of these has one; add a node"))
+  return Status(Refuse(Refusal::kNotEnoughNodes, "no node can take a replica of partition " + choice.name() + ": of " +
+                                                     std::to_string(image.nodes.size()) + " nodes " + std::to_string(takers.size()) +
+                                                     " are alive and in use, and each of these has one; add a node"))
       .With("replication_factor", choice.topic->replication_factor)
       .With("live_nodes", takers.size());
 }
@@ -134,12 +123,9 @@ Result<Decision> Move(const MoveReplica& request, const Image& image, const Cont
     to = *best;
   }
   if (!HasLivingMajority(image, partition)) {
-    return QuorumAtRisk(
-        {choice->name()},
-        "no majority of its replicas is alive, so that it cannot be moved; start its nodes first");
+    return QuorumAtRisk({choice->name()}, "no majority of its replicas is alive, so that it cannot be moved; start its nodes first");
   }
-  return Decision{.records = {RetargetOf(image, partition, NodesWith(partition, request.from, to),
-                                         MoveCause::kRequested, context.now_ms)},
+  return Decision{.records = {RetargetOf(image, partition, NodesWith(partition, request.from, to), MoveCause::kRequested, context.now_ms)},
                   .outcome = {.node = to, .topic = choice->topic->id}};
 }
 
@@ -154,8 +140,7 @@ Result<Decision> Rebuild(const RebuildReplica& request, const Image& image, cons
   std::vector<ReplicaId> others = partition.replicas;
   std::erase(others, partition.WantedOn(request.node));
   if (2 * Living(image, others) <= partition.replicas.size()) {
-    return QuorumAtRisk({choice->name()}, "its living replicas on other nodes than " +
-                                              std::to_string(request.node.value()) +
+    return QuorumAtRisk({choice->name()}, "its living replicas on other nodes than " + std::to_string(request.node.value()) +
                                               " are no majority, so that nothing could be rebuilt from them");
   }
   return Decision{.records = {RebuildOf(partition, request.node, MoveCause::kRebuild, context.now_ms)},
@@ -187,12 +172,10 @@ Result<Decision> Cancel(const CancelMove& request, const Image& image, const Con
   } else if (partition.movement->cause == MoveCause::kCancelled) {
     why = "the change of the replicas of partition " + choice->name() + " is being called off already";
   } else if (!CanGoBack(partition)) {
-    why = "partition " + choice->name() +
-          " has a replica rebuilt; what that replaces is gone, so that there is no way back";
+    why = "partition " + choice->name() + " has a replica rebuilt; what that replaces is gone, so that there is no way back";
   }
   if (!why.empty()) return About(Refuse(Refusal::kMoveNotFound, why), *choice);
-  return Decision{.records = {WayBack(image, partition, context.now_ms)},
-                  .outcome = {.topic = choice->topic->id}};
+  return Decision{.records = {WayBack(image, partition, context.now_ms)}, .outcome = {.topic = choice->topic->id}};
 }
 
 // The image with a record that fits it.
@@ -208,31 +191,26 @@ Shared<Image> With(const Image& image, const Record& record) {
 Result<Decision> DecideMove(const MoveReplica& request, const Image& image, const Context& context) {
   Fingerprint fingerprint = FingerprintOf("move_replica", request.topic, request.partition);
   fingerprint.Add(request.from.value()).Add(request.to.value());
-  return DecideOnce({request.tag, fingerprint.value()}, image, context,
-                    [&] { return Move(request, image, context); });
+  return DecideOnce({request.tag, fingerprint.value()}, image, context, [&] { return Move(request, image, context); });
 }
 
 Result<Decision> DecideRebuild(const RebuildReplica& request, const Image& image, const Context& context) {
   Fingerprint fingerprint = FingerprintOf("rebuild_replica", request.topic, request.partition);
   fingerprint.Add(request.node.value());
-  return DecideOnce({request.tag, fingerprint.value()}, image, context,
-                    [&] { return Rebuild(request, image, context); });
+  return DecideOnce({request.tag, fingerprint.value()}, image, context, [&] { return Rebuild(request, image, context); });
 }
 
-Result<Decision> DecideMoveCancellation(const CancelMove& request, const Image& image,
-                                        const Context& context) {
+Result<Decision> DecideMoveCancellation(const CancelMove& request, const Image& image, const Context& context) {
   const Fingerprint fingerprint = FingerprintOf("cancel_move", request.topic, request.partition);
-  return DecideOnce({request.tag, fingerprint.value()}, image, context,
-                    [&] { return Cancel(request, image, context); });
+  return DecideOnce({request.tag, fingerprint.value()}, image, context, [&] { return Cancel(request, image, context); });
 }
 
 Result<Decision> DecideSettled(const SettleReplicas& request, const Image& image) {
   FLOTILLA_RETURN_IF_ERROR(CheckInitialized(image));
   const Partition* partition = image.FindPartition(request.group);
   if (partition == nullptr) {
-    return Refuse(
-        Refusal::kPartitionNotFound,
-        "no partition has group " + std::to_string(request.group.value()) + "; its topic was deleted");
+    return Refuse(Refusal::kPartitionNotFound,
+                  "no partition has group " + std::to_string(request.group.value()) + "; its topic was deleted");
   }
   Decision decision{.records = {}, .outcome = {.cluster = image.cluster->id}};
   std::vector<ReplicaId> wanted = partition->replicas;
@@ -250,8 +228,7 @@ Result<Decision> DecideSettled(const SettleReplicas& request, const Image& image
   return decision;
 }
 
-Record RetargetOf(const Image& image, const Partition& partition, const std::vector<NodeId>& nodes,
-                  MoveCause cause, int64_t now_ms) {
+Record RetargetOf(const Image& image, const Partition& partition, const std::vector<NodeId>& nodes, MoveCause cause, int64_t now_ms) {
   std::vector<ReplicaId> replicas;
   uint64_t next_incarnation = partition.next_incarnation;
   for (const NodeId node : nodes) {
@@ -262,8 +239,8 @@ Record RetargetOf(const Image& image, const Partition& partition, const std::vec
     const Node* node = image.FindNode(id);
     return node != nullptr && node->takes_leaders();
   };
-  const NodeId leader = LeaderAmong(nodes, partition.preferred_leader, takes,
-                                    [&](NodeId id) { return image.LoadOf(id).preferred_leaders; });
+  const NodeId leader =
+      LeaderAmong(nodes, partition.preferred_leader, takes, [&](NodeId id) { return image.LoadOf(id).preferred_leaders; });
   return TargetOf(partition, replicas, leader, cause, now_ms);
 }
 
@@ -277,13 +254,11 @@ Record RebuildOf(const Partition& partition, NodeId node, MoveCause cause, int64
 
 std::vector<NodeId> NodesWith(const Partition& partition, NodeId from, NodeId to) {
   std::vector<NodeId> nodes;
-  for (const ReplicaId& replica : partition.replicas)
-    nodes.push_back(replica.node == from ? to : replica.node);
+  for (const ReplicaId& replica : partition.replicas) nodes.push_back(replica.node == from ? to : replica.node);
   return nodes;
 }
 
-std::vector<Record> CallOff(const Image& image, int64_t now_ms,
-                            const std::function<bool(const Partition&)>& which) {
+std::vector<Record> CallOff(const Image& image, int64_t now_ms, const std::function<bool(const Partition&)>& which) {
   std::vector<Record> records;
   // Each sees where the ones before it will be led.
   Shared<Image> after = std::make_shared<const Image>(image);
@@ -297,17 +272,14 @@ std::vector<Record> CallOff(const Image& image, int64_t now_ms,
 }
 
 bool HasLivingMajority(const Image& image, const Partition& partition) {
-  const auto decides = [&](const std::vector<ReplicaId>& replicas) {
-    return 2 * Living(image, replicas) > replicas.size();
-  };
+  const auto decides = [&](const std::vector<ReplicaId>& replicas) { return 2 * Living(image, replicas) > replicas.size(); };
   return decides(partition.replicas) && (!partition.movement || decides(partition.movement->settled));
 }
 
 Status QuorumAtRisk(const std::vector<std::string>& partitions, const std::string& why) {
   const bool one = partitions.size() == 1;
   return Refuse(Refusal::kQuorumAtRisk,
-                (one ? "partition " : std::to_string(partitions.size()) + " partitions, ") +
-                    NamesOf(partitions) + ": " + why)
+                (one ? "partition " : std::to_string(partitions.size()) + " partitions, ") + NamesOf(partitions) + ": " + why)
       .With("partitions", FirstNames(partitions))
       .With("partition_count", partitions.size());
 }

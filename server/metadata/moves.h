@@ -47,8 +47,7 @@ struct CancelMove {
 };
 // MOVE_NOT_FOUND: none is under way, it is on its way back already, or a replica to go back to was destroyed
 // (a rebuild).
-Result<Decision> DecideMoveCancellation(const CancelMove& request, const Image& image,
-                                        const Context& context);
+Result<Decision> DecideMoveCancellation(const CancelMove& request, const Image& image, const Context& context);
 
 // The leader of a group says that its committed configuration has these voters, and no learners.
 struct SettleReplicas {
@@ -65,8 +64,7 @@ Result<Decision> DecideSettled(const SettleReplicas& request, const Image& image
 // The record that makes `nodes` the places of the partition's replicas (those that exist keep their
 // incarnation), and who should lead then: whoever should now, or, when that one goes, the node that should
 // lead fewest.
-Record RetargetOf(const Image& image, const Partition& partition, const std::vector<NodeId>& nodes,
-                  MoveCause cause, int64_t now_ms);
+Record RetargetOf(const Image& image, const Partition& partition, const std::vector<NodeId>& nodes, MoveCause cause, int64_t now_ms);
 // The record that gives the replica on `node`, which the partition wants there, another life.
 Record RebuildOf(const Partition& partition, NodeId node, MoveCause cause, int64_t now_ms);
 // The places of the partition's replicas, with `to` for `from`.
@@ -74,8 +72,7 @@ std::vector<NodeId> NodesWith(const Partition& partition, NodeId from, NodeId to
 
 // The records that call off the moves for which `which(partition)` holds, by group; not those that are on
 // their way back, or have nowhere to go back to.
-std::vector<Record> CallOff(const Image& image, int64_t now_ms,
-                            const std::function<bool(const Partition&)>& which);
+std::vector<Record> CallOff(const Image& image, int64_t now_ms, const std::function<bool(const Partition&)>& which);
 
 // Whether the group can decide anything: a majority of its replicas is on living nodes. While they change, of
 // those before and of those after.
@@ -91,8 +88,7 @@ Node LeaderAmong(const std::vector<Node>& nodes, Node preferred, Takes takes, Lo
   Node best = nodes.front();
   for (const Node node : nodes) {
     if (node == preferred) return node;
-    if (takes(node) ? !takes(best) || load(node) < load(best) : !takes(best) && load(node) < load(best))
-      best = node;
+    if (takes(node) ? !takes(best) || load(node) < load(best) : !takes(best) && load(node) < load(best)) best = node;
   }
   return best;
 }

@@ -44,9 +44,7 @@ void ForEachWantedOn(const Image& image, NodeId node, Visit visit) {
 
 Status CheckAnotherLeads(const Node& node, const Image& image) {
   size_t others = 0;
-  image.nodes.ForEach([&](NodeId id, const Shared<Node>& other) {
-    others += id != node.id && other->in_use() ? 1 : 0;
-  });
+  image.nodes.ForEach([&](NodeId id, const Shared<Node>& other) { others += id != node.id && other->in_use() ? 1 : 0; });
   if (others > 0) return {};
   return Refuse(Refusal::kNotEnoughNodes, "no other node than " + Describe(node) +
                                               " is alive and in use, so that nobody could lead in its place; "
@@ -73,18 +71,16 @@ Status CheckPlaces(const Node& node, const Image& image) {
     if (topic->replication_factor > left) refuse(*topic);
   });
   ForEachWantedOn(image, node.id, [&](const Topic& topic, const Partition& partition) {
-    const bool has_place = std::any_of(takers.begin(), takers.end(), [&](const Node* taker) {
-      return !partition.WantedOn(taker->id).valid();
-    });
+    const bool has_place =
+        std::any_of(takers.begin(), takers.end(), [&](const Node* taker) { return !partition.WantedOn(taker->id).valid(); });
     if (!has_place) refuse(topic);
   });
   if (topics.empty()) return {};
   const bool one = topics.size() == 1;
-  return Refuse(Refusal::kNotEnoughNodes,
-                "without " + Describe(node) + " there are " + std::to_string(left) + " nodes in use, " +
-                    std::to_string(takers.size()) + " of them alive: too few for the replicas of " +
-                    (one ? "topic " : std::to_string(topics.size()) + " topics, ") +
-                    NamesOf({topics.begin(), topics.end()}) + "; add or start a node first")
+  return Refuse(Refusal::kNotEnoughNodes, "without " + Describe(node) + " there are " + std::to_string(left) + " nodes in use, " +
+                                              std::to_string(takers.size()) + " of them alive: too few for the replicas of " +
+                                              (one ? "topic " : std::to_string(topics.size()) + " topics, ") +
+                                              NamesOf({topics.begin(), topics.end()}) + "; add or start a node first")
       .With("replication_factor", replicas)
       .With("live_nodes", takers.size());
 }
@@ -96,8 +92,7 @@ Status CheckQuorums(const Node& node, const Image& image) {
     if (!HasLivingMajority(image, partition)) stuck.push_back(PartitionName(topic, partition));
   });
   if (stuck.empty()) return {};
-  return QuorumAtRisk(stuck, "no majority of the replicas is alive, so that those of node " +
-                                 std::to_string(node.id.value()) +
+  return QuorumAtRisk(stuck, "no majority of the replicas is alive, so that those of node " + std::to_string(node.id.value()) +
                                  " cannot be moved; start their nodes first, or give the partitions up");
 }
 
@@ -106,16 +101,14 @@ Status CheckRoom(const Node& node, const Image& image) {
   uint64_t room = 0;
   for (const Node* taker : image.NodesForReplicas()) {
     const uint64_t replicas = image.LoadOf(taker->id).replicas;
-    if (taker->id != node.id && replicas < limits::kReplicasPerNodeMax)
-      room += limits::kReplicasPerNodeMax - replicas;
+    if (taker->id != node.id && replicas < limits::kReplicasPerNodeMax) room += limits::kReplicasPerNodeMax - replicas;
   }
   uint64_t replicas = 0;
   ForEachWantedOn(image, node.id, [&](const Topic&, const Partition&) { ++replicas; });
   if (replicas <= room) return {};
-  return Status(Reason::kLimitExceeded, Describe(node) + " has " + std::to_string(replicas) +
-                                            " replicas, and the others have room for " +
-                                            std::to_string(room) + "; a node holds at most " +
-                                            std::to_string(limits::kReplicasPerNodeMax) + ". Add nodes first")
+  return Status(Reason::kLimitExceeded, Describe(node) + " has " + std::to_string(replicas) + " replicas, and the others have room for " +
+                                            std::to_string(room) + "; a node holds at most " + std::to_string(limits::kReplicasPerNodeMax) +
+                                            ". Add nodes first")
       .With("field", "node_id")
       .With("limit", room)
       .With("value", replicas);
@@ -132,8 +125,7 @@ Status CheckDecommission(const Node& node, const Image& image) {
 
 Status CheckUndrain(const ChangeNodeMode& request, const Node& node) {
   if (node.mode != NodeMode::kDecommissioning || request.recommission) return {};
-  return Refuse(Refusal::kNodeDecommissioning,
-                Describe(node) + " is being decommissioned, not drained; recommission it to call that off")
+  return Refuse(Refusal::kNodeDecommissioning, Describe(node) + " is being decommissioned, not drained; recommission it to call that off")
       .With("node_id", node.id.value());
 }
 
@@ -147,8 +139,7 @@ std::vector<Record> Recommission(const Node& node, const Image& image, int64_t n
   std::vector<Record> called_off = CallOff(*after, now_ms, [&](const Partition& partition) {
     const auto& settled = partition.movement->settled;
     return partition.movement->cause == MoveCause::kDecommission && !partition.WantedOn(node.id).valid() &&
-           std::any_of(settled.begin(), settled.end(),
-                       [&](const ReplicaId& replica) { return replica.node == node.id; });
+           std::any_of(settled.begin(), settled.end(), [&](const ReplicaId& replica) { return replica.node == node.id; });
   });
   std::move(called_off.begin(), called_off.end(), std::back_inserter(records));
   return records;
@@ -156,12 +147,9 @@ std::vector<Record> Recommission(const Node& node, const Image& image, int64_t n
 
 Status CheckMode(const ChangeNodeMode& request, const Node& node, const Image& image) {
   switch (request.mode) {
-    case NodeMode::kActive:
-      return CheckUndrain(request, node);
-    case NodeMode::kDraining:
-      return CheckAnotherLeads(node, image);
-    case NodeMode::kDecommissioning:
-      return CheckDecommission(node, image);
+    case NodeMode::kActive: return CheckUndrain(request, node);
+    case NodeMode::kDraining: return CheckAnotherLeads(node, image);
+    case NodeMode::kDecommissioning: return CheckDecommission(node, image);
   }
   return {};
 }
@@ -181,9 +169,8 @@ Result<Decision> DecideNodeMode(const ChangeNodeMode& request, const Image& imag
   }
   FLOTILLA_RETURN_IF_ERROR(CheckMode(request, node, image));
   if (request.validate_only) return decision;
-  decision.records = request.mode == NodeMode::kActive
-                         ? Recommission(node, image, context.now_ms)
-                         : std::vector<Record>{ModeChangeOf(node.id, request.mode, context.now_ms)};
+  decision.records = request.mode == NodeMode::kActive ? Recommission(node, image, context.now_ms)
+                                                       : std::vector<Record>{ModeChangeOf(node.id, request.mode, context.now_ms)};
   return decision;
 }
 
@@ -193,15 +180,11 @@ Result<Decision> DecideNodeRemoval(const RemoveNode& request, const Image& image
   if (!found.ok()) return found.status();
   const Node& node = **found;
   if (node.alive) {
-    return Refuse(
-               Refusal::kNodeAlive,
-               Describe(node) + " is alive; decommission it, or stop it and wait until it is seen to be dead")
+    return Refuse(Refusal::kNodeAlive, Describe(node) + " is alive; decommission it, or stop it and wait until it is seen to be dead")
         .With("node_id", node.id.value());
   }
   if (image.LoadOf(node.id).replicas != 0) {
-    return DecideNodeMode(
-        {.node = node.id, .mode = NodeMode::kDecommissioning, .validate_only = request.validate_only}, image,
-        context);
+    return DecideNodeMode({.node = node.id, .mode = NodeMode::kDecommissioning, .validate_only = request.validate_only}, image, context);
   }
   Decision decision{.records = {}, .outcome = {.cluster = image.cluster->id, .node = node.id}};
   if (!request.validate_only) decision.records.push_back(RemovalOf(node.id));
@@ -212,8 +195,7 @@ std::vector<Record> RemovalsDue(const Image& image, const std::vector<NodeId>& m
   std::vector<Record> due;
   image.nodes.ForEach([&](NodeId id, const Shared<Node>& node) {
     const bool votes = std::find(metadata_voters.begin(), metadata_voters.end(), id) != metadata_voters.end();
-    if (node->mode == NodeMode::kDecommissioning && image.LoadOf(id).replicas == 0 && !votes)
-      due.push_back(RemovalOf(id));
+    if (node->mode == NodeMode::kDecommissioning && image.LoadOf(id).replicas == 0 && !votes) due.push_back(RemovalOf(id));
   });
   return due;
 }

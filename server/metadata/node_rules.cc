@@ -16,18 +16,16 @@ struct TextField {
 
 Status CheckText(const TextField& text) {
   if (text.value.size() > text.bytes_max) {
-    return Status(Reason::kLimitExceeded, std::string(text.field) + " " + Quoted(text.value) + " has " +
-                                              std::to_string(text.value.size()) + " bytes; the limit is " +
-                                              std::to_string(text.bytes_max))
+    return Status(Reason::kLimitExceeded, std::string(text.field) + " " + Quoted(text.value) + " has " + std::to_string(text.value.size()) +
+                                              " bytes; the limit is " + std::to_string(text.bytes_max))
         .With("field", std::string(text.field))
         .With("limit", text.bytes_max)
         .With("value", text.value.size());
   }
-  const bool printable =
-      std::all_of(text.value.begin(), text.value.end(), [](char c) { return c >= 0x20 && c < 0x7F; });
+  const bool printable = std::all_of(text.value.begin(), text.value.end(), [](char c) { return c >= 0x20 && c < 0x7F; });
   if (!printable) {
-    return Status(Reason::kInvalidArgument, std::string(text.field) + " " + Quoted(text.value) +
-                                                " has characters that cannot be printed; use ASCII")
+    return Status(Reason::kInvalidArgument,
+                  std::string(text.field) + " " + Quoted(text.value) + " has characters that cannot be printed; use ASCII")
         .With("field", std::string(text.field));
   }
   return {};
@@ -46,8 +44,8 @@ bool IsHostAndPort(std::string_view address) {
 Status CheckAddress(std::string_view field, std::string_view address) {
   FLOTILLA_RETURN_IF_ERROR(CheckText({field, address, limits::kAddressBytesMax}));
   if (IsHostAndPort(address)) return {};
-  return Status(Reason::kInvalidArgument, std::string(field) + " " + Quoted(address) +
-                                              " is not host:port with a port of 1..65535, such as node1:9651")
+  return Status(Reason::kInvalidArgument,
+                std::string(field) + " " + Quoted(address) + " is not host:port with a port of 1..65535, such as node1:9651")
       .With("field", std::string(field));
 }
 
@@ -55,19 +53,16 @@ Status CheckAddress(std::string_view field, std::string_view address) {
 
 Status CheckDescription(const NodeDescription& description) {
   if (description.uuid.nil()) {
-    return Status(Reason::kInvalidArgument, "node_uuid is missing; a node makes one with its data directory")
-        .With("field", "node_uuid");
+    return Status(Reason::kInvalidArgument, "node_uuid is missing; a node makes one with its data directory").With("field", "node_uuid");
   }
   FLOTILLA_RETURN_IF_ERROR(CheckAddress("client_address", description.client_address));
   FLOTILLA_RETURN_IF_ERROR(CheckAddress("peer_address", description.peer_address));
   FLOTILLA_RETURN_IF_ERROR(CheckText({"name", description.name, limits::kNodeNameBytesMax}));
   FLOTILLA_RETURN_IF_ERROR(CheckText({"rack", description.rack, limits::kRackBytesMax}));
-  FLOTILLA_RETURN_IF_ERROR(
-      CheckText({"software_version", description.software_version, limits::kSoftwareVersionBytesMax}));
+  FLOTILLA_RETURN_IF_ERROR(CheckText({"software_version", description.software_version, limits::kSoftwareVersionBytesMax}));
   if (description.features.min == 0 || description.features.min > description.features.max) {
-    return Status(Reason::kInvalidArgument, "feature levels " + std::to_string(description.features.min) +
-                                                "-" + std::to_string(description.features.max) +
-                                                " are not a range that begins at 1 or later")
+    return Status(Reason::kInvalidArgument, "feature levels " + std::to_string(description.features.min) + "-" +
+                                                std::to_string(description.features.max) + " are not a range that begins at 1 or later")
         .With("field", "feature_levels");
   }
   return {};
@@ -76,14 +71,12 @@ Status CheckDescription(const NodeDescription& description) {
 Result<const Node*> SelectNode(NodeId id, const Image& image) {
   if (const Node* node = image.FindNode(id)) return node;
   return Refuse(Refusal::kNodeNotFound,
-                "node " + std::to_string(id.value()) +
-                    (image.WasRemoved(id) ? " was removed from the cluster" : " is not in the cluster"))
+                "node " + std::to_string(id.value()) + (image.WasRemoved(id) ? " was removed from the cluster" : " is not in the cluster"))
       .With("node_id", id.value());
 }
 
 std::string Describe(const Node& node) {
-  return "node " + std::to_string(node.id.value()) + " (" + node.description.uuid.ToString() + ", " +
-         node.description.peer_address + ")";
+  return "node " + std::to_string(node.id.value()) + " (" + node.description.uuid.ToString() + ", " + node.description.peer_address + ")";
 }
 
 Record RegistrationOf(NodeId id, const NodeDescription& description, int64_t now_ms) {

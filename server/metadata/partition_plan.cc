@@ -21,8 +21,7 @@ NodeId FirstLeader(const Image& image, const Partition& partition) {
     }
     return NodeId{};
   };
-  if (const NodeId fit = first_that([](const Node& node) { return node.takes_leaders(); }); fit != NodeId{})
-    return fit;
+  if (const NodeId fit = first_that([](const Node& node) { return node.takes_leaders(); }); fit != NodeId{}) return fit;
   const NodeId living = first_that([](const Node& node) { return node.alive; });
   return living != NodeId{} ? living : partition.preferred_leader;
 }
@@ -30,10 +29,8 @@ NodeId FirstLeader(const Image& image, const Partition& partition) {
 // The first members of the group, as long as nobody but a rebuilt one of them can be missing: those of a
 // partition whose settled replicas are all in their first life. Empty: others took their places.
 std::vector<ReplicaId> FirstMembers(const Partition& partition) {
-  const std::vector<ReplicaId>& settled =
-      partition.movement ? partition.movement->settled : partition.replicas;
-  const bool first = std::all_of(settled.begin(), settled.end(),
-                                 [](const ReplicaId& replica) { return replica.incarnation == 0; });
+  const std::vector<ReplicaId>& settled = partition.movement ? partition.movement->settled : partition.replicas;
+  const bool first = std::all_of(settled.begin(), settled.end(), [](const ReplicaId& replica) { return replica.incarnation == 0; });
   return first ? settled : std::vector<ReplicaId>();
 }
 
@@ -91,8 +88,7 @@ CreateReplica PlanReplica(const Image& image, const Topic& topic, const Partitio
           .partition = KeyOf(topic, partition)};
 }
 
-std::vector<PartitionAction> PlanStart(const Image& image, NodeId self,
-                                       std::span<const StoredReplica> stored) {
+std::vector<PartitionAction> PlanStart(const Image& image, NodeId self, std::span<const StoredReplica> stored) {
   std::map<GroupId, ReplicaId> in_store;
   for (const StoredReplica& replica : stored) in_store.emplace(replica.group, replica.self);
   Plan plan;
@@ -125,8 +121,7 @@ std::vector<PartitionAction> PlanChange(const Image& before, const Image& after,
   }
   for (const Changed<Topic>& topic : difference.topics) {
     if (topic.before == nullptr || topic.after == nullptr) continue;
-    if (topic.before->config_version != topic.after->config_version)
-      PlanSettings(*topic.before, *topic.after, self, &plan);
+    if (topic.before->config_version != topic.after->config_version) PlanSettings(*topic.before, *topic.after, self, &plan);
   }
   return std::move(plan).InOrder();
 }

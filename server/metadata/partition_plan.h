@@ -64,8 +64,7 @@ bool IsGone(const Image& image, GroupId group, ReplicaId stored);
 // When the node starts, or its image was replaced by a snapshot: by group. A stored replica that the image
 // has not heard of yet is left alone: metadata is still being replayed. One that the image knows to be gone,
 // or that is an earlier life, is destroyed.
-std::vector<PartitionAction> PlanStart(const Image& image, NodeId self,
-                                       std::span<const StoredReplica> stored);
+std::vector<PartitionAction> PlanStart(const Image& image, NodeId self, std::span<const StoredReplica> stored);
 
 // What the step from one image to the next asks for: first what goes, then what comes, then what changes,
 // each by topic and number.

@@ -101,8 +101,7 @@ class PersistentMap {
     return priority != node.priority ? priority > node.priority : key < node.key;
   }
   static Tree Make(const Node& like, Tree left, Tree right) {
-    return std::make_shared<const Node>(
-        Node{like.key, like.value, like.priority, std::move(left), std::move(right)});
+    return std::make_shared<const Node>(Node{like.key, like.value, like.priority, std::move(left), std::move(right)});
   }
 
   // Without `key` itself.
@@ -121,15 +120,14 @@ class PersistentMap {
   static Tree Merge(const Tree& less, const Tree& greater) {
     if (less == nullptr) return greater;
     if (greater == nullptr) return less;
-    if (Above(less->priority, less->key, *greater))
-      return Make(*less, less->left, Merge(less->right, greater));
+    if (Above(less->priority, less->key, *greater)) return Make(*less, less->left, Merge(less->right, greater));
     return Make(*greater, Merge(less, greater->left), greater->right);
   }
   static Tree Put(const Tree& tree, Key key, uint64_t priority, Value value) {
     if (tree == nullptr || Above(priority, key, *tree)) {
       Halves halves = Split(tree, key);
-      return std::make_shared<const Node>(Node{std::move(key), std::move(value), priority,
-                                               std::move(halves.less), std::move(halves.greater)});
+      return std::make_shared<const Node>(
+          Node{std::move(key), std::move(value), priority, std::move(halves.less), std::move(halves.greater)});
     }
     if (key < tree->key) {
       return Make(*tree, Put(tree->left, std::move(key), priority, std::move(value)), tree->right);
@@ -137,8 +135,7 @@ class PersistentMap {
     if (tree->key < key) {
       return Make(*tree, tree->left, Put(tree->right, std::move(key), priority, std::move(value)));
     }
-    return std::make_shared<const Node>(
-        Node{std::move(key), std::move(value), priority, tree->left, tree->right});
+    return std::make_shared<const Node>(Node{std::move(key), std::move(value), priority, tree->left, tree->right});
   }
   static Tree Remove(const Tree& tree, const Key& key) {
     if (key < tree->key) return Make(*tree, Remove(tree->left, key), tree->right);
@@ -167,16 +164,12 @@ class PersistentMap {
   static void CompareTrees(const Tree& before, const Tree& after, Visit& visit) {
     if (before == after) return;
     if (before == nullptr) {
-      auto added = [&](const Key& key, const Value& value) {
-        visit(key, static_cast<const Value*>(nullptr), &value);
-      };
+      auto added = [&](const Key& key, const Value& value) { visit(key, static_cast<const Value*>(nullptr), &value); };
       VisitAll(after, added);
       return;
     }
     if (after == nullptr) {
-      auto removed = [&](const Key& key, const Value& value) {
-        visit(key, &value, static_cast<const Value*>(nullptr));
-      };
+      auto removed = [&](const Key& key, const Value& value) { visit(key, &value, static_cast<const Value*>(nullptr)); };
       VisitAll(before, removed);
       return;
     }

@@ -16,14 +16,11 @@ uint64_t Mix(uint64_t z) {
 }
 
 // Decides between nodes that are alike, differently for each partition.
-uint64_t Lot(uint64_t seed, size_t partition, NodeId node) {
-  return Mix(Mix(seed ^ partition) ^ node.value());
-}
+uint64_t Lot(uint64_t seed, size_t partition, NodeId node) { return Mix(Mix(seed ^ partition) ^ node.value()); }
 
 class Placer {
  public:
-  Placer(std::vector<PlacementNode> nodes, const PlacementRequest& request)
-      : nodes_(std::move(nodes)), request_(request) {}
+  Placer(std::vector<PlacementNode> nodes, const PlacementRequest& request) : nodes_(std::move(nodes)), request_(request) {}
 
   // One more place beside those that are taken; null: there is no room.
   const PlacementNode* PlaceBeside(const std::vector<PlacementNode*>& taken) { return BestReplica(taken, 0); }
@@ -51,14 +48,13 @@ class Placer {
  private:
   static size_t InRackOf(const PlacementNode& node, const std::vector<PlacementNode*>& chosen) {
     if (node.rack.empty()) return 0;
-    return static_cast<size_t>(std::count_if(
-        chosen.begin(), chosen.end(), [&](const PlacementNode* other) { return other->rack == node.rack; }));
+    return static_cast<size_t>(
+        std::count_if(chosen.begin(), chosen.end(), [&](const PlacementNode* other) { return other->rack == node.rack; }));
   }
 
   PlacementNode* BestReplica(const std::vector<PlacementNode*>& chosen, size_t partition) {
     const auto rank = [&](const PlacementNode& node) {
-      return std::tuple(InRackOf(node, chosen), node.topic.replicas, node.load.replicas,
-                        Lot(request_.seed, partition, node.id));
+      return std::tuple(InRackOf(node, chosen), node.topic.replicas, node.load.replicas, Lot(request_.seed, partition, node.id));
     };
     PlacementNode* best = nullptr;
     for (PlacementNode& node : nodes_) {
@@ -69,15 +65,13 @@ class Placer {
     return best;
   }
 
-  std::vector<PlacementNode*>::iterator BestLeader(std::vector<PlacementNode*>& chosen,
-                                                   size_t partition) const {
+  std::vector<PlacementNode*>::iterator BestLeader(std::vector<PlacementNode*>& chosen, size_t partition) const {
     const auto rank = [&](const PlacementNode* node) {
       return std::tuple(!node->leads, node->topic.preferred_leaders, node->load.preferred_leaders,
                         Lot(~request_.seed, partition, node->id));
     };
-    return std::min_element(
-        chosen.begin(), chosen.end(),
-        [&](const PlacementNode* a, const PlacementNode* b) { return rank(a) < rank(b); });
+    return std::min_element(chosen.begin(), chosen.end(),
+                            [&](const PlacementNode* a, const PlacementNode* b) { return rank(a) < rank(b); });
   }
 
   std::vector<PlacementNode> nodes_;
@@ -100,11 +94,8 @@ Placement PlaceReplicas(std::vector<PlacementNode> nodes, const PlacementRequest
 std::vector<PlacementNode> PlacementNodes(const Image& image, const Topic* topic) {
   std::vector<PlacementNode> nodes;
   for (const Node* node : image.NodesForReplicas()) {
-    nodes.push_back({.id = node->id,
-                     .rack = node->description.rack,
-                     .load = image.LoadOf(node->id),
-                     .topic = {},
-                     .leads = node->takes_leaders()});
+    nodes.push_back(
+        {.id = node->id, .rack = node->description.rack, .load = image.LoadOf(node->id), .topic = {}, .leads = node->takes_leaders()});
   }
   if (topic == nullptr) return nodes;
   for (const Shared<Partition>& partition : topic->partitions) {
@@ -116,8 +107,7 @@ std::vector<PlacementNode> PlacementNodes(const Image& image, const Topic* topic
   return nodes;
 }
 
-NodeId PlaceInstead(const Image& image, const Topic& topic, const Partition& partition,
-                    const ReplacementRequest& request) {
+NodeId PlaceInstead(const Image& image, const Topic& topic, const Partition& partition, const ReplacementRequest& request) {
   std::vector<PlacementNode> nodes = PlacementNodes(image, &topic);
   std::erase_if(nodes, [&](const PlacementNode& node) { return partition.ReplicaOn(node.id).valid(); });
   // Those that stay, for their racks.
@@ -129,10 +119,8 @@ NodeId PlaceInstead(const Image& image, const Topic& topic, const Partition& par
   }
   std::vector<PlacementNode*> taken;
   for (PlacementNode& node : staying) taken.push_back(&node);
-  Placer placer(std::move(nodes), {.partitions = 1,
-                                   .replication_factor = 1,
-                                   .replicas_per_node_max = limits::kReplicasPerNodeMax,
-                                   .seed = request.seed});
+  Placer placer(std::move(nodes),
+                {.partitions = 1, .replication_factor = 1, .replicas_per_node_max = limits::kReplicasPerNodeMax, .seed = request.seed});
   const PlacementNode* best = placer.PlaceBeside(taken);
   return best == nullptr ? NodeId{} : best->id;
 }

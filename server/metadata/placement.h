@@ -48,7 +48,6 @@ struct ReplacementRequest {
 };
 // Where the replica of a partition on `from` had better be, by the same rules; 0: no node that takes replicas
 // and has none of it has room.
-NodeId PlaceInstead(const Image& image, const Topic& topic, const Partition& partition,
-                    const ReplacementRequest& request);
+NodeId PlaceInstead(const Image& image, const Topic& topic, const Partition& partition, const ReplacementRequest& request);
 
 }  // namespace flotilla::metadata

@@ -28,8 +28,7 @@ Record Reserved(const Image& image, NodeId node, uint32_t count) {
 Status CheckLatest(const ProducerEpoch& caller, const Image& image) {
   const std::string name = "producer " + std::to_string(caller.id);
   if (caller.id == 0 || caller.id >= image.next_producer) {
-    return Status(Reason::kInvalidArgument,
-                  name + " was never given to anybody; leave producer_id at 0 to get a new one")
+    return Status(Reason::kInvalidArgument, name + " was never given to anybody; leave producer_id at 0 to get a new one")
         .With("field", "producer_id");
   }
   const RaisedProducer* raised = image.FindRaised(caller.id);
@@ -50,8 +49,7 @@ Status CheckLatest(const ProducerEpoch& caller, const Image& image) {
 }
 
 Result<Decision> NewProducer(const Image& image) {
-  return Decision{.records = {Reserved(image, NodeId{}, 1)},
-                  .outcome = {.producer_id = image.next_producer, .producer_epoch = 0}};
+  return Decision{.records = {Reserved(image, NodeId{}, 1)}, .outcome = {.producer_id = image.next_producer, .producer_epoch = 0}};
 }
 
 Result<Decision> NewEpoch(const ProducerEpoch& caller, const Image& image, const Context& context) {
@@ -61,8 +59,7 @@ Result<Decision> NewEpoch(const ProducerEpoch& caller, const Image& image, const
   record.set_producer_id(caller.id);
   record.set_epoch(caller.epoch + 1);
   record.set_raised_at_ms(context.now_ms);
-  return Decision{.records = {std::move(out)},
-                  .outcome = {.producer_id = caller.id, .producer_epoch = caller.epoch + 1}};
+  return Decision{.records = {std::move(out)}, .outcome = {.producer_id = caller.id, .producer_epoch = caller.epoch + 1}};
 }
 
 Result<Decision> Init(const InitProducer& request, const Image& image, const Context& context) {
@@ -72,8 +69,7 @@ Result<Decision> Init(const InitProducer& request, const Image& image, const Con
     if (!selected.ok()) return selected.status();
     topic = *selected;
   }
-  Result<Decision> decision =
-      request.existing ? NewEpoch(*request.existing, image, context) : NewProducer(image);
+  Result<Decision> decision = request.existing ? NewEpoch(*request.existing, image, context) : NewProducer(image);
   if (!decision.ok()) return decision;
   if (request.tag.validate_only) decision->outcome = {};  // nobody gets that id
   if (topic == nullptr) return decision;
@@ -86,8 +82,7 @@ Result<Decision> Init(const InitProducer& request, const Image& image, const Con
 }  // namespace
 
 Result<Decision> DecideProducer(const InitProducer& request, const Image& image, const Context& context) {
-  return DecideOnce({request.tag, FingerprintOf(request)}, image, context,
-                    [&] { return Init(request, image, context); });
+  return DecideOnce({request.tag, FingerprintOf(request)}, image, context, [&] { return Init(request, image, context); });
 }
 
 Result<Decision> DecideProducerIds(const ReserveProducerIds& request, const Image& image) {
@@ -96,16 +91,14 @@ Result<Decision> DecideProducerIds(const ReserveProducerIds& request, const Imag
     return Status(Reason::kInvalidArgument, "no ids of producers; ask for at least 1").With("field", "count");
   }
   if (request.count > limits::kProducerIdBlock) {
-    return Status(Reason::kLimitExceeded, std::to_string(request.count) +
-                                              " ids of producers at once; the limit is " +
-                                              std::to_string(limits::kProducerIdBlock))
+    return Status(Reason::kLimitExceeded,
+                  std::to_string(request.count) + " ids of producers at once; the limit is " + std::to_string(limits::kProducerIdBlock))
         .With("field", "count")
         .With("limit", uint64_t{limits::kProducerIdBlock})
         .With("value", uint64_t{request.count});
   }
   if (image.FindNode(request.node) == nullptr) {
-    return Refuse(Refusal::kNodeNotFound,
-                  "node " + std::to_string(request.node.value()) + " is not part of the cluster")
+    return Refuse(Refusal::kNodeNotFound, "node " + std::to_string(request.node.value()) + " is not part of the cluster")
         .With("node_id", request.node.value());
   }
   return Decision{.records = {Reserved(image, request.node, request.count)},

@@ -24,8 +24,7 @@ bool HasUnknownValue(const Message& message, const Reflection& reflection, const
   return field.enum_type()->FindValueByNumber(reflection.GetEnumValue(message, &field)) == nullptr;
 }
 
-std::optional<std::string> UnknownPartOfField(const Message& message, const Reflection& reflection,
-                                              const FieldDescriptor& field) {
+std::optional<std::string> UnknownPartOfField(const Message& message, const Reflection& reflection, const FieldDescriptor& field) {
   if (HasUnknownValue(message, reflection, field)) return "a value of " + field.full_name();
   if (field.cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) return std::nullopt;
   if (!field.is_repeated()) return UnknownPartOf(reflection.GetMessage(message, &field));
@@ -40,8 +39,7 @@ std::optional<std::string> UnknownPartOf(const Message& message) {
   const Reflection& reflection = *message.GetReflection();
   const auto& unknown = reflection.GetUnknownFields(message);
   if (!unknown.empty()) {
-    return "field " + std::to_string(unknown.field(0).number()) + " of " +
-           message.GetDescriptor()->full_name();
+    return "field " + std::to_string(unknown.field(0).number()) + " of " + message.GetDescriptor()->full_name();
   }
   std::vector<const FieldDescriptor*> fields;
   reflection.ListFields(message, &fields);
@@ -51,33 +49,27 @@ std::optional<std::string> UnknownPartOf(const Message& message) {
   return std::nullopt;
 }
 
-std::string Levels(FeatureRange range) {
-  return std::to_string(range.min) + ".." + std::to_string(range.max);
-}
+std::string Levels(FeatureRange range) { return std::to_string(range.min) + ".." + std::to_string(range.max); }
 
 template <typename T>
 Result<T> Decode(std::string_view payload, FeatureRange supported) {
   T message;
   if (!message.ParseFromArray(payload.data(), static_cast<int>(payload.size()))) {
-    return Status(Reason::kCorruptMessage,
-                  std::to_string(payload.size()) + " bytes are not a " + T::descriptor()->full_name());
+    return Status(Reason::kCorruptMessage, std::to_string(payload.size()) + " bytes are not a " + T::descriptor()->full_name());
   }
   if (message.feature_level() != 0 && !supported.Contains(message.feature_level())) {
-    return Status(Reason::kReplicaFaulted, "metadata of feature level " +
-                                               std::to_string(message.feature_level()) +
+    return Status(Reason::kReplicaFaulted, "metadata of feature level " + std::to_string(message.feature_level()) +
                                                ", but this program knows " + Levels(supported) +
                                                "; install a version on this node that knows it")
         .With("feature_level", message.feature_level());
   }
   if (auto unknown = UnknownPartOf(message)) {
     return Status(Reason::kReplicaFaulted,
-                  "metadata with " + *unknown +
-                      ", which this program does not know; install the version that wrote it on this node");
+                  "metadata with " + *unknown + ", which this program does not know; install the version that wrote it on this node");
   }
   for (const Record& record : message.records()) {
     if (record.record_case() == Record::RECORD_NOT_SET) {
-      return Status(Reason::kReplicaFaulted,
-                    "metadata with a record without content; this node stops rather than guess");
+      return Status(Reason::kReplicaFaulted, "metadata with a record without content; this node stops rather than guess");
     }
   }
   return message;
@@ -86,11 +78,10 @@ Result<T> Decode(std::string_view payload, FeatureRange supported) {
 constexpr std::array kModes = {std::pair{NodeMode::kActive, record::NODE_MODE_ACTIVE},
                                std::pair{NodeMode::kDraining, record::NODE_MODE_DRAINING},
                                std::pair{NodeMode::kDecommissioning, record::NODE_MODE_DECOMMISSIONING}};
-constexpr std::array kCauses = {std::pair{MoveCause::kRequested, record::MOVE_CAUSE_REQUESTED},
-                                std::pair{MoveCause::kDecommission, record::MOVE_CAUSE_DECOMMISSION},
-                                std::pair{MoveCause::kBalance, record::MOVE_CAUSE_BALANCE},
-                                std::pair{MoveCause::kRebuild, record::MOVE_CAUSE_REBUILD},
-                                std::pair{MoveCause::kCancelled, record::MOVE_CAUSE_CANCELLED}};
+constexpr std::array kCauses = {
+    std::pair{MoveCause::kRequested, record::MOVE_CAUSE_REQUESTED}, std::pair{MoveCause::kDecommission, record::MOVE_CAUSE_DECOMMISSION},
+    std::pair{MoveCause::kBalance, record::MOVE_CAUSE_BALANCE}, std::pair{MoveCause::kRebuild, record::MOVE_CAUSE_REBUILD},
+    std::pair{MoveCause::kCancelled, record::MOVE_CAUSE_CANCELLED}};
 
 }  // namespace
 
@@ -127,8 +118,7 @@ Result<record::MetadataSnapshotChunk> DecodeSnapshotChunk(std::string_view paylo
 }
 
 std::string_view RecordName(const Record& record) {
-  const FieldDescriptor* field =
-      Record::descriptor()->FindFieldByNumber(static_cast<int>(record.record_case()));
+  const FieldDescriptor* field = Record::descriptor()->FindFieldByNumber(static_cast<int>(record.record_case()));
   return field == nullptr ? std::string_view("nothing") : std::string_view(field->name());
 }
 

@@ -35,8 +35,7 @@ Configs ConfigsOf(const google::protobuf::RepeatedPtrField<record::ConfigEntry>&
 }
 
 void ChangeConfigs(const record::ConfigChanged& change, Configs* configs) {
-  for (const record::ConfigEntry& entry : change.set())
-    configs->insert_or_assign(entry.name(), entry.value());
+  for (const record::ConfigEntry& entry : change.set()) configs->insert_or_assign(entry.name(), entry.value());
   for (const std::string& name : change.reset()) configs->erase(name);
 }
 
@@ -45,8 +44,8 @@ void ChangeConfigs(const record::ConfigChanged& change, Configs* configs) {
 Result<Shared<Image>> ReplayBatch(const Shared<Image>& before, const Batch& batch, LogIndex index) {
   const std::string where = "metadata batch at index " + Number(index.value());
   if (batch.previous_version() != before->version.value()) {
-    return DoesNotFit(where + " follows version " + Number(batch.previous_version()) +
-                      ", but this node is at version " + Number(before->version.value()));
+    return DoesNotFit(where + " follows version " + Number(batch.previous_version()) + ", but this node is at version " +
+                      Number(before->version.value()));
   }
   if (index <= before->version) {
     return DoesNotFit(where + " is not after version " + Number(before->version.value()));
@@ -54,63 +53,40 @@ Result<Shared<Image>> ReplayBatch(const Shared<Image>& before, const Batch& batc
   ImageBuilder builder(*before, RecordSource::kLog);
   for (int i = 0; i < batch.records_size(); ++i) {
     if (Status status = builder.Apply(batch.records(i)); !status.ok()) {
-      return DoesNotFit(where + ", record " + Number(static_cast<uint64_t>(i)) + " (" +
-                        std::string(RecordName(batch.records(i))) + "): " + std::string(status.message()));
+      return DoesNotFit(where + ", record " + Number(static_cast<uint64_t>(i)) + " (" + std::string(RecordName(batch.records(i))) +
+                        "): " + std::string(status.message()));
     }
   }
   return builder.Finish(index);
 }
 
 Status ImageBuilder::Apply(const Record& record) {
-  if (!image_.cluster && record.record_case() != Record::kClusterInitialized &&
-      record.record_case() != Record::kCountersRestored) {
+  if (!image_.cluster && record.record_case() != Record::kClusterInitialized && record.record_case() != Record::kCountersRestored) {
     return DoesNotFit("the cluster is not initialised");
   }
   switch (record.record_case()) {
-    case Record::kClusterInitialized:
-      return Add(record.cluster_initialized());
-    case Record::kFeatureLevelChanged:
-      return Add(record.feature_level_changed());
-    case Record::kNodeRegistered:
-      return Add(record.node_registered());
-    case Record::kNodeLivenessChanged:
-      return Add(record.node_liveness_changed());
-    case Record::kTopicCreated:
-      return Add(record.topic_created());
-    case Record::kPartitionCreated:
-      return Add(record.partition_created());
-    case Record::kPartitionsAdded:
-      return Add(record.partitions_added());
-    case Record::kTopicDeleted:
-      return Add(record.topic_deleted());
-    case Record::kConfigChanged:
-      return Add(record.config_changed());
-    case Record::kLeaderPreferenceChanged:
-      return Add(record.leader_preference_changed());
-    case Record::kRequestRemembered:
-      return Add(record.request_remembered());
-    case Record::kCountersRestored:
-      return Add(record.counters_restored());
-    case Record::kProducerIdsReserved:
-      return Add(record.producer_ids_reserved());
-    case Record::kProducerEpochRaised:
-      return Add(record.producer_epoch_raised());
-    case Record::kNodeModeChanged:
-      return Add(record.node_mode_changed());
-    case Record::kNodeFitnessChanged:
-      return Add(record.node_fitness_changed());
-    case Record::kNodeRemoved:
-      return Add(record.node_removed());
-    case Record::kReplicasRetargeted:
-      return Add(record.replicas_retargeted());
-    case Record::kReplicasSettled:
-      return Add(record.replicas_settled());
-    case Record::kSurvivorChosen:
-      return Add(record.survivor_chosen());
-    case Record::kBalancingChanged:
-      return Add(record.balancing_changed());
-    case Record::RECORD_NOT_SET:
-      break;
+    case Record::kClusterInitialized: return Add(record.cluster_initialized());
+    case Record::kFeatureLevelChanged: return Add(record.feature_level_changed());
+    case Record::kNodeRegistered: return Add(record.node_registered());
+    case Record::kNodeLivenessChanged: return Add(record.node_liveness_changed());
+    case Record::kTopicCreated: return Add(record.topic_created());
+    case Record::kPartitionCreated: return Add(record.partition_created());
+    case Record::kPartitionsAdded: return Add(record.partitions_added());
+    case Record::kTopicDeleted: return Add(record.topic_deleted());
+    case Record::kConfigChanged: return Add(record.config_changed());
+    case Record::kLeaderPreferenceChanged: return Add(record.leader_preference_changed());
+    case Record::kRequestRemembered: return Add(record.request_remembered());
+    case Record::kCountersRestored: return Add(record.counters_restored());
+    case Record::kProducerIdsReserved: return Add(record.producer_ids_reserved());
+    case Record::kProducerEpochRaised: return Add(record.producer_epoch_raised());
+    case Record::kNodeModeChanged: return Add(record.node_mode_changed());
+    case Record::kNodeFitnessChanged: return Add(record.node_fitness_changed());
+    case Record::kNodeRemoved: return Add(record.node_removed());
+    case Record::kReplicasRetargeted: return Add(record.replicas_retargeted());
+    case Record::kReplicasSettled: return Add(record.replicas_settled());
+    case Record::kSurvivorChosen: return Add(record.survivor_chosen());
+    case Record::kBalancingChanged: return Add(record.balancing_changed());
+    case Record::RECORD_NOT_SET: break;
   }
   return DoesNotFit("a record of a kind that this program does not know");
 }
@@ -131,21 +107,18 @@ Result<Shared<Image>> ImageBuilder::Finish(LogIndex version) {
 // --- the cluster and its nodes
 
 Status ImageBuilder::Add(const record::ClusterInitialized& record) {
-  if (image_.cluster)
-    return DoesNotFit("the cluster " + image_.cluster->id.ToString() + " was initialised before");
+  if (image_.cluster) return DoesNotFit("the cluster " + image_.cluster->id.ToString() + " was initialised before");
   const std::optional<Uuid> id = Uuid::FromBytes(record.cluster_id());
   if (!id || id->nil()) return DoesNotFit("the cluster's id is not 16 bytes that name something");
   if (record.feature_level() == 0) return DoesNotFit("feature level 0");
-  image_.cluster = Cluster{
-      .id = *id, .initialized_at_ms = record.initialized_at_ms(), .feature_level = record.feature_level()};
+  image_.cluster = Cluster{.id = *id, .initialized_at_ms = record.initialized_at_ms(), .feature_level = record.feature_level()};
   image_.cluster_config_version = 1;
   return {};
 }
 
 Status ImageBuilder::Add(const record::FeatureLevelChanged& record) {
   if (record.feature_level() <= image_.cluster->feature_level) {
-    return DoesNotFit("feature level " + Number(record.feature_level()) + " is not above " +
-                      Number(image_.cluster->feature_level));
+    return DoesNotFit("feature level " + Number(record.feature_level()) + " is not above " + Number(image_.cluster->feature_level));
   }
   image_.cluster->feature_level = record.feature_level();
   return {};
@@ -155,14 +128,10 @@ Status ImageBuilder::Add(const record::NodeRegistered& record) {
   const NodeId id{record.node_id()};
   const std::optional<Uuid> uuid = Uuid::FromBytes(record.node_uuid());
   if (!uuid || uuid->nil()) return DoesNotFit("node " + Number(id.value()) + " has no UUID");
-  Node node{.id = id,
-            .description = DescriptionOf(record, *uuid),
-            .alive = true,
-            .registered_at_ms = record.registered_at_ms()};
+  Node node{.id = id, .description = DescriptionOf(record, *uuid), .alive = true, .registered_at_ms = record.registered_at_ms()};
   if (const Node* known = image_.FindNode(id)) {
     if (known->description.uuid != *uuid) {
-      return DoesNotFit("node " + Number(id.value()) + " is " + known->description.uuid.ToString() +
-                        ", not " + uuid->ToString());
+      return DoesNotFit("node " + Number(id.value()) + " is " + known->description.uuid.ToString() + ", not " + uuid->ToString());
     }
     node.mode = known->mode;
     node.mode_changed_at_ms = known->mode_changed_at_ms;
@@ -171,8 +140,7 @@ Status ImageBuilder::Add(const record::NodeRegistered& record) {
     node.liveness_changed_at_ms = known->alive ? known->liveness_changed_at_ms : record.registered_at_ms();
   } else if (source_ == RecordSource::kLog) {
     if (id != image_.next_node) {
-      return DoesNotFit("node " + Number(id.value()) + " is new, but the next one is " +
-                        Number(image_.next_node.value()));
+      return DoesNotFit("node " + Number(id.value()) + " is new, but the next one is " + Number(image_.next_node.value()));
     }
     image_.next_node = NodeId{id.value() + 1};
   }
@@ -184,8 +152,7 @@ Status ImageBuilder::Add(const record::NodeLivenessChanged& record) {
   const NodeId id{record.node_id()};
   const Node* known = image_.FindNode(id);
   if (known == nullptr) return DoesNotFit("node " + Number(id.value()) + " is not registered");
-  if (record.liveness() == record::NODE_LIVENESS_UNSPECIFIED)
-    return DoesNotFit("node " + Number(id.value()) + " is neither");
+  if (record.liveness() == record::NODE_LIVENESS_UNSPECIFIED) return DoesNotFit("node " + Number(id.value()) + " is neither");
   Node node = *known;
   node.alive = record.liveness() == record::NODE_LIVENESS_ALIVE;
   node.liveness_changed_at_ms = record.changed_at_ms();
@@ -234,8 +201,7 @@ Status ImageBuilder::Add(const record::BalancingChanged& record) {
     return DoesNotFit(record.active() ? "balancing is under way" : "balancing is not under way");
   }
   image_.balancing = std::nullopt;
-  if (record.active())
-    image_.balancing = Balancing{.since_ms = record.at_ms(), .planned_moves = record.planned_moves()};
+  if (record.active()) image_.balancing = Balancing{.since_ms = record.at_ms(), .planned_moves = record.planned_moves()};
   return {};
 }
 
@@ -244,8 +210,7 @@ Status ImageBuilder::Add(const record::BalancingChanged& record) {
 Status ImageBuilder::Add(const record::TopicCreated& record) {
   const std::optional<Uuid> id = Uuid::FromBytes(record.topic_id());
   if (!id || id->nil()) return DoesNotFit("topic \"" + record.name() + "\" has no id");
-  if (image_.topics.Contains(*id) || open_.contains(*id))
-    return DoesNotFit("topic " + id->ToString() + " exists");
+  if (image_.topics.Contains(*id) || open_.contains(*id)) return DoesNotFit("topic " + id->ToString() + " exists");
   TopicName name{record.namespace_(), record.name()};
   if (image_.topic_names.Contains(name)) return DoesNotFit("topic \"" + record.name() + "\" exists");
   auto topic = std::make_shared<Topic>(Topic{.id = *id,
@@ -262,16 +227,13 @@ Status ImageBuilder::Add(const record::TopicCreated& record) {
 }
 
 Result<Shared<Partition>> ImageBuilder::PartitionOf(const record::PartitionCreated& record) {
-  Partition partition{.number = record.partition(),
-                      .group = GroupId{record.group_id()},
-                      .replicas = {},
-                      .preferred_leader = {}};
+  Partition partition{.number = record.partition(), .group = GroupId{record.group_id()}, .replicas = {}, .preferred_leader = {}};
   Result<std::vector<ReplicaId>> replicas = ReplicasOf(record.replicas());
   if (!replicas.ok()) return replicas.status();
   partition.replicas = *std::move(replicas);
   partition.preferred_leader = partition.replicas.front().node;
-  if (source_ == RecordSource::kLog && std::any_of(partition.replicas.begin(), partition.replicas.end(),
-                                                   [](const ReplicaId& id) { return id.incarnation != 0; })) {
+  if (source_ == RecordSource::kLog &&
+      std::any_of(partition.replicas.begin(), partition.replicas.end(), [](const ReplicaId& id) { return id.incarnation != 0; })) {
     return DoesNotFit("a first member that is not in its first life");
   }
   if (record.has_movement()) FLOTILLA_RETURN_IF_ERROR(RestoreMovement(record.movement(), &partition));
@@ -284,8 +246,7 @@ Result<std::vector<ReplicaId>> ImageBuilder::ReplicasOf(
   std::set<NodeId> nodes;
   for (const record::PartitionReplica& replica : replicas) {
     const ReplicaId id{NodeId{replica.node_id()}, replica.incarnation()};
-    if (image_.FindNode(id.node) == nullptr)
-      return DoesNotFit("node " + Number(id.node.value()) + " is not registered");
+    if (image_.FindNode(id.node) == nullptr) return DoesNotFit("node " + Number(id.node.value()) + " is not registered");
     if (!nodes.insert(id.node).second) return DoesNotFit("two replicas on node " + Number(id.node.value()));
     ids.push_back(id);
   }
@@ -304,16 +265,14 @@ Status ImageBuilder::RestoreMovement(const record::PartitionMovement& record, Pa
   if (!cause) return DoesNotFit("a movement without a cause");
   Result<std::vector<ReplicaId>> settled = ReplicasOf(record.settled());
   if (!settled.ok()) return settled.status();
-  Movement movement{
-      .settled = *std::move(settled), .leaving = {}, .cause = *cause, .since_ms = record.since_ms()};
+  Movement movement{.settled = *std::move(settled), .leaving = {}, .cause = *cause, .since_ms = record.since_ms()};
   if (!record.leaving().empty()) {
     Result<std::vector<ReplicaId>> leaving = ReplicasOf(record.leaving());
     if (!leaving.ok()) return leaving.status();
     movement.leaving = *std::move(leaving);
   }
   for (const ReplicaId& replica : movement.leaving) {
-    if (partition->WantedOn(replica.node).valid())
-      return DoesNotFit("two replicas on node " + Number(replica.node.value()));
+    if (partition->WantedOn(replica.node).valid()) return DoesNotFit("two replicas on node " + Number(replica.node.value()));
   }
   partition->movement = std::move(movement);
   return {};
@@ -323,15 +282,13 @@ Status ImageBuilder::Add(const record::PartitionCreated& record) {
   OpenTopic* open = Open(record.topic_id());
   if (open == nullptr) return DoesNotFit("its topic does not exist");
   if (record.partition() != open->topic->partitions.size()) {
-    return DoesNotFit("partition " + Number(record.partition()) + " comes after " +
-                      Number(open->topic->partitions.size()) + " others");
+    return DoesNotFit("partition " + Number(record.partition()) + " comes after " + Number(open->topic->partitions.size()) + " others");
   }
   const GroupId group{record.group_id()};
   if (image_.groups.Contains(group)) return DoesNotFit("group " + Number(group.value()) + " exists");
   if (source_ == RecordSource::kLog) {
     if (group != image_.next_group) {
-      return DoesNotFit("group " + Number(group.value()) + " is new, but the next one is " +
-                        Number(image_.next_group.value()));
+      return DoesNotFit("group " + Number(group.value()) + " is new, but the next one is " + Number(image_.next_group.value()));
     }
     image_.next_group = GroupId{group.value() + 1};
   }
@@ -346,8 +303,7 @@ Status ImageBuilder::Add(const record::PartitionsAdded& record) {
   OpenTopic* open = Open(record.topic_id());
   if (open == nullptr) return DoesNotFit("the topic does not exist");
   if (record.partition_count() <= open->partitions_announced) {
-    return DoesNotFit(Number(record.partition_count()) + " partitions are not more than " +
-                      Number(open->partitions_announced));
+    return DoesNotFit(Number(record.partition_count()) + " partitions are not more than " + Number(open->partitions_announced));
   }
   open->partitions_announced = record.partition_count();
   return {};
@@ -377,8 +333,7 @@ Status ImageBuilder::Add(const record::ConfigChanged& record) {
     configs = &open->topic->configs;
   }
   if (source_ == RecordSource::kLog && record.config_version() != *version + 1) {
-    return DoesNotFit("version " + Number(record.config_version()) + " of the settings does not follow " +
-                      Number(*version));
+    return DoesNotFit("version " + Number(record.config_version()) + " of the settings does not follow " + Number(*version));
   }
   ChangeConfigs(record, configs);
   *version = record.config_version();
@@ -391,8 +346,7 @@ Status ImageBuilder::Add(const record::LeaderPreferenceChanged& record) {
   Shared<Partition>* slot = SlotOf(group);
   if (slot == nullptr) return DoesNotFit("group " + Number(group.value()) + " does not exist");
   if (!(*slot)->WantedOn(node).valid()) {
-    return DoesNotFit("node " + Number(node.value()) + " shall have no replica of group " +
-                      Number(group.value()));
+    return DoesNotFit("node " + Number(node.value()) + " shall have no replica of group " + Number(group.value()));
   }
   Partition partition = **slot;
   MoveLoad(partition.preferred_leader, 0, -1);
@@ -411,8 +365,8 @@ Status ImageBuilder::Add(const record::ReplicasRetargeted& record) {
   if (slot == nullptr) return DoesNotFit("group " + Number(group.value()) + " does not exist");
   const Partition& before = **slot;
   if (record.placement_epoch() != before.placement_epoch + 1) {
-    return DoesNotFit("placement epoch " + Number(record.placement_epoch()) + " of group " +
-                      Number(group.value()) + " does not follow " + Number(before.placement_epoch));
+    return DoesNotFit("placement epoch " + Number(record.placement_epoch()) + " of group " + Number(group.value()) + " does not follow " +
+                      Number(before.placement_epoch));
   }
   const std::optional<MoveCause> cause = CauseOf(record.cause());
   if (!cause) return DoesNotFit("a movement without a cause");
@@ -425,19 +379,15 @@ Status ImageBuilder::Add(const record::ReplicasRetargeted& record) {
   for (const ReplicaId& replica : after.replicas) {
     if (before.ReplicaOn(replica.node) == replica) continue;
     if (replica.incarnation < before.next_incarnation) {
-      return DoesNotFit("replica " + ToString(replica) + " of group " + Number(group.value()) +
-                        " is neither there nor new");
+      return DoesNotFit("replica " + ToString(replica) + " of group " + Number(group.value()) + " is neither there nor new");
     }
     after.next_incarnation = std::max(after.next_incarnation, replica.incarnation + 1);
   }
   if (!after.WantedOn(after.preferred_leader).valid()) {
-    return DoesNotFit("node " + Number(record.preferred_leader()) + " shall have no replica of group " +
-                      Number(group.value()));
+    return DoesNotFit("node " + Number(record.preferred_leader()) + " shall have no replica of group " + Number(group.value()));
   }
-  after.movement = Movement{.settled = before.movement ? before.movement->settled : before.replicas,
-                            .leaving = {},
-                            .cause = *cause,
-                            .since_ms = record.at_ms()};
+  after.movement = Movement{
+      .settled = before.movement ? before.movement->settled : before.replicas, .leaving = {}, .cause = *cause, .since_ms = record.at_ms()};
   for (const ReplicaId& replica : before.Existing()) {
     // Another life on the same node takes its place at once.
     if (!after.WantedOn(replica.node).valid()) after.movement->leaving.push_back(replica);
@@ -451,11 +401,10 @@ Status ImageBuilder::Add(const record::ReplicasSettled& record) {
   if (source_ == RecordSource::kSnapshot) return DoesNotFit("a snapshot has partitions as they are");
   Shared<Partition>* slot = SlotOf(group);
   if (slot == nullptr) return DoesNotFit("group " + Number(group.value()) + " does not exist");
-  if (!(*slot)->movement)
-    return DoesNotFit("group " + Number(group.value()) + " does not change its replicas");
+  if (!(*slot)->movement) return DoesNotFit("group " + Number(group.value()) + " does not change its replicas");
   if (record.placement_epoch() != (*slot)->placement_epoch) {
-    return DoesNotFit("placement epoch " + Number(record.placement_epoch()) + " of group " +
-                      Number(group.value()) + " is not the last one, " + Number((*slot)->placement_epoch));
+    return DoesNotFit("placement epoch " + Number(record.placement_epoch()) + " of group " + Number(group.value()) +
+                      " is not the last one, " + Number((*slot)->placement_epoch));
   }
   Partition after = **slot;
   after.movement = std::nullopt;
@@ -469,8 +418,7 @@ Status ImageBuilder::Add(const record::SurvivorChosen& record) {
   if (slot == nullptr) return DoesNotFit("group " + Number(group.value()) + " does not exist");
   const Partition& before = **slot;
   std::vector<ReplicaId> lost;  // on nodes that may be gone by now
-  for (const record::PartitionReplica& replica : record.lost())
-    lost.push_back({NodeId{replica.node_id()}, replica.incarnation()});
+  for (const record::PartitionReplica& replica : record.lost()) lost.push_back({NodeId{replica.node_id()}, replica.incarnation()});
   const ReplicaId kept{NodeId{record.kept().node_id()}, record.kept().incarnation()};
   const ReplicaId next{kept.node, record.next_incarnation()};
   const auto survival = std::make_shared<const Survival>(Survival{.kept = kept,
@@ -481,12 +429,11 @@ Status ImageBuilder::Add(const record::SurvivorChosen& record) {
                                                                   .at_ms = record.at_ms()});
   if (source_ == RecordSource::kLog) {
     if (record.placement_epoch() != before.placement_epoch + 1) {
-      return DoesNotFit("placement epoch " + Number(record.placement_epoch()) + " of group " +
-                        Number(group.value()) + " does not follow " + Number(before.placement_epoch));
+      return DoesNotFit("placement epoch " + Number(record.placement_epoch()) + " of group " + Number(group.value()) + " does not follow " +
+                        Number(before.placement_epoch));
     }
     if (!kept.valid() || before.ReplicaOn(kept.node) != kept) {
-      return DoesNotFit("replica " + ToString(kept) + " of group " + Number(group.value()) +
-                        " is not there and cannot be kept");
+      return DoesNotFit("replica " + ToString(kept) + " of group " + Number(group.value()) + " is not there and cannot be kept");
     }
     if (next.incarnation < before.next_incarnation) {
       return DoesNotFit("replica " + ToString(next) + " of group " + Number(group.value()) + " is not new");
@@ -506,21 +453,19 @@ Status ImageBuilder::Add(const record::SurvivorChosen& record) {
 // --- requests, producers and counters
 
 Status ImageBuilder::Add(const record::RequestRemembered& record) {
-  if (image_.request_order.Contains(record.request_id()))
-    return DoesNotFit("request \"" + record.request_id() + "\" was carried out");
+  if (image_.request_order.Contains(record.request_id())) return DoesNotFit("request \"" + record.request_id() + "\" was carried out");
   const std::optional<Uuid> topic = record.topic_id().empty() ? Uuid() : Uuid::FromBytes(record.topic_id());
   if (!topic) return DoesNotFit("the id of its topic is not 16 bytes");
   const uint64_t order = image_.next_request++;
   image_.request_order = image_.request_order.With(record.request_id(), order);
-  image_.requests =
-      image_.requests.With(order, std::make_shared<const RememberedRequest>(RememberedRequest{
-                                      .id = record.request_id(),
-                                      .fingerprint = record.fingerprint(),
-                                      .topic = *topic,
-                                      .done_at_ms = record.done_at_ms(),
-                                      .producer = {record.producer_id(), record.producer_epoch()},
-                                      .partition_count = record.partition_count(),
-                                      .node = NodeId{record.node_id()}}));
+  image_.requests = image_.requests.With(
+      order, std::make_shared<const RememberedRequest>(RememberedRequest{.id = record.request_id(),
+                                                                         .fingerprint = record.fingerprint(),
+                                                                         .topic = *topic,
+                                                                         .done_at_ms = record.done_at_ms(),
+                                                                         .producer = {record.producer_id(), record.producer_epoch()},
+                                                                         .partition_count = record.partition_count(),
+                                                                         .node = NodeId{record.node_id()}}));
   if (source_ == RecordSource::kLog) ForgetRequests(record.done_at_ms());
   return {};
 }
@@ -536,11 +481,9 @@ Status ImageBuilder::Add(const record::CountersRestored& record) {
 Status ImageBuilder::Add(const record::ProducerIdsReserved& record) {
   if (source_ == RecordSource::kSnapshot) return DoesNotFit("a snapshot has a counter instead");
   const NodeId node{record.node_id()};
-  if (node != NodeId{} && image_.FindNode(node) == nullptr)
-    return DoesNotFit("node " + Number(node.value()) + " is not registered");
+  if (node != NodeId{} && image_.FindNode(node) == nullptr) return DoesNotFit("node " + Number(node.value()) + " is not registered");
   if (record.first_producer_id() != image_.next_producer) {
-    return DoesNotFit("producer " + Number(record.first_producer_id()) + " is new, but the next one is " +
-                      Number(image_.next_producer));
+    return DoesNotFit("producer " + Number(record.first_producer_id()) + " is new, but the next one is " + Number(image_.next_producer));
   }
   if (record.count() == 0) return DoesNotFit("no producers");
   image_.next_producer += record.count();
@@ -555,14 +498,13 @@ Status ImageBuilder::Add(const record::ProducerEpochRaised& record) {
   const uint64_t* before = image_.raised_order.Find(id);
   const uint32_t latest = before == nullptr ? 0 : image_.raised_producers.Find(*before)->latest.epoch;
   if (record.epoch() <= latest) {
-    return DoesNotFit("epoch " + Number(record.epoch()) + " of producer " + Number(id) + " is not above " +
-                      Number(latest));
+    return DoesNotFit("epoch " + Number(record.epoch()) + " of producer " + Number(id) + " is not above " + Number(latest));
   }
   if (before != nullptr) image_.raised_producers = image_.raised_producers.Without(*before);
   const uint64_t order = image_.next_raise++;
   image_.raised_order = image_.raised_order.With(id, order);
-  image_.raised_producers = image_.raised_producers.With(
-      order, RaisedProducer{.latest = {id, record.epoch()}, .raised_at_ms = record.raised_at_ms()});
+  image_.raised_producers =
+      image_.raised_producers.With(order, RaisedProducer{.latest = {id, record.epoch()}, .raised_at_ms = record.raised_at_ms()});
   if (source_ == RecordSource::kLog) ForgetRaisedProducers(record.raised_at_ms());
   return {};
 }

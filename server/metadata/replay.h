@@ -67,8 +67,7 @@ class ImageBuilder {
   // Where the partition of a group stands in its topic, which is opened. Null: there is none.
   Shared<Partition>* SlotOf(GroupId group);
   Result<Shared<Partition>> PartitionOf(const record::PartitionCreated& record);
-  Result<std::vector<ReplicaId>> ReplicasOf(
-      const google::protobuf::RepeatedPtrField<record::PartitionReplica>& replicas) const;
+  Result<std::vector<ReplicaId>> ReplicasOf(const google::protobuf::RepeatedPtrField<record::PartitionReplica>& replicas) const;
   Status RestoreMovement(const record::PartitionMovement& record, Partition* partition) const;
   // The partition in `slot` is another one from here on.
   void Replace(Shared<Partition>* slot, Partition partition);

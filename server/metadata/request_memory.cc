@@ -27,38 +27,33 @@ Fingerprint& Fingerprint::Add(const std::optional<int64_t>& number) {
 Result<std::optional<Outcome>> Recall(const RequestTag& tag, uint64_t fingerprint, const Image& image) {
   if (tag.request_id.empty()) return std::optional<Outcome>();
   if (tag.request_id.size() > limits::kRequestIdBytesMax) {
-    return Status(Reason::kLimitExceeded,
-                  "request_id " + Quoted(tag.request_id) + " has " + std::to_string(tag.request_id.size()) +
-                      " characters; the limit is " + std::to_string(limits::kRequestIdBytesMax))
+    return Status(Reason::kLimitExceeded, "request_id " + Quoted(tag.request_id) + " has " + std::to_string(tag.request_id.size()) +
+                                              " characters; the limit is " + std::to_string(limits::kRequestIdBytesMax))
         .With("field", "request_id")
         .With("limit", limits::kRequestIdBytesMax)
         .With("value", tag.request_id.size());
   }
-  if (!std::all_of(tag.request_id.begin(), tag.request_id.end(),
-                   [](char c) { return c > 0x20 && c < 0x7F; })) {
+  if (!std::all_of(tag.request_id.begin(), tag.request_id.end(), [](char c) { return c > 0x20 && c < 0x7F; })) {
     return Status(Reason::kInvalidArgument,
-                  "request_id " + Quoted(tag.request_id) +
-                      " is not printable ASCII without space; a UUID is a good choice")
+                  "request_id " + Quoted(tag.request_id) + " is not printable ASCII without space; a UUID is a good choice")
         .With("field", "request_id");
   }
   const RememberedRequest* request = image.FindRequest(tag.request_id);
   if (request == nullptr) return std::optional<Outcome>();
   if (request->fingerprint != fingerprint) {
     return Refuse(Refusal::kRequestIdReused,
-                  "request_id " + Quoted(tag.request_id) +
-                      " was used for another request; draw a new one for each request")
+                  "request_id " + Quoted(tag.request_id) + " was used for another request; draw a new one for each request")
         .With("request_id", tag.request_id);
   }
   const Topic* topic = image.FindTopic(request->topic);
-  return std::optional<Outcome>(
-      Outcome{.cluster = image.cluster->id,
-              .node = request->node,
-              .topic = request->topic,
-              .config_version = topic == nullptr ? image.cluster_config_version : topic->config_version,
-              .producer_id = request->producer.id,
-              .producer_epoch = request->producer.epoch,
-              .partition_count = request->partition_count,
-              .repeated = true});
+  return std::optional<Outcome>(Outcome{.cluster = image.cluster->id,
+                                        .node = request->node,
+                                        .topic = request->topic,
+                                        .config_version = topic == nullptr ? image.cluster_config_version : topic->config_version,
+                                        .producer_id = request->producer.id,
+                                        .producer_epoch = request->producer.epoch,
+                                        .partition_count = request->partition_count,
+                                        .repeated = true});
 }
 
 void Remember(const RequestTag& tag, uint64_t fingerprint, const Context& context, Decision* decision) {
@@ -82,8 +77,7 @@ void Remember(const RequestTag& tag, uint64_t fingerprint, const Context& contex
 
 Status CheckInitialized(const Image& image) {
   if (image.cluster) return {};
-  return Refuse(Refusal::kNotInitialized,
-                "the cluster does not exist yet; run `flotilla cluster init` once, on any node");
+  return Refuse(Refusal::kNotInitialized, "the cluster does not exist yet; run `flotilla cluster init` once, on any node");
 }
 
 }  // namespace flotilla::metadata

@@ -21,15 +21,13 @@ bool Contains(const std::vector<ReplicaId>& replicas, const ReplicaId& id) {
 // too.
 bool HasMajority(const Partition& partition, const std::vector<ReplicaId>& sound) {
   const auto decides = [&](const std::vector<ReplicaId>& replicas) {
-    const auto count =
-        std::count_if(replicas.begin(), replicas.end(), [&](const ReplicaId& id) { return Contains(sound, id); });
+    const auto count = std::count_if(replicas.begin(), replicas.end(), [&](const ReplicaId& id) { return Contains(sound, id); });
     return 2 * static_cast<size_t>(count) > replicas.size();
   };
   return decides(partition.replicas) && (!partition.movement || decides(partition.movement->settled));
 }
 
-Record RecordOf(const Partition& partition, const ReplicaId& kept, const ChooseSurvivor& request,
-                int64_t now_ms) {
+Record RecordOf(const Partition& partition, const ReplicaId& kept, const ChooseSurvivor& request, int64_t now_ms) {
   Record out;
   record::SurvivorChosen& record = *out.mutable_survivor_chosen();
   record.set_group_id(partition.group.value());
@@ -64,12 +62,10 @@ Result<Decision> Choose(const ChooseSurvivor& request, const Image& image, const
   const ReplicaId kept = partition.ReplicaOn(request.keep);
   if (!kept.valid() || !Contains(request.sound, kept)) {
     std::string sound;
-    for (const ReplicaId& replica : request.sound)
-      sound += (sound.empty() ? "" : ", ") + std::to_string(replica.node.value());
-    return About(Refuse(Refusal::kReplicaNotFound,
-                        "node " + std::to_string(request.keep.value()) + " has no sound replica of partition " +
-                            choice->name() + "; " +
-                            (sound.empty() ? "no node that answers has" : "these nodes have: " + sound)),
+    for (const ReplicaId& replica : request.sound) sound += (sound.empty() ? "" : ", ") + std::to_string(replica.node.value());
+    return About(Refuse(Refusal::kReplicaNotFound, "node " + std::to_string(request.keep.value()) + " has no sound replica of partition " +
+                                                       choice->name() + "; " +
+                                                       (sound.empty() ? "no node that answers has" : "these nodes have: " + sound)),
                  *choice)
         .With("node_id", request.keep.value());
   }
@@ -78,8 +74,7 @@ Result<Decision> Choose(const ChooseSurvivor& request, const Image& image, const
 }
 
 // Nodes for as many replicas as the topic wants; nothing: there are not enough.
-std::optional<std::vector<NodeId>> PlacesOf(const Image& image, const Topic& topic, Partition partition,
-                                            uint64_t seed) {
+std::optional<std::vector<NodeId>> PlacesOf(const Image& image, const Topic& topic, Partition partition, uint64_t seed) {
   std::vector<NodeId> nodes = {partition.replicas.front().node};
   while (partition.replicas.size() < topic.replication_factor) {
     const NodeId next = PlaceInstead(image, topic, partition, {.from = {}, .seed = seed});
@@ -96,8 +91,7 @@ Result<Decision> DecideSurvivor(const ChooseSurvivor& request, const Image& imag
   Fingerprint fingerprint("choose_survivor");
   fingerprint.Add(request.topic.name).Add(request.topic.id.bytes()).Add(static_cast<uint64_t>(request.partition));
   fingerprint.Add(request.keep.value());
-  return DecideOnce({request.tag, fingerprint.value()}, image, context,
-                    [&] { return Choose(request, image, context); });
+  return DecideOnce({request.tag, fingerprint.value()}, image, context, [&] { return Choose(request, image, context); });
 }
 
 std::vector<Record> PlanRegrowth(const Image& image, const Context& context) {

@@ -14,9 +14,7 @@ namespace {
 
 std::string BytesOf(const Uuid& id) { return std::string(id.bytes()); }
 
-Fingerprint& Add(const TopicSelector& topic, Fingerprint* fingerprint) {
-  return fingerprint->Add(topic.name).Add(topic.id.bytes());
-}
+Fingerprint& Add(const TopicSelector& topic, Fingerprint* fingerprint) { return fingerprint->Add(topic.name).Add(topic.id.bytes()); }
 
 uint64_t FingerprintOf(const CreateTopic& request) {
   Fingerprint fingerprint("create_topic");
@@ -30,10 +28,7 @@ uint64_t FingerprintOf(const DeleteTopic& request) {
 }
 uint64_t FingerprintOf(const AddPartitions& request) {
   Fingerprint fingerprint("add_partitions");
-  return Add(request.topic, &fingerprint)
-      .Add(std::optional(request.partition_count))
-      .Add(request.expected_partition_count)
-      .value();
+  return Add(request.topic, &fingerprint).Add(std::optional(request.partition_count)).Add(request.expected_partition_count).value();
 }
 uint64_t FingerprintOf(const ChangeConfig& request) {
   Fingerprint fingerprint("change_config");
@@ -45,10 +40,7 @@ uint64_t FingerprintOf(const ChangeConfig& request) {
 }
 uint64_t FingerprintOf(const PreferLeader& request) {
   Fingerprint fingerprint("prefer_leader");
-  return Add(request.topic, &fingerprint)
-      .Add(static_cast<uint64_t>(request.partition))
-      .Add(request.node.value())
-      .value();
+  return Add(request.topic, &fingerprint).Add(static_cast<uint64_t>(request.partition)).Add(request.node.value()).value();
 }
 
 // --- partitions
@@ -63,12 +55,11 @@ struct NewPartitions {
 
 Status NoRoom(const NewPartitions& wanted, size_t placed, size_t living) {
   const uint64_t replicas = uint64_t{wanted.count} * wanted.replication_factor;
-  return Status(Reason::kLimitExceeded,
-                std::to_string(wanted.count) + " partitions with " +
-                    std::to_string(wanted.replication_factor) + " replicas each do not fit on " +
-                    std::to_string(living) + " living nodes, which have room for " + std::to_string(placed) +
-                    " of them; a node holds at most " + std::to_string(limits::kReplicasPerNodeMax) +
-                    " replicas. Add nodes, or ask for fewer")
+  return Status(Reason::kLimitExceeded, std::to_string(wanted.count) + " partitions with " + std::to_string(wanted.replication_factor) +
+                                            " replicas each do not fit on " + std::to_string(living) +
+                                            " living nodes, which have room for " + std::to_string(placed) +
+                                            " of them; a node holds at most " + std::to_string(limits::kReplicasPerNodeMax) +
+                                            " replicas. Add nodes, or ask for fewer")
       .With("field", "partition_count")
       .With("limit", placed)
       .With("value", wanted.count)
@@ -76,15 +67,13 @@ Status NoRoom(const NewPartitions& wanted, size_t placed, size_t living) {
 }
 
 // LIMIT_EXCEEDED: living nodes have no room.
-Status AppendPartitions(const NewPartitions& wanted, const Image& image, const Context& context,
-                        std::vector<Record>* records) {
+Status AppendPartitions(const NewPartitions& wanted, const Image& image, const Context& context, std::vector<Record>* records) {
   std::vector<PlacementNode> nodes = PlacementNodes(image, wanted.topic);
   const size_t living = nodes.size();
-  const Placement placement =
-      PlaceReplicas(std::move(nodes), {.partitions = wanted.count,
-                                       .replication_factor = wanted.replication_factor,
-                                       .replicas_per_node_max = limits::kReplicasPerNodeMax,
-                                       .seed = context.seed});
+  const Placement placement = PlaceReplicas(std::move(nodes), {.partitions = wanted.count,
+                                                               .replication_factor = wanted.replication_factor,
+                                                               .replicas_per_node_max = limits::kReplicasPerNodeMax,
+                                                               .seed = context.seed});
   if (placement.partitions.size() < wanted.count) return NoRoom(wanted, placement.partitions.size(), living);
   for (uint32_t i = 0; i < wanted.count; ++i) {
     Record out;
@@ -108,8 +97,8 @@ int64_t ReplicationFactorFor(const CreateTopic& request, const Image& image) {
 
 Status CheckConfigCount(size_t count) {
   if (count <= limits::kConfigChangesMax) return {};
-  return Status(Reason::kLimitExceeded, std::to_string(count) + " settings in one request; the limit is " +
-                                            std::to_string(limits::kConfigChangesMax))
+  return Status(Reason::kLimitExceeded,
+                std::to_string(count) + " settings in one request; the limit is " + std::to_string(limits::kConfigChangesMax))
       .With("field", "config")
       .With("limit", limits::kConfigChangesMax)
       .With("value", count);
@@ -117,25 +106,22 @@ Status CheckConfigCount(size_t count) {
 
 Status CheckNewName(const TopicSelector& topic, const Image& image) {
   if (!topic.id.nil()) {
-    return Status(Reason::kInvalidArgument, "a new topic cannot bring its id; the cluster gives it")
-        .With("field", "topic.topic_id");
+    return Status(Reason::kInvalidArgument, "a new topic cannot bring its id; the cluster gives it").With("field", "topic.topic_id");
   }
   FLOTILLA_RETURN_IF_ERROR(CheckNamespace(topic.topic_namespace));
   FLOTILLA_RETURN_IF_ERROR(CheckTopicName(topic.name));
   const Topic* existing = image.FindTopic(kDefaultNamespace, topic.name);
   if (existing == nullptr) return {};
-  return Refuse(Refusal::kTopicExists,
-                "topic " + Quoted(topic.name) + " exists with " +
-                    std::to_string(existing->partitions.size()) + " partitions and replication factor " +
-                    std::to_string(existing->replication_factor) + "; choose another name, or use it")
+  return Refuse(Refusal::kTopicExists, "topic " + Quoted(topic.name) + " exists with " + std::to_string(existing->partitions.size()) +
+                                           " partitions and replication factor " + std::to_string(existing->replication_factor) +
+                                           "; choose another name, or use it")
       .With("topic", topic.name)
       .With("topic_id", existing->id.ToString());
 }
 
 Result<Decision> Create(const CreateTopic& request, const Image& image, const Context& context) {
   FLOTILLA_RETURN_IF_ERROR(CheckNewName(request.topic, image));
-  const int64_t partitions =
-      request.partition_count.value_or(IntegerOf(EffectiveSetting(image, "default_partition_count")));
+  const int64_t partitions = request.partition_count.value_or(IntegerOf(EffectiveSetting(image, "default_partition_count")));
   FLOTILLA_RETURN_IF_ERROR(CheckPartitionCount(partitions));
   const int64_t replication_factor = ReplicationFactorFor(request, image);
   FLOTILLA_RETURN_IF_ERROR(CheckReplicationFactor(replication_factor, image));
@@ -143,9 +129,7 @@ Result<Decision> Create(const CreateTopic& request, const Image& image, const Co
   for (const auto& [name, value] : request.configs) {
     FLOTILLA_RETURN_IF_ERROR(CheckConfig(ConfigScope::kTopic, name, value));
   }
-  Decision decision{
-      .records = {},
-      .outcome = {.topic = request.tag.validate_only ? Uuid() : context.fresh_id, .config_version = 1}};
+  Decision decision{.records = {}, .outcome = {.topic = request.tag.validate_only ? Uuid() : context.fresh_id, .config_version = 1}};
   Record out;
   record::TopicCreated& record = *out.mutable_topic_created();
   record.set_topic_id(BytesOf(context.fresh_id));
@@ -181,9 +165,8 @@ Result<Decision> Delete(const DeleteTopic& request, const Image& image) {
 }
 
 Status VersionMismatch(std::string what, int64_t expected, uint64_t actual) {
-  return Refuse(Refusal::kVersionMismatch,
-                what + " is " + std::to_string(actual) + ", not " + std::to_string(expected) +
-                    " as expected; somebody changed it. Read it again and decide anew")
+  return Refuse(Refusal::kVersionMismatch, what + " is " + std::to_string(actual) + ", not " + std::to_string(expected) +
+                                               " as expected; somebody changed it. Read it again and decide anew")
       .With("expected", std::to_string(expected))
       .With("actual", actual);
 }
@@ -195,12 +178,11 @@ Result<Decision> Grow(const AddPartitions& request, const Image& image, const Co
   const auto now = static_cast<int64_t>(topic.partitions.size());
   FLOTILLA_RETURN_IF_ERROR(CheckPartitionCount(request.partition_count));
   if (request.expected_partition_count && *request.expected_partition_count != now) {
-    return VersionMismatch("the number of partitions", *request.expected_partition_count,
-                           topic.partitions.size());
+    return VersionMismatch("the number of partitions", *request.expected_partition_count, topic.partitions.size());
   }
   if (request.partition_count <= now) {
-    return Status(Reason::kInvalidArgument, "topic " + Quoted(topic.name) + " has " + std::to_string(now) +
-                                                " partitions; " + std::to_string(request.partition_count) +
+    return Status(Reason::kInvalidArgument, "topic " + Quoted(topic.name) + " has " + std::to_string(now) + " partitions; " +
+                                                std::to_string(request.partition_count) +
                                                 " is not more, and partitions are never taken away")
         .With("field", "partition_count");
   }
@@ -231,8 +213,7 @@ struct ConfigTarget {
 };
 
 Result<ConfigTarget> TargetOf(const ChangeConfig& request, const Image& image) {
-  if (!request.topic)
-    return ConfigTarget{ConfigScope::kCluster, Uuid(), &image.cluster_configs, image.cluster_config_version};
+  if (!request.topic) return ConfigTarget{ConfigScope::kCluster, Uuid(), &image.cluster_configs, image.cluster_config_version};
   Result<const Topic*> topic = SelectTopic(*request.topic, image);
   if (!topic.ok()) return topic.status();
   return ConfigTarget{ConfigScope::kTopic, (*topic)->id, &(*topic)->configs, (*topic)->config_version};
@@ -241,17 +222,14 @@ Result<ConfigTarget> TargetOf(const ChangeConfig& request, const Image& image) {
 Status CheckChange(const ChangeConfig& request, const ConfigTarget& target) {
   const size_t count = request.set.size() + request.reset.size();
   if (count == 0) {
-    return Status(Reason::kInvalidArgument, "no setting to change; name one to set or to unset")
-        .With("field", "set_values");
+    return Status(Reason::kInvalidArgument, "no setting to change; name one to set or to unset").With("field", "set_values");
   }
   FLOTILLA_RETURN_IF_ERROR(CheckConfigCount(count));
-  for (const auto& [name, value] : request.set)
-    FLOTILLA_RETURN_IF_ERROR(CheckConfig(target.scope, name, value));
+  for (const auto& [name, value] : request.set) FLOTILLA_RETURN_IF_ERROR(CheckConfig(target.scope, name, value));
   for (const std::string& name : request.reset) {
     FLOTILLA_RETURN_IF_ERROR(CheckConfigName(target.scope, name));
     if (request.set.contains(name)) {
-      return Status(Reason::kInvalidArgument, "setting " + name + " is to be set and unset; choose one")
-          .With("field", "unset_names");
+      return Status(Reason::kInvalidArgument, "setting " + name + " is to be set and unset; choose one").With("field", "unset_names");
     }
   }
   if (request.expected_version && static_cast<uint64_t>(*request.expected_version) != target.version) {
@@ -304,12 +282,10 @@ Result<Decision> Prefer(const PreferLeader& request, const Image& image) {
   const Partition& partition = *choice->partition;
   if (!partition.WantedOn(request.node).valid()) {
     std::string holders;
-    for (const ReplicaId& replica : partition.replicas)
-      holders += (holders.empty() ? "" : ", ") + ToString(replica);
-    return Refuse(Refusal::kNodeNotFound, "node " + std::to_string(request.node.value()) +
-                                              " has no replica of partition " +
-                                              std::to_string(request.partition) + " of topic " +
-                                              Quoted(topic.name) + "; nodes " + holders + " have")
+    for (const ReplicaId& replica : partition.replicas) holders += (holders.empty() ? "" : ", ") + ToString(replica);
+    return Refuse(Refusal::kNodeNotFound, "node " + std::to_string(request.node.value()) + " has no replica of partition " +
+                                              std::to_string(request.partition) + " of topic " + Quoted(topic.name) + "; nodes " + holders +
+                                              " have")
         .With("node_id", request.node.value());
   }
   Decision decision{.records = {}, .outcome = {.topic = topic.id, .config_version = topic.config_version}};
@@ -327,30 +303,23 @@ Result<Decision> Prefer(const PreferLeader& request, const Image& image) {
 }  // namespace
 
 Result<Decision> DecideTopicCreation(const CreateTopic& request, const Image& image, const Context& context) {
-  return DecideOnce({request.tag, FingerprintOf(request)}, image, context,
-                    [&] { return Create(request, image, context); });
+  return DecideOnce({request.tag, FingerprintOf(request)}, image, context, [&] { return Create(request, image, context); });
 }
 
 Result<Decision> DecideTopicDeletion(const DeleteTopic& request, const Image& image, const Context& context) {
-  return DecideOnce({request.tag, FingerprintOf(request)}, image, context,
-                    [&] { return Delete(request, image); });
+  return DecideOnce({request.tag, FingerprintOf(request)}, image, context, [&] { return Delete(request, image); });
 }
 
-Result<Decision> DecideMorePartitions(const AddPartitions& request, const Image& image,
-                                      const Context& context) {
-  return DecideOnce({request.tag, FingerprintOf(request)}, image, context,
-                    [&] { return Grow(request, image, context); });
+Result<Decision> DecideMorePartitions(const AddPartitions& request, const Image& image, const Context& context) {
+  return DecideOnce({request.tag, FingerprintOf(request)}, image, context, [&] { return Grow(request, image, context); });
 }
 
 Result<Decision> DecideConfigChange(const ChangeConfig& request, const Image& image, const Context& context) {
-  return DecideOnce({request.tag, FingerprintOf(request)}, image, context,
-                    [&] { return Change(request, image); });
+  return DecideOnce({request.tag, FingerprintOf(request)}, image, context, [&] { return Change(request, image); });
 }
 
-Result<Decision> DecideLeaderPreference(const PreferLeader& request, const Image& image,
-                                        const Context& context) {
-  return DecideOnce({request.tag, FingerprintOf(request)}, image, context,
-                    [&] { return Prefer(request, image); });
+Result<Decision> DecideLeaderPreference(const PreferLeader& request, const Image& image, const Context& context) {
+  return DecideOnce({request.tag, FingerprintOf(request)}, image, context, [&] { return Prefer(request, image); });
 }
 
 }  // namespace flotilla::metadata

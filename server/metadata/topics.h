@@ -46,8 +46,7 @@ struct AddPartitions {
 };
 // TOPIC_NOT_FOUND, INVALID_ARGUMENT (not more than it has), LIMIT_EXCEEDED, NOT_ENOUGH_NODES,
 // VERSION_MISMATCH.
-Result<Decision> DecideMorePartitions(const AddPartitions& request, const Image& image,
-                                      const Context& context);
+Result<Decision> DecideMorePartitions(const AddPartitions& request, const Image& image, const Context& context);
 
 struct ChangeConfig {
   std::optional<TopicSelector> topic;  // absent: the cluster's
@@ -69,7 +68,6 @@ struct PreferLeader {
 };
 // Says who should lead when all is well; moves nothing by itself. TOPIC_NOT_FOUND, PARTITION_NOT_FOUND,
 // NODE_NOT_FOUND: the node has no replica.
-Result<Decision> DecideLeaderPreference(const PreferLeader& request, const Image& image,
-                                        const Context& context);
+Result<Decision> DecideLeaderPreference(const PreferLeader& request, const Image& image, const Context& context);
 
 }  // namespace flotilla::metadata

@@ -6,9 +6,7 @@ namespace flotilla {
 namespace {
 
 // Where the text has its dashes.
-constexpr bool DashAt(size_t position) {
-  return position == 8 || position == 13 || position == 18 || position == 23;
-}
+constexpr bool DashAt(size_t position) { return position == 8 || position == 13 || position == 18 || position == 23; }
 constexpr size_t kTextBytes = 36;
 
 int DigitOf(char c) {

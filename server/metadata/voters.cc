@@ -45,17 +45,14 @@ class Seats {
     }
     for (const Node* node : image_.LivingNodes()) {
       const std::vector<ReplicaId> members = configuration_.Replicas();
-      const bool member = std::any_of(members.begin(), members.end(),
-                                      [&](const ReplicaId& id) { return id.node == node->id; });
+      const bool member = std::any_of(members.begin(), members.end(), [&](const ReplicaId& id) { return id.node == node->id; });
       if (!member) change_.add_learners.push_back({node->id, 0});
     }
     return change_;
   }
 
  private:
-  static bool Holds(const std::vector<ReplicaId>& ids, ReplicaId id) {
-    return std::find(ids.begin(), ids.end(), id) != ids.end();
-  }
+  static bool Holds(const std::vector<ReplicaId>& ids, ReplicaId id) { return std::find(ids.begin(), ids.end(), id) != ids.end(); }
   bool InUse(NodeId id) const {
     const Node* node = image_.FindNode(id);
     return node != nullptr && node->mode != NodeMode::kDecommissioning;
@@ -75,10 +72,9 @@ class Seats {
   }
   // In the emptiest rack; of several the lowest id.
   std::optional<ReplicaId> BestCandidate() const {
-    const auto best =
-        std::min_element(candidates_.begin(), candidates_.end(), [&](const ReplicaId& a, const ReplicaId& b) {
-          return std::tuple(Crowd(a.node), a.node) < std::tuple(Crowd(b.node), b.node);
-        });
+    const auto best = std::min_element(candidates_.begin(), candidates_.end(), [&](const ReplicaId& a, const ReplicaId& b) {
+      return std::tuple(Crowd(a.node), a.node) < std::tuple(Crowd(b.node), b.node);
+    });
     return best == candidates_.end() ? std::nullopt : std::optional(*best);
   }
 
@@ -109,10 +105,10 @@ class Seats {
   // Whether the voters may be those that are planned.
   bool MayChange() const {
     const bool seat_is_lost = voters_.size() < configuration_.voters.size();
-    const bool heir_is_late = seat_is_lost && (!late_.empty() || HasNewcomer() || WaitsForTheDead()) &&
-                              voters_.size() < MetadataVoterCount(image_.NodesInUse());
-    const auto living = static_cast<size_t>(
-        std::count_if(voters_.begin(), voters_.end(), [&](const ReplicaId& id) { return Lives(id.node); }));
+    const bool heir_is_late =
+        seat_is_lost && (!late_.empty() || HasNewcomer() || WaitsForTheDead()) && voters_.size() < MetadataVoterCount(image_.NodesInUse());
+    const auto living =
+        static_cast<size_t>(std::count_if(voters_.begin(), voters_.end(), [&](const ReplicaId& id) { return Lives(id.node); }));
     return !heir_is_late && 2 * living > voters_.size();
   }
   // A living node in use that does not even learn yet.
@@ -120,8 +116,7 @@ class Seats {
     const std::vector<ReplicaId> members = configuration_.Replicas();
     const std::vector<const Node*> living = image_.LivingNodes();
     return std::any_of(living.begin(), living.end(), [&](const Node* node) {
-      return InUse(node->id) && std::none_of(members.begin(), members.end(),
-                                             [&](const ReplicaId& id) { return id.node == node->id; });
+      return InUse(node->id) && std::none_of(members.begin(), members.end(), [&](const ReplicaId& id) { return id.node == node->id; });
     });
   }
   // Two voters are lost with either of them: rather than that, a seat waits for a dead node that may return. Who knows that it does not
@@ -130,7 +125,8 @@ class Seats {
     if (voters_.size() != 2 || configuration_.voters.size() < 3) return false;
     bool found = false;
     image_.nodes.ForEach([&](NodeId node, const Shared<Node>&) {
-      found |= InUse(node) && !Lives(node) && std::none_of(voters_.begin(), voters_.end(), [&](const ReplicaId& id) { return id.node == node; });
+      found |=
+          InUse(node) && !Lives(node) && std::none_of(voters_.begin(), voters_.end(), [&](const ReplicaId& id) { return id.node == node; });
     });
     return found;
   }
@@ -161,8 +157,7 @@ void LearnerWatch::Look(const std::vector<MetadataLearner>& learners, raft::Tick
   }
 }
 
-raft::MembershipChange PlanVoters(const Image& image, const raft::Configuration& configuration,
-                                  const LearnerSight& learners) {
+raft::MembershipChange PlanVoters(const Image& image, const raft::Configuration& configuration, const LearnerSight& learners) {
   if (configuration.joint() || configuration.empty()) return {};
   return Seats(image, configuration, learners).Plan();
 }

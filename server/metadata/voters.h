@@ -56,7 +56,6 @@ class LearnerWatch {
 // only when nobody is about to take the seat; never one more that makes their number even; never so that no
 // majority of the voters is alive. Where it makes racks more even, a voter gives its seat to a learner.
 // Removes: members whose node is no longer in the image. Empty: all is as it should be, or has to wait.
-raft::MembershipChange PlanVoters(const Image& image, const raft::Configuration& configuration,
-                                  const LearnerSight& learners);
+raft::MembershipChange PlanVoters(const Image& image, const raft::Configuration& configuration, const LearnerSight& learners);
 
 }  // namespace flotilla::metadata

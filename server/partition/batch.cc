@@ -42,27 +42,23 @@ uint16_t AttributesOf(const BatchHeader& header) {
 }
 
 Status Corrupt(const std::string& what) {
-  return Status(Reason::kCorruptMessage,
-                "batch header: " + what + "; these bytes are not a batch of this format");
+  return Status(Reason::kCorruptMessage, "batch header: " + what + "; these bytes are not a batch of this format");
 }
 
 Status CrcMismatch(uint32_t sent, uint32_t found) {
-  return Refuse(Refusal::kCrcMismatch, "the records' CRC-32C is " + std::to_string(found) +
-                                           " and the batch says " + std::to_string(sent) +
+  return Refuse(Refusal::kCrcMismatch, "the records' CRC-32C is " + std::to_string(found) + " and the batch says " + std::to_string(sent) +
                                            "; they changed on their way, send them again")
       .With("expected", sent)
       .With("actual", found);
 }
 
 Status WrongCount(uint32_t claimed, uint32_t found) {
-  return Refuse(Refusal::kCorruptRecords, "the batch says " + std::to_string(claimed) +
-                                              " records and holds " + std::to_string(found) +
+  return Refuse(Refusal::kCorruptRecords, "the batch says " + std::to_string(claimed) + " records and holds " + std::to_string(found) +
                                               "; send the right record_count, or none");
 }
 
 Status AboveLimit(const std::string& what, size_t value, size_t limit) {
-  return Status(Reason::kLimitExceeded,
-                what + " of " + std::to_string(value) + " bytes; the limit is " + std::to_string(limit))
+  return Status(Reason::kLimitExceeded, what + " of " + std::to_string(value) + " bytes; the limit is " + std::to_string(limit))
       .With("value", value)
       .With("limit", limit);
 }
@@ -71,27 +67,22 @@ Status CheckClaims(size_t bytes, const BatchClaims& claims) {
   if (bytes > kBatchRecordsBytesMax) return AboveLimit("a batch", bytes, kBatchRecordsBytesMax);
   if (claims.codec == Codec::kNone) {
     if (claims.uncompressed_bytes == 0) return {};
-    return Refuse(Refusal::kCorruptRecords, "uncompressed_bytes is " +
-                                                std::to_string(claims.uncompressed_bytes) +
-                                                " in a batch without codec; leave it 0");
+    return Refuse(Refusal::kCorruptRecords,
+                  "uncompressed_bytes is " + std::to_string(claims.uncompressed_bytes) + " in a batch without codec; leave it 0");
   }
-  if (claims.record_count == 0)
-    return Refuse(Refusal::kCorruptRecords, "a compressed batch without record_count; set it");
+  if (claims.record_count == 0) return Refuse(Refusal::kCorruptRecords, "a compressed batch without record_count; set it");
   if (claims.uncompressed_bytes == 0) {
     return Refuse(Refusal::kCorruptRecords, "a compressed batch without uncompressed_bytes; set it");
   }
   if (claims.uncompressed_bytes > limits::kUncompressedBytesMax) {
-    return AboveLimit("a compressed batch that would grow to records", claims.uncompressed_bytes,
-                      limits::kUncompressedBytesMax);
+    return AboveLimit("a compressed batch that would grow to records", claims.uncompressed_bytes, limits::kUncompressedBytesMax);
   }
   return {};
 }
 
-Result<RecordSetSummary> WalkCompressed(std::string_view compressed, const BatchClaims& claims,
-                                        Decompressor& decompressor) {
+Result<RecordSetSummary> WalkCompressed(std::string_view compressed, const BatchClaims& claims, Decompressor& decompressor) {
   const auto records = std::make_unique_for_overwrite<char[]>(claims.uncompressed_bytes);
-  FLOTILLA_RETURN_IF_ERROR(
-      decompressor.Decompress(claims.codec, compressed, records.get(), claims.uncompressed_bytes));
+  FLOTILLA_RETURN_IF_ERROR(decompressor.Decompress(claims.codec, compressed, records.get(), claims.uncompressed_bytes));
   return WalkRecordSet({records.get(), claims.uncompressed_bytes}, {});
 }
 
@@ -111,22 +102,18 @@ void EncodeBatchHeader(const BatchHeader& header, char* out) {
 
 Result<BatchHeader> DecodeBatchHeader(std::string_view payload) {
   if (payload.size() < kBatchHeaderBytes) {
-    return Corrupt(std::to_string(payload.size()) + " bytes, a header takes " +
-                   std::to_string(kBatchHeaderBytes));
+    return Corrupt(std::to_string(payload.size()) + " bytes, a header takes " + std::to_string(kBatchHeaderBytes));
   }
   const char* at = payload.data();
   const auto version = GetLittle<uint8_t>(at + kAtVersion);
-  if (version != kVersion)
-    return Corrupt("version " + std::to_string(version) + ", not " + std::to_string(kVersion));
+  if (version != kVersion) return Corrupt("version " + std::to_string(version) + ", not " + std::to_string(kVersion));
   const auto codec = GetLittle<uint8_t>(at + kAtCodec);
   if (!IsCodec(codec)) return Corrupt("unknown codec " + std::to_string(codec));
   const auto attributes = GetLittle<uint16_t>(at + kAtAttributes);
-  if ((attributes & ~kKnownAttributes) != 0)
-    return Corrupt("unknown attributes " + std::to_string(attributes));
+  if ((attributes & ~kKnownAttributes) != 0) return Corrupt("unknown attributes " + std::to_string(attributes));
   BatchHeader header;
   header.codec = static_cast<Codec>(codec);
-  header.timestamp_type =
-      (attributes & kAppendTime) != 0 ? TimestampType::kAppendTime : TimestampType::kCreateTime;
+  header.timestamp_type = (attributes & kAppendTime) != 0 ? TimestampType::kAppendTime : TimestampType::kCreateTime;
   header.crc32c = GetLittle<uint32_t>(at + kAtCrc);
   header.uncompressed_bytes = GetLittle<uint32_t>(at + kAtUncompressedBytes);
   header.append_timestamp_ms = GetLittle<int64_t>(at + kAtAppendTimestamp);
@@ -135,11 +122,9 @@ Result<BatchHeader> DecodeBatchHeader(std::string_view payload) {
                      .base_sequence = GetLittle<uint64_t>(at + kAtBaseSequence),
                      .scope = SequenceScope::kNone};
   const int scopes = ((attributes & kScopePartition) != 0) + ((attributes & kScopeTopic) != 0);
-  if (scopes != (header.producer.producer_id == 0 ? 0 : 1))
-    return Corrupt("a sequence scope that does not fit to the producer");
+  if (scopes != (header.producer.producer_id == 0 ? 0 : 1)) return Corrupt("a sequence scope that does not fit to the producer");
   if (scopes == 1) {
-    header.producer.scope =
-        (attributes & kScopeTopic) != 0 ? SequenceScope::kTopic : SequenceScope::kPartition;
+    header.producer.scope = (attributes & kScopeTopic) != 0 ? SequenceScope::kTopic : SequenceScope::kPartition;
   } else if (header.producer != ProducerBatch{}) {
     return Corrupt("a sequence without a producer");
   }
@@ -149,8 +134,7 @@ Result<BatchHeader> DecodeBatchHeader(std::string_view payload) {
 }
 
 RecordBuffer::RecordBuffer(size_t records_bytes)
-    : memory_(std::make_shared_for_overwrite<char[]>(kBatchHeaderBytes + records_bytes)),
-      size_(records_bytes) {}
+    : memory_(std::make_shared_for_overwrite<char[]>(kBatchHeaderBytes + records_bytes)), size_(records_bytes) {}
 
 RecordBuffer RecordBuffer::CopyOf(std::string_view records) {
   RecordBuffer buffer(records.size());
@@ -165,14 +149,12 @@ Bytes RecordBuffer::Seal(const BatchHeader& header) && {
   return Bytes(std::move(memory_), payload);
 }
 
-Result<PreparedBatch> PrepareBatch(RecordBuffer records, const BatchClaims& claims,
-                                   Decompressor& decompressor) {
+Result<PreparedBatch> PrepareBatch(RecordBuffer records, const BatchClaims& claims, Decompressor& decompressor) {
   const std::string_view bytes = records.view();
   FLOTILLA_RETURN_IF_ERROR(CheckClaims(bytes.size(), claims));
   const uint32_t crc = crc32c::Value(bytes);
   if (claims.crc32c && *claims.crc32c != crc) return CrcMismatch(*claims.crc32c, crc);
-  Result<RecordSetSummary> summary =
-      claims.codec == Codec::kNone ? WalkRecordSet(bytes, {}) : WalkCompressed(bytes, claims, decompressor);
+  Result<RecordSetSummary> summary = claims.codec == Codec::kNone ? WalkRecordSet(bytes, {}) : WalkCompressed(bytes, claims, decompressor);
   if (!summary.ok()) return summary.status();
   if (claims.record_count != 0 && claims.record_count != summary->records) {
     return WrongCount(claims.record_count, summary->records);

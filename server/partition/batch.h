@@ -59,9 +59,7 @@ void EncodeBatchHeader(const BatchHeader& header, char* out);
 // CORRUPT_MESSAGE: too short, of an unknown version, with unknown attributes, or impossible.
 Result<BatchHeader> DecodeBatchHeader(std::string_view payload);
 // The records behind the header of a payload that has one.
-inline Bytes RecordsOf(const Bytes& payload) {
-  return payload.Slice(kBatchHeaderBytes, payload.size() - kBatchHeaderBytes);
-}
+inline Bytes RecordsOf(const Bytes& payload) { return payload.Slice(kBatchHeaderBytes, payload.size() - kBatchHeaderBytes); }
 
 // Room for records with room for the header before it, in one allocation: what is received into it is never
 // copied again. A copy is another handle on the same memory, for reading the records; only one of them is sealed.
@@ -104,7 +102,6 @@ struct PreparedBatch {
 // Checks the bytes against the claims and the limits that hold for every topic: sizes, CRC, codec, every tag
 // and length (of compressed records, too, in memory that is given back), count. Everything that a topic may
 // restrict further is left to the partition. Any thread.
-Result<PreparedBatch> PrepareBatch(RecordBuffer records, const BatchClaims& claims,
-                                   Decompressor& decompressor);
+Result<PreparedBatch> PrepareBatch(RecordBuffer records, const BatchClaims& claims, Decompressor& decompressor);
 
 }  // namespace flotilla::partition

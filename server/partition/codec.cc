@@ -11,13 +11,12 @@ namespace flotilla::partition {
 namespace {
 
 Status Corrupt(Codec codec, const std::string& what) {
-  return Refuse(Refusal::kCorruptRecords, std::string("compressed records: ") + what + "; send one whole " +
-                                              CodecName(codec) + " frame and the size of what is in it");
+  return Refuse(Refusal::kCorruptRecords, std::string("compressed records: ") + what + "; send one whole " + CodecName(codec) +
+                                              " frame and the size of what is in it");
 }
 
 Status WrongSize(Codec codec, const std::string& found, size_t bytes) {
-  return Refuse(Refusal::kCorruptRecords, std::string("compressed records: the ") + CodecName(codec) +
-                                              " frame holds " + found +
+  return Refuse(Refusal::kCorruptRecords, std::string("compressed records: the ") + CodecName(codec) + " frame holds " + found +
                                               " bytes, and uncompressed_bytes says " + std::to_string(bytes))
       .With("limit", bytes);
 }
@@ -32,15 +31,13 @@ Status DecompressLz4(LZ4F_dctx* context, std::string_view input, char* out, size
   for (;;) {
     size_t in = input.size() - read;
     size_t room = bytes - written;
-    const size_t hint = LZ4F_decompress(context, room == 0 ? &nowhere : out + written, &room,
-                                        input.data() + read, &in, nullptr);
+    const size_t hint = LZ4F_decompress(context, room == 0 ? &nowhere : out + written, &room, input.data() + read, &in, nullptr);
     if (LZ4F_isError(hint)) return Corrupt(Codec::kLz4, LZ4F_getErrorName(hint));
     read += in;
     written += room;
     if (hint == 0) break;
     if (in != 0 || room != 0) continue;
-    if (written == bytes && read < input.size())
-      return WrongSize(Codec::kLz4, "more than " + std::to_string(bytes), bytes);
+    if (written == bytes && read < input.size()) return WrongSize(Codec::kLz4, "more than " + std::to_string(bytes), bytes);
     return Corrupt(Codec::kLz4, "the frame ends too early");
   }
   if (read != input.size()) {
@@ -53,12 +50,10 @@ Status DecompressLz4(LZ4F_dctx* context, std::string_view input, char* out, size
 Status DecompressZstd(ZSTD_DCtx* context, std::string_view input, char* out, size_t bytes) {
   const unsigned long long content = ZSTD_getFrameContentSize(input.data(), input.size());
   if (content == ZSTD_CONTENTSIZE_ERROR) return Corrupt(Codec::kZstd, "they do not begin with a frame");
-  if (content != ZSTD_CONTENTSIZE_UNKNOWN && content != bytes)
-    return WrongSize(Codec::kZstd, std::to_string(content), bytes);
+  if (content != ZSTD_CONTENTSIZE_UNKNOWN && content != bytes) return WrongSize(Codec::kZstd, std::to_string(content), bytes);
   const size_t frame = ZSTD_findFrameCompressedSize(input.data(), input.size());
   if (ZSTD_isError(frame)) return Corrupt(Codec::kZstd, ZSTD_getErrorName(frame));
-  if (frame != input.size())
-    return Corrupt(Codec::kZstd, std::to_string(input.size() - frame) + " bytes follow the frame");
+  if (frame != input.size()) return Corrupt(Codec::kZstd, std::to_string(input.size() - frame) + " bytes follow the frame");
   // Straight into `out`: no window is allocated, whatever size the frame claims for it.
   const size_t written = ZSTD_decompressDCtx(context, out, bytes, input.data(), input.size());
   if (ZSTD_isError(written)) {
@@ -76,20 +71,16 @@ bool IsCodec(uint32_t number) { return number >= 1 && number <= 3; }
 
 const char* CodecName(Codec codec) {
   switch (codec) {
-    case Codec::kNone:
-      return "none";
-    case Codec::kLz4:
-      return "lz4";
-    case Codec::kZstd:
-      return "zstd";
+    case Codec::kNone: return "none";
+    case Codec::kLz4: return "lz4";
+    case Codec::kZstd: return "zstd";
   }
   return "unknown";
 }
 
 Result<Codec> CodecOf(uint32_t number) {
   if (IsCodec(number)) return static_cast<Codec>(number);
-  return Refuse(Refusal::kUnknownCodec,
-                "codec " + std::to_string(number) + " is not known here; use none (1), lz4 (2) or zstd (3)")
+  return Refuse(Refusal::kUnknownCodec, "codec " + std::to_string(number) + " is not known here; use none (1), lz4 (2) or zstd (3)")
       .With("codec", number);
 }
 

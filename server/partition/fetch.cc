@@ -12,8 +12,7 @@ namespace {
 
 Status OutOfRange(Offset offset, Offset log_start, Offset high_watermark) {
   return Status(Reason::kOffsetOutOfRange, "offset " + std::to_string(offset.value()) + " is outside of [" +
-                                               std::to_string(log_start.value()) + ", " +
-                                               std::to_string(high_watermark.value()) +
+                                               std::to_string(log_start.value()) + ", " + std::to_string(high_watermark.value()) +
                                                "]; seek to one of the ends")
       .With("offset", offset.value())
       .With("log_start_offset", log_start.value())
@@ -24,8 +23,7 @@ Result<FetchedBatch> BatchOf(const storage::Entry& entry) {
   const Result<BatchHeader> header = DecodeBatchHeader(entry.payload.view());
   if (!header.ok()) {
     return Status(Reason::kDataLoss, "entry " + std::to_string(entry.index().value()) + " of group " +
-                                         std::to_string(entry.header.group.value()) + ": " +
-                                         std::string(header.status().message()));
+                                         std::to_string(entry.header.group.value()) + ": " + std::string(header.status().message()));
   }
   return FetchedBatch{.base_offset = entry.header.base_offset,
                       .record_count = entry.header.record_count,
@@ -37,16 +35,12 @@ Result<FetchedBatch> BatchOf(const storage::Entry& entry) {
 }
 
 // Whether there is a record at or after `offset`; the entries may all be without records.
-bool HoldsAfter(const std::vector<storage::Entry>& entries, Offset offset) {
-  return entries.back().header.end_offset() > offset;
-}
+bool HoldsAfter(const std::vector<storage::Entry>& entries, Offset offset) { return entries.back().header.end_offset() > offset; }
 
 // The first record at or after a time, of an entry that has one.
 Offset FindInBatch(const FetchedBatch& batch, int64_t timestamp_ms) {
-  if (batch.header.codec != Codec::kNone || batch.header.timestamp_type == TimestampType::kAppendTime)
-    return batch.base_offset;
-  const std::optional<uint32_t> record =
-      FindRecordByTime(batch.records.view(), timestamp_ms, batch.header.append_timestamp_ms);
+  if (batch.header.codec != Codec::kNone || batch.header.timestamp_type == TimestampType::kAppendTime) return batch.base_offset;
+  const std::optional<uint32_t> record = FindRecordByTime(batch.records.view(), timestamp_ms, batch.header.append_timestamp_ms);
   return batch.base_offset + record.value_or(0);
 }
 
@@ -56,8 +50,7 @@ Result<std::optional<Offset>> FindTime(const storage::LogReader& log, GroupId gr
   if (!header.ok()) return header.status();
   if (!header->has_value()) return std::optional<Offset>();
   const LogIndex index = (*header)->index;
-  const Result<std::vector<storage::Entry>> entries =
-      log.Read(group, index, index + 1, {.bytes = 1, .entries = 1});
+  const Result<std::vector<storage::Entry>> entries = log.Read(group, index, index + 1, {.bytes = 1, .entries = 1});
   if (!entries.ok()) return entries.status();
   const Result<FetchedBatch> batch = BatchOf(entries->front());
   if (!batch.ok()) return batch.status();
@@ -70,16 +63,14 @@ Status DecompressBatch(FetchedBatch* batch, Decompressor& decompressor) {
   if (batch->header.codec == Codec::kNone) return {};
   const size_t bytes = batch->header.uncompressed_bytes;
   if (bytes > limits::kUncompressedBytesMax) {
-    return Status(Reason::kDataLoss, "a stored batch would grow to " + std::to_string(bytes) +
-                                         " bytes; the limit is " +
+    return Status(Reason::kDataLoss, "a stored batch would grow to " + std::to_string(bytes) + " bytes; the limit is " +
                                          std::to_string(limits::kUncompressedBytesMax));
   }
   std::shared_ptr<char[]> memory = std::make_shared_for_overwrite<char[]>(bytes);
-  const Status status =
-      decompressor.Decompress(batch->header.codec, batch->records.view(), memory.get(), bytes);
+  const Status status = decompressor.Decompress(batch->header.codec, batch->records.view(), memory.get(), bytes);
   if (!status.ok()) {
-    return Status(Reason::kDataLoss, "the batch at offset " + std::to_string(batch->base_offset.value()) +
-                                         ": " + std::string(status.message()));
+    return Status(Reason::kDataLoss,
+                  "the batch at offset " + std::to_string(batch->base_offset.value()) + ": " + std::string(status.message()));
   }
   const std::string_view records(memory.get(), bytes);
   batch->records = Bytes(std::move(memory), records);
@@ -94,14 +85,12 @@ Status DecompressBatch(FetchedBatch* batch, Decompressor& decompressor) {
 Result<uint64_t> FetchPath::Admit(const FetchCall& call, uint64_t token, FetchSink& sink) {
   ++counters_.calls;
   if (rows_.size() >= context_.options.fetch_calls_max) {
-    return Status(Reason::kOverloaded, std::to_string(rows_.size()) +
-                                           " fetches wait in this partition, and that is the limit; " +
-                                           "try again shortly")
+    return Status(Reason::kOverloaded,
+                  std::to_string(rows_.size()) + " fetches wait in this partition, and that is the limit; " + "try again shortly")
         .With("limit", context_.options.fetch_calls_max);
   }
   const uint64_t number = next_number_++;
-  Row& row =
-      rows_.emplace_hint(rows_.end(), number, Row{.sink = &sink, .token = token, .call = call})->second;
+  Row& row = rows_.emplace_hint(rows_.end(), number, Row{.sink = &sink, .token = token, .call = call})->second;
   row.call.max_bytes = std::clamp<size_t>(row.call.max_bytes, 1, limits::kFetchBytesMax);
   row.call.min_bytes = std::clamp<size_t>(row.call.min_bytes, 1, row.call.max_bytes);
   counters_.waiting = rows_.size();
@@ -127,8 +116,7 @@ void FetchPath::OnRead(uint64_t token, const Status& status, LogIndex /*index*/)
   const auto found = rows_.find(token);
   if (found == rows_.end()) return;
   if (status.reason() == Reason::kNotLeader) {
-    return Fail(token, Status(Reason::kNoLeader,
-                              "this replica lost the leadership while it made sure of it; ask again"));
+    return Fail(token, Status(Reason::kNoLeader, "this replica lost the leadership while it made sure of it; ask again"));
   }
   if (!status.ok()) return Fail(token, status);
   found->second.stage = Stage::kStarting;
@@ -240,8 +228,7 @@ std::optional<std::vector<storage::Entry>> FetchPath::ReadMemory(const EntriesWa
     ++counters_.from_memory;
     return tail;
   }
-  auto cached = context_.around.log.ReadCached(context_.around.group, wanted.first, wanted.last,
-                                               {.bytes = wanted.bytes});
+  auto cached = context_.around.log.ReadCached(context_.around.group, wanted.first, wanted.last, {.bytes = wanted.bytes});
   if (cached) ++counters_.from_store;
   return cached;
 }
@@ -296,8 +283,7 @@ void FetchPath::Unpark(Row* row, uint64_t number) {
 
 void FetchPath::Advance() {
   // Only a lost leadership and a trim concern rows that wait for more than there is.
-  const bool trimmed =
-      std::exchange(log_start_seen_, context_.machine.log_start()) != context_.machine.log_start();
+  const bool trimmed = std::exchange(log_start_seen_, context_.machine.log_start()) != context_.machine.log_start();
   const bool everybody = trimmed || !context_.MayServe().ok();
   std::vector<uint64_t> due;
   for (const auto& [bytes, number] : by_bytes_) {
@@ -349,8 +335,7 @@ struct FetchPath::ReaderJob {
   raft::Executor* executor;
 
   void operator()() const {
-    executor->Post(
-        ReaderAnswer{.path = path, .alive = alive, .number = number, .found = LookUp(*log, group, wanted)});
+    executor->Post(ReaderAnswer{.path = path, .alive = alive, .number = number, .found = LookUp(*log, group, wanted)});
   }
 };
 
@@ -377,10 +362,8 @@ void FetchPath::OnFound(uint64_t number, const Found& found) {
   const auto row = rows_.find(number);
   if (row == rows_.end()) return;
   row->second.stage = Stage::kReading;
-  if (const auto* time = std::get_if<Result<std::optional<Offset>>>(&found))
-    return OnTime(&row->second, number, *time);
-  if (const auto* header = std::get_if<Result<storage::EntryHeader>>(&found))
-    return OnPlace(&row->second, number, *header);
+  if (const auto* time = std::get_if<Result<std::optional<Offset>>>(&found)) return OnTime(&row->second, number, *time);
+  if (const auto* header = std::get_if<Result<storage::EntryHeader>>(&found)) return OnPlace(&row->second, number, *header);
   OnEntries(&row->second, number, std::get<Result<std::vector<storage::Entry>>>(found));
 }
 

@@ -128,10 +128,9 @@ class FetchPath final : public raft::ReadSink {
     Stage stage = Stage::kStarting;
     bool locate = false;
     bool confirmed = false;  // that it leads, since the call began
-    Offset offset = {};   // from kReading on
-    LogIndex place = {};  // of the entry that holds it; 0: not known
-    LogIndex read_end =
-        {};  // of the last read, exclusive: what was applied then, and how many bytes that was
+    Offset offset = {};      // from kReading on
+    LogIndex place = {};     // of the entry that holds it; 0: not known
+    LogIndex read_end = {};  // of the last read, exclusive: what was applied then, and how many bytes that was
     uint64_t read_bytes = 0;
     uint64_t wake_bytes = 0;  // kParked: when the machine has applied so many
   };
@@ -142,8 +141,7 @@ class FetchPath final : public raft::ReadSink {
     size_t bytes = 0;
   };
   using Wanted = std::variant<AtTime, Offset, EntriesWanted>;
-  using Found = std::variant<Result<std::optional<Offset>>, Result<storage::EntryHeader>,
-                             Result<std::vector<storage::Entry>>>;
+  using Found = std::variant<Result<std::optional<Offset>>, Result<storage::EntryHeader>, Result<std::vector<storage::Entry>>>;
   struct ReaderAnswer;  // back on the executor
   struct ReaderJob;     // on a reader
   using Rows = std::map<uint64_t, Row>;

@@ -61,8 +61,7 @@ class GroupHandle {
     return core == nullptr ? LogIndex{} : core->log().stable();
   }
   // Entries in [first, last) if all of them are in memory, as many as fit, at least one.
-  std::optional<std::vector<storage::Entry>> TailEntries(LogIndex first, LogIndex last,
-                                                         size_t bytes_max) const {
+  std::optional<std::vector<storage::Entry>> TailEntries(LogIndex first, LogIndex last, size_t bytes_max) const {
     const raft::RaftCore* core = host_.Find(group_);
     if (core == nullptr) return std::nullopt;
     return core->log().TailEntries(first, last, bytes_max, flotilla::limits::kAppendEntriesMax);

@@ -38,15 +38,11 @@ struct Partition::CutPlace {
   raft::Executor* executor;
 
   void operator()() const {
-    executor->Post(CutPlaced{.partition = partition,
-                             .alive = alive,
-                             .log_start = log_start,
-                             .header = log->FindOffset(group, log_start)});
+    executor->Post(CutPlaced{.partition = partition, .alive = alive, .log_start = log_start, .header = log->FindOffset(group, log_start)});
   }
 };
 
-Partition::Partition(const Surroundings& surroundings, const PartitionOptions& options,
-                     const PartitionConfig& config)
+Partition::Partition(const Surroundings& surroundings, const PartitionOptions& options, const PartitionConfig& config)
     : machine_(options, *this),
       context_{.around = surroundings,
                .handle = GroupHandle(surroundings.host, surroundings.group),
@@ -59,12 +55,10 @@ Partition::Partition(const Surroundings& surroundings, const PartitionOptions& o
 
 Partition::~Partition() {
   alive_.reset();
-  produce_.Close(
-      Status(Reason::kOutcomeUnknown, "this node closed the partition; the batch may have been appended"));
+  produce_.Close(Status(Reason::kOutcomeUnknown, "this node closed the partition; the batch may have been appended"));
   fetch_.Close(Status(Reason::kCancelled, "this node closed the partition; ask another one"));
   for (const auto& [number, call] : std::exchange(trims_, {})) {
-    call.sink->OnTrimmed(call.token,
-                         Status(Reason::kOutcomeUnknown, "this node closed the partition; trim again"), {});
+    call.sink->OnTrimmed(call.token, Status(Reason::kOutcomeUnknown, "this node closed the partition; trim again"), {});
   }
 }
 
@@ -113,8 +107,7 @@ void Partition::Tick(raft::Tick now) {
 // --- Trimming
 
 void Partition::Trim(Offset log_start, uint64_t token, TrimSink& sink) {
-  if (Status status = context_.MayServe(); !status.ok())
-    return sink.OnTrimmed(token, status, machine_.log_start());
+  if (Status status = context_.MayServe(); !status.ok()) return sink.OnTrimmed(token, status, machine_.log_start());
   if (log_start <= machine_.log_start()) return sink.OnTrimmed(token, {}, machine_.log_start());
   const uint64_t number = next_trim_++;
   trims_.emplace(number, TrimCall{.sink = &sink, .token = token, .log_start = log_start, .term = machine_.leadership().term});
@@ -166,12 +159,8 @@ void Partition::PlaceCut() {
   if (cut_placing_ || log_start <= cut_for_ || !machine_.fault().ok()) return;
   cut_placing_ = true;
   const Surroundings& around = context_.around;
-  around.readers.Post(CutPlace{.partition = this,
-                               .alive = alive_,
-                               .log_start = log_start,
-                               .group = around.group,
-                               .log = &around.log,
-                               .executor = &around.executor});
+  around.readers.Post(CutPlace{
+      .partition = this, .alive = alive_, .log_start = log_start, .group = around.group, .log = &around.log, .executor = &around.executor});
 }
 
 void Partition::OnCutPlace(Offset log_start, const Result<storage::EntryHeader>& header) {
@@ -183,8 +172,8 @@ void Partition::OnCutPlace(Offset log_start, const Result<storage::EntryHeader>&
   } else if (header.status().reason() == Reason::kDataLoss && !context_.handle.alone()) {
     return context_.handle.Fail(header.status());
   } else if (header.status().reason() != Reason::kOffsetOutOfRange || log_start < machine_.high_watermark()) {
-    LOG(WARNING) << "the place of a trim was not found group=" << context_.around.group
-                 << " log_start=" << log_start << " reason=" << header.status();
+    LOG(WARNING) << "the place of a trim was not found group=" << context_.around.group << " log_start=" << log_start
+                 << " reason=" << header.status();
     cut_retry_at_ = context_.now + context_.options.cut_retry_ticks;
     return;
   }

@@ -60,15 +60,9 @@ class Partition final : private PartitionMachine::Observer, private raft::Propos
   const PartitionConfig& config() const { return context_.config; }
 
   // --- calls; see produce.h and fetch.h
-  Status Produce(ProduceCall call, uint64_t token, ProduceSink& sink) {
-    return produce_.Produce(std::move(call), token, sink);
-  }
-  Result<uint64_t> Fetch(const FetchCall& call, uint64_t token, FetchSink& sink) {
-    return fetch_.Fetch(call, token, sink);
-  }
-  Result<uint64_t> Locate(const StartPosition& start, uint64_t token, FetchSink& sink) {
-    return fetch_.Locate(start, token, sink);
-  }
+  Status Produce(ProduceCall call, uint64_t token, ProduceSink& sink) { return produce_.Produce(std::move(call), token, sink); }
+  Result<uint64_t> Fetch(const FetchCall& call, uint64_t token, FetchSink& sink) { return fetch_.Fetch(call, token, sink); }
+  Result<uint64_t> Locate(const StartPosition& start, uint64_t token, FetchSink& sink) { return fetch_.Locate(start, token, sink); }
   void CancelFetch(uint64_t ticket) { fetch_.Cancel(ticket); }
   // Records before `log_start` go, replicated; at once for readers, and from the disk soon after.
   // OFFSET_OUT_OF_RANGE above the high watermark. At or before the present start: nothing to do, OK.

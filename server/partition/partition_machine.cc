@@ -14,9 +14,7 @@ constexpr uint8_t kTrimVersion = 1;
 constexpr uint8_t kCheckpointVersion = 1;
 constexpr char kCheckpointKey[] = "checkpoint";
 
-Status Corrupt(const std::string& what) {
-  return Status(Reason::kCorruptMessage, what + "; these bytes are of no format known here");
-}
+Status Corrupt(const std::string& what) { return Status(Reason::kCorruptMessage, what + "; these bytes are of no format known here"); }
 
 }  // namespace
 
@@ -30,8 +28,7 @@ Bytes EncodeTrim(Offset log_start) {
 Result<Offset> DecodeTrim(std::string_view payload) {
   ByteReader in(payload);
   const auto version = in.Little<uint8_t>();
-  if (version != kTrimVersion)
-    return Corrupt("trim: version " + std::to_string(version) + ", not " + std::to_string(kTrimVersion));
+  if (version != kTrimVersion) return Corrupt("trim: version " + std::to_string(version) + ", not " + std::to_string(kTrimVersion));
   const Offset log_start{in.Little<uint64_t>()};
   if (!in.ok() || !in.AtEnd()) return Corrupt("trim: " + std::to_string(payload.size()) + " bytes");
   return log_start;
@@ -51,8 +48,7 @@ Result<Checkpoint> DecodeCheckpoint(std::string_view bytes, const ProducerLimits
   ByteReader in(bytes);
   const auto version = in.Little<uint8_t>();
   if (version != kCheckpointVersion) {
-    return Corrupt("checkpoint: version " + std::to_string(version) + ", not " +
-                   std::to_string(kCheckpointVersion));
+    return Corrupt("checkpoint: version " + std::to_string(version) + ", not " + std::to_string(kCheckpointVersion));
   }
   const LogIndex applied{in.Little<uint64_t>()};
   const Offset end_offset{in.Little<uint64_t>()};
@@ -60,20 +56,15 @@ Result<Checkpoint> DecodeCheckpoint(std::string_view bytes, const ProducerLimits
   Result<ProducerState> producers = ProducerState::Decode(in.Take(in.remaining()), limits);
   if (!in.ok()) return Corrupt("checkpoint: " + std::to_string(bytes.size()) + " bytes");
   if (!producers.ok()) return producers.status();
-  return Checkpoint{.applied = applied,
-                    .end_offset = end_offset,
-                    .log_start = log_start,
-                    .producers = *std::move(producers)};
+  return Checkpoint{.applied = applied, .end_offset = end_offset, .log_start = log_start, .producers = *std::move(producers)};
 }
 
 // --- Opening
 
 void PartitionMachine::StartAt(const storage::LogAnchor& anchor) {
   applied_ = anchor.last.index;
-  state_ = Checkpoint{.applied = applied_,
-                      .end_offset = anchor.end_offset,
-                      .log_start = anchor.end_offset,
-                      .producers = ProducerState(options_.producers)};
+  state_ = Checkpoint{
+      .applied = applied_, .end_offset = anchor.end_offset, .log_start = anchor.end_offset, .producers = ProducerState(options_.producers)};
   anchor_ = applied_;
   bytes_since_checkpoint_ = 0;
   entries_since_checkpoint_ = 0;
@@ -83,8 +74,7 @@ LogIndex PartitionMachine::AppliedOnOpen(const storage::GroupState& state, const
   StartAt(state.bounds.start);
   const Result<std::optional<Bytes>> row = reader.GetState(state.group, kCheckpointKey);
   if (row.ok() && !row->has_value()) return applied_;
-  Result<Checkpoint> checkpoint =
-      row.ok() ? DecodeCheckpoint((*row)->view(), options_.producers) : row.status();
+  Result<Checkpoint> checkpoint = row.ok() ? DecodeCheckpoint((*row)->view(), options_.producers) : row.status();
   if (!checkpoint.ok()) {
     // Nothing is lost: it is derived from what is in the log.
     LOG(WARNING) << "a partition's checkpoint cannot be used, its log is read instead group=" << state.group
@@ -107,12 +97,10 @@ Status PartitionMachine::Restore(const storage::SnapshotMeta& meta, raft::Snapsh
     bytes.append(chunk->view());
   }
   Result<Checkpoint> checkpoint = DecodeCheckpoint(bytes, options_.producers);
-  if (!checkpoint.ok())
-    return Status(Reason::kDataLoss, "a partition's snapshot: " + std::string(checkpoint.status().message()));
+  if (!checkpoint.ok()) return Status(Reason::kDataLoss, "a partition's snapshot: " + std::string(checkpoint.status().message()));
   if (checkpoint->applied < meta.anchor.last.index) {
-    return Status(Reason::kDataLoss,
-                  "a partition's snapshot ends at index " + std::to_string(checkpoint->applied.value()) +
-                      ", before its anchor " + std::to_string(meta.anchor.last.index.value()));
+    return Status(Reason::kDataLoss, "a partition's snapshot ends at index " + std::to_string(checkpoint->applied.value()) +
+                                         ", before its anchor " + std::to_string(meta.anchor.last.index.value()));
   }
   StartAt(meta.anchor);
   state_.applied = checkpoint->applied;
@@ -124,21 +112,18 @@ Status PartitionMachine::Restore(const storage::SnapshotMeta& meta, raft::Snapsh
 
 // --- Applying
 
-void PartitionMachine::Apply(std::span<const storage::Entry> entries,
-                             std::vector<storage::StateWrite>* rows) {
+void PartitionMachine::Apply(std::span<const storage::Entry> entries, std::vector<storage::StateWrite>* rows) {
   if (!fault_.ok()) return;
   for (const storage::Entry& entry : entries) {
     Status applied = ApplyOne(entry);
     if (!applied.ok()) {
       EnterFault(Status(Reason::kDataLoss, "entry " + std::to_string(entry.index().value()) + " of group " +
-                                               std::to_string(entry.header.group.value()) + ": " +
-                                               std::string(applied.message())));
+                                               std::to_string(entry.header.group.value()) + ": " + std::string(applied.message())));
       return;
     }
   }
   if (CheckpointDue()) {
-    rows->push_back(
-        {.kind = storage::StateWrite::Kind::kPut, .key = kCheckpointKey, .value = EncodeCheckpoint(state_)});
+    rows->push_back({.kind = storage::StateWrite::Kind::kPut, .key = kCheckpointKey, .value = EncodeCheckpoint(state_)});
     bytes_since_checkpoint_ = 0;
     entries_since_checkpoint_ = 0;
     ++checkpoints_;
@@ -150,20 +135,15 @@ Status PartitionMachine::ApplyOne(const storage::Entry& entry) {
   CHECK_EQ(entry.index(), applied_ + 1);
   switch (entry.header.kind) {
     case storage::EntryKind::kNoop:
-    case storage::EntryKind::kConfiguration:
-      break;
-    case storage::EntryKind::kData:
-      FLOTILLA_RETURN_IF_ERROR(ApplyData(entry));
-      break;
+    case storage::EntryKind::kConfiguration: break;
+    case storage::EntryKind::kData: FLOTILLA_RETURN_IF_ERROR(ApplyData(entry)); break;
     case storage::EntryKind::kTrim: {
       const Result<Offset> log_start = DecodeTrim(entry.payload.view());
       if (!log_start.ok()) return log_start.status();
-      if (entry.index() > state_.applied)
-        state_.log_start = std::max(state_.log_start, std::min(*log_start, state_.end_offset));
+      if (entry.index() > state_.applied) state_.log_start = std::max(state_.log_start, std::min(*log_start, state_.end_offset));
       break;
     }
-    case storage::EntryKind::kControl:
-      return Corrupt("a control entry, and partitions of this version have none");
+    case storage::EntryKind::kControl: return Corrupt("a control entry, and partitions of this version have none");
   }
   applied_ = entry.index();
   state_.applied = std::max(state_.applied, applied_);
@@ -180,8 +160,7 @@ Status PartitionMachine::ApplyData(const storage::Entry& entry) {
   if (entry.index() <= state_.applied) return {};
   state_.producers.AdvanceTo(header->append_timestamp_ms);
   if (header->producer.producer_id == 0) return {};
-  state_.producers.Apply({.producer = header->producer, .count = entry.header.record_count},
-                         entry.header.base_offset);
+  state_.producers.Apply({.producer = header->producer, .count = entry.header.record_count}, entry.header.base_offset);
   return {};
 }
 
@@ -201,14 +180,12 @@ void PartitionMachine::MoveAnchor(LogIndex anchor) {
 Result<raft::SnapshotContent> PartitionMachine::Snapshot() {
   if (!fault_.ok()) return fault_;
   if (applied_ < state_.applied) {
-    return Status(Reason::kNotCaughtUp,
-                  "the partition is still applying what its snapshot already knows; try again shortly");
+    return Status(Reason::kNotCaughtUp, "the partition is still applying what its snapshot already knows; try again shortly");
   }
   const Bytes bytes = EncodeCheckpoint(state_);
   raft::SnapshotContent content{.anchor = anchor_, .chunks = {}};
   for (size_t at = 0; at < bytes.size(); at += flotilla::limits::kSnapshotChunkBytes) {
-    content.chunks.push_back(
-        bytes.Slice(at, std::min(flotilla::limits::kSnapshotChunkBytes, bytes.size() - at)));
+    content.chunks.push_back(bytes.Slice(at, std::min(flotilla::limits::kSnapshotChunkBytes, bytes.size() - at)));
   }
   return content;
 }

@@ -51,8 +51,7 @@ class PartitionMachine final : public raft::StateMachine {
   };
 
   // `observer` outlives the machine.
-  PartitionMachine(const PartitionOptions& options, Observer& observer)
-      : options_(options), observer_(observer) {}
+  PartitionMachine(const PartitionOptions& options, Observer& observer) : options_(options), observer_(observer) {}
 
   // --- views
   LogIndex applied() const { return applied_; }
@@ -93,8 +92,7 @@ class PartitionMachine final : public raft::StateMachine {
 
   const PartitionOptions options_;
   Observer& observer_;
-  LogIndex
-      applied_;  // state_.end_offset is of here; the rest of state_ of state_.applied, which is not smaller
+  LogIndex applied_;  // state_.end_offset is of here; the rest of state_ of state_.applied, which is not smaller
   Checkpoint state_;
   LogIndex anchor_;
   uint64_t applied_bytes_ = 0;

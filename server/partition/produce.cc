@@ -11,14 +11,10 @@ namespace flotilla::partition {
 namespace {
 
 Status OutcomeUnknown(const char* why) {
-  return Status(
-      Reason::kOutcomeUnknown,
-      std::string(why) + "; the batch may have been appended: send it again only with a producer id");
+  return Status(Reason::kOutcomeUnknown, std::string(why) + "; the batch may have been appended: send it again only with a producer id");
 }
 
-SequenceVerdict Refused(Status status) {
-  return {.kind = SequenceVerdict::Kind::kRefused, .offset = {}, .status = std::move(status)};
-}
+SequenceVerdict Refused(Status status) { return {.kind = SequenceVerdict::Kind::kRefused, .offset = {}, .status = std::move(status)}; }
 
 SequencedBatch SequenceOf(const ProduceCall& call) {
   return {.producer = call.producer, .count = call.batch.summary.records, .after = call.after};
@@ -26,15 +22,12 @@ SequencedBatch SequenceOf(const ProduceCall& call) {
 
 raft::Proposal MakeProposal(ProduceCall call, TimestampType type, int64_t now_ms) {
   const RecordSetSummary& summary = call.batch.summary;
-  raft::Proposal proposal{.kind = storage::EntryKind::kData,
-                          .record_count = summary.records,
-                          .min_timestamp_ms = now_ms,
-                          .max_timestamp_ms = now_ms};
+  raft::Proposal proposal{
+      .kind = storage::EntryKind::kData, .record_count = summary.records, .min_timestamp_ms = now_ms, .max_timestamp_ms = now_ms};
   if (type == TimestampType::kCreateTime && summary.without_timestamp < summary.records) {
     const bool all = summary.without_timestamp == 0;
     proposal.min_timestamp_ms = all ? summary.min_timestamp_ms : std::min(summary.min_timestamp_ms, now_ms);
-    proposal.max_timestamp_ms =
-        all ? summary.latest.timestamp_ms : std::max(summary.latest.timestamp_ms, now_ms);
+    proposal.max_timestamp_ms = all ? summary.latest.timestamp_ms : std::max(summary.latest.timestamp_ms, now_ms);
   }
   proposal.payload = std::move(call.batch.records)
                          .Seal({.codec = call.batch.codec,
@@ -54,18 +47,15 @@ Status ProducePath::CheckLimits(const ProduceCall& call) const {
   const PartitionConfig& config = context_.config;
   const NumberedBytes& largest = call.batch.summary.largest;
   if (largest.bytes > config.record_bytes_max) {
-    return Refuse(Refusal::kRecordTooLarge,
-                  "record " + std::to_string(largest.record) + " takes " + std::to_string(largest.bytes) +
-                      " bytes; the limit of the topic is " + std::to_string(config.record_bytes_max))
+    return Refuse(Refusal::kRecordTooLarge, "record " + std::to_string(largest.record) + " takes " + std::to_string(largest.bytes) +
+                                                " bytes; the limit of the topic is " + std::to_string(config.record_bytes_max))
         .With("record", largest.record)
         .With("value", largest.bytes)
         .With("limit", config.record_bytes_max);
   }
   if (call.batch.records.size() > config.batch_bytes_max) {
-    return Status(Reason::kLimitExceeded, "a batch of " + std::to_string(call.batch.records.size()) +
-                                              " bytes; the limit of the topic is " +
-                                              std::to_string(config.batch_bytes_max) +
-                                              "; send fewer records at a time")
+    return Status(Reason::kLimitExceeded, "a batch of " + std::to_string(call.batch.records.size()) + " bytes; the limit of the topic is " +
+                                              std::to_string(config.batch_bytes_max) + "; send fewer records at a time")
         .With("value", call.batch.records.size())
         .With("limit", config.batch_bytes_max);
   }
@@ -74,14 +64,11 @@ Status ProducePath::CheckLimits(const ProduceCall& call) const {
 
 Status ProducePath::CheckTimes(const RecordSetSummary& summary, int64_t now_ms) const {
   const int64_t limit = now_ms + context_.config.timestamp_ahead_ms_max;
-  if (context_.config.timestamp_type == TimestampType::kAppendTime || summary.latest.timestamp_ms <= limit)
-    return {};
+  if (context_.config.timestamp_type == TimestampType::kAppendTime || summary.latest.timestamp_ms <= limit) return {};
   return Refuse(Refusal::kTimestampOutOfRange,
-                "record " + std::to_string(summary.latest.record) + " has the timestamp " +
-                    std::to_string(summary.latest.timestamp_ms) + ", more than " +
-                    std::to_string(context_.config.timestamp_ahead_ms_max) +
-                    " ms ahead of the broker's clock (" + std::to_string(now_ms) +
-                    "); is it in milliseconds, and are the clocks right?")
+                "record " + std::to_string(summary.latest.record) + " has the timestamp " + std::to_string(summary.latest.timestamp_ms) +
+                    ", more than " + std::to_string(context_.config.timestamp_ahead_ms_max) + " ms ahead of the broker's clock (" +
+                    std::to_string(now_ms) + "); is it in milliseconds, and are the clocks right?")
       .With("timestamp_ms", std::to_string(summary.latest.timestamp_ms))
       .With("limit_ms", std::to_string(limit))
       .With("record", summary.latest.record);
@@ -90,17 +77,15 @@ Status ProducePath::CheckTimes(const RecordSetSummary& summary, int64_t now_ms) 
 SequenceVerdict ProducePath::Decide(const ProduceCall& call, int64_t now_ms) const {
   if (Status status = context_.MayServe(); !status.ok()) return Refused(status);
   SequenceVerdict verdict;
-  if (call.producer.producer_id != 0)
-    verdict = pending_.Judge(context_.machine.producers(), SequenceOf(call));
+  if (call.producer.producer_id != 0) verdict = pending_.Judge(context_.machine.producers(), SequenceOf(call));
   if (verdict.kind != SequenceVerdict::Kind::kNew) return verdict;
   if (Status status = CheckLimits(call); !status.ok()) return Refused(status);
   if (Status status = CheckTimes(call.batch.summary, now_ms); !status.ok()) return Refused(status);
   const Offset end = context_.handle.end().end_offset;
   if (call.expected_next_offset && *call.expected_next_offset != end) {
     return Refused(Refuse(Refusal::kOffsetMismatch, "the batch expects to get offset " +
-                                                        std::to_string(call.expected_next_offset->value()) +
-                                                        ", and " + std::to_string(end.value()) +
-                                                        " is next; read what came between and decide anew")
+                                                        std::to_string(call.expected_next_offset->value()) + ", and " +
+                                                        std::to_string(end.value()) + " is next; read what came between and decide anew")
                        .With("expected", call.expected_next_offset->value())
                        .With("actual", end.value()));
   }
@@ -113,18 +98,16 @@ Status ProducePath::Produce(ProduceCall call, uint64_t token, ProduceSink& sink)
   ++counters_.calls;
   if (calls_.size() >= context_.options.produce_calls_max) {
     ++counters_.refused;
-    return Status(Reason::kOverloaded, std::to_string(calls_.size()) +
-                                           " produce calls wait in this partition, and that is the limit; " +
-                                           "try again shortly")
+    return Status(Reason::kOverloaded,
+                  std::to_string(calls_.size()) + " produce calls wait in this partition, and that is the limit; " + "try again shortly")
         .With("limit", context_.options.produce_calls_max);
   }
   // The news of a new term may still be on its way to us, and what is pending is of the old one.
   const raft::StateMachine::Leadership& leadership = context_.machine.leadership();
   if (leadership.role == raft::Role::kLeader && leadership.term != pending_term_) OnLeadership();
   const uint64_t number = next_number_++;
-  const auto waiting = calls_.emplace_hint(
-      calls_.end(), number,
-      Waiting{.sink = &sink, .token = token, .acks = call.acks, .deadline = call.deadline});
+  const auto waiting =
+      calls_.emplace_hint(calls_.end(), number, Waiting{.sink = &sink, .token = token, .acks = call.acks, .deadline = call.deadline});
   lanes_[&sink].push_back(number);
   counters_.waiting = calls_.size();
   deadline_ = std::min(deadline_, call.deadline);
@@ -143,8 +126,7 @@ Status ProducePath::Produce(ProduceCall call, uint64_t token, ProduceSink& sink)
       Answer(waiting, {.status = {}, .record_count = count, .deduplicated = true});
       return {};
     }
-    waiting->second.answer = {
-        .status = {}, .base_offset = verdict.offset, .record_count = count, .deduplicated = true};
+    waiting->second.answer = {.status = {}, .base_offset = verdict.offset, .record_count = count, .deduplicated = true};
     duplicates_.emplace(verdict.offset + count, number);
     AnswerDuplicates();
     return {};
@@ -171,10 +153,7 @@ Status ProducePath::Propose(ProduceCall call, int64_t now_ms, uint64_t number, W
   if (!index.ok()) return index.status();
   waiting->index = *index;
   waiting->term = context_.machine.leadership().term;
-  waiting->answer = {.status = {},
-                     .base_offset = base_offset,
-                     .record_count = sequence.count,
-                     .append_timestamp_ms = now_ms};
+  waiting->answer = {.status = {}, .base_offset = base_offset, .record_count = sequence.count, .append_timestamp_ms = now_ms};
   if (sequence.producer.producer_id != 0) {
     pending_.Add(context_.machine.producers(), sequence, {.index = *index, .base_offset = base_offset});
   }

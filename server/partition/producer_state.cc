@@ -16,45 +16,36 @@ constexpr size_t kEncodedProducerBytes = 8 + 4 + 1 + 8 + 1;
 constexpr size_t kEncodedRunBytes = 8 + 8 + 8;
 
 std::string Who(const SequencedBatch& batch) {
-  return "producer " + std::to_string(batch.producer.producer_id) + " of epoch " +
-         std::to_string(batch.producer.epoch);
+  return "producer " + std::to_string(batch.producer.producer_id) + " of epoch " + std::to_string(batch.producer.epoch);
 }
 
-SequenceVerdict Refused(Status status) {
-  return {.kind = SequenceVerdict::Kind::kRefused, .status = std::move(status)};
-}
+SequenceVerdict Refused(Status status) { return {.kind = SequenceVerdict::Kind::kRefused, .status = std::move(status)}; }
 
 SequenceVerdict OutOfOrder(const SequencedBatch& batch, uint64_t expected, const std::string& what) {
-  return Refused(Refuse(Refusal::kOutOfOrder, Who(batch) + ": base_sequence " +
-                                                  std::to_string(batch.producer.base_sequence) + " where " +
+  return Refused(Refuse(Refusal::kOutOfOrder, Who(batch) + ": base_sequence " + std::to_string(batch.producer.base_sequence) + " where " +
                                                   std::to_string(expected) + " comes next; " + what)
                      .With("expected", expected)
                      .With("actual", batch.producer.base_sequence));
 }
 
 SequenceVerdict Fenced(const SequencedBatch& batch, uint32_t epoch) {
-  return Refused(Refuse(Refusal::kFenced,
-                        Who(batch) + " was replaced by epoch " + std::to_string(epoch) + "; stop this one")
+  return Refused(Refuse(Refusal::kFenced, Who(batch) + " was replaced by epoch " + std::to_string(epoch) + "; stop this one")
                      .With("producer_id", batch.producer.producer_id)
                      .With("epoch", epoch));
 }
 
 SequenceVerdict Unknown(const SequencedBatch& batch) {
-  return Refused(Refuse(Refusal::kUnknownProducer,
-                        Who(batch) + " is not known here (any more), and base_sequence " +
-                            std::to_string(batch.producer.base_sequence) +
-                            " is not its first; if all before was acknowledged, call InitProducer and go on")
+  return Refused(Refuse(Refusal::kUnknownProducer, Who(batch) + " is not known here (any more), and base_sequence " +
+                                                       std::to_string(batch.producer.base_sequence) +
+                                                       " is not its first; if all before was acknowledged, call InitProducer and go on")
                      .With("producer_id", batch.producer.producer_id));
 }
 
-SequenceVerdict Invalid(std::string what) {
-  return Refused(Status(Reason::kInvalidArgument, std::move(what)));
-}
+SequenceVerdict Invalid(std::string what) { return Refused(Status(Reason::kInvalidArgument, std::move(what))); }
 
 // The first batch of an epoch.
 SequenceVerdict JudgeFirst(const ProducerHistory* last, const SequencedBatch& batch) {
-  if (batch.after)
-    return OutOfOrder(batch, *batch.after, "the item before it was not appended; send that one first");
+  if (batch.after) return OutOfOrder(batch, *batch.after, "the item before it was not appended; send that one first");
   if (batch.producer.scope == SequenceScope::kTopic || batch.producer.base_sequence == 0) return {};
   if (last == nullptr) return Unknown(batch);
   return OutOfOrder(batch, 0, "an epoch begins with 0");
@@ -65,13 +56,11 @@ SequenceVerdict JudgeOld(const ProducerHistory& last, const SequencedBatch& batc
   if (const std::optional<Offset> offset = last.Find(batch)) {
     return {.kind = SequenceVerdict::Kind::kDuplicate, .offset = *offset};
   }
-  return OutOfOrder(batch, last.next_sequence(),
-                    "it is older than what is remembered, or was divided into other batches the first time");
+  return OutOfOrder(batch, last.next_sequence(), "it is older than what is remembered, or was divided into other batches the first time");
 }
 
 bool IsGap(const ProducerHistory& last, const SequencedBatch& batch) {
-  if (batch.producer.scope == SequenceScope::kPartition)
-    return batch.producer.base_sequence > last.next_sequence();
+  if (batch.producer.scope == SequenceScope::kPartition) return batch.producer.base_sequence > last.next_sequence();
   return batch.after && (last.runs().empty() || last.runs().back().first_sequence < *batch.after);
 }
 
@@ -83,9 +72,8 @@ std::optional<Offset> ProducerHistory::Find(const SequencedBatch& batch) const {
   const uint64_t first = batch.producer.base_sequence;
   for (auto run = runs_.rbegin(); run != runs_.rend(); ++run) {
     if (first < run->first_sequence) continue;
-    const bool inside = scope_ == SequenceScope::kPartition
-                            ? batch.end() <= run->end()
-                            : first == run->first_sequence && batch.count == run->count;
+    const bool inside =
+        scope_ == SequenceScope::kPartition ? batch.end() <= run->end() : first == run->first_sequence && batch.count == run->count;
     if (!inside) return std::nullopt;
     return run->base_offset + (first - run->first_sequence);
   }
@@ -94,8 +82,7 @@ std::optional<Offset> ProducerHistory::Find(const SequencedBatch& batch) const {
 
 void ProducerHistory::Add(const SequencedBatch& batch, Offset base_offset, size_t runs_max) {
   const uint64_t first = batch.producer.base_sequence;
-  const bool continues = scope_ == SequenceScope::kPartition && !runs_.empty() &&
-                         runs_.back().end() == first &&
+  const bool continues = scope_ == SequenceScope::kPartition && !runs_.empty() && runs_.back().end() == first &&
                          runs_.back().base_offset + runs_.back().count == base_offset;
   if (continues) {
     runs_.back().count += batch.count;
@@ -107,14 +94,12 @@ void ProducerHistory::Add(const SequencedBatch& batch, Offset base_offset, size_
 
 SequenceVerdict ProducerHistory::Judge(const ProducerHistory* last, const SequencedBatch& batch) {
   if (batch.producer.base_sequence > std::numeric_limits<int64_t>::max() - uint64_t{batch.count}) {
-    return Invalid("base_sequence " + std::to_string(batch.producer.base_sequence) +
-                   " is past the last one there can be");
+    return Invalid("base_sequence " + std::to_string(batch.producer.base_sequence) + " is past the last one there can be");
   }
   if (last == nullptr || batch.producer.epoch > last->epoch()) return JudgeFirst(last, batch);
   if (batch.producer.epoch < last->epoch()) return Fenced(batch, last->epoch());
   if (batch.producer.scope != last->scope()) {
-    return Invalid(Who(batch) +
-                   " counts both per partition and per topic; use one way for all batches of an epoch");
+    return Invalid(Who(batch) + " counts both per partition and per topic; use one way for all batches of an epoch");
   }
   if (batch.producer.base_sequence < last->next_sequence()) return JudgeOld(*last, batch);
   if (IsGap(*last, batch)) return OutOfOrder(batch, last->next_sequence(), "send what is missing first");
@@ -131,11 +116,8 @@ const ProducerHistory* ProducerState::Find(uint64_t producer_id) const {
 void ProducerState::AdvanceTo(int64_t append_timestamp_ms) {
   time_ms_ = std::max(time_ms_, append_timestamp_ms);
   // Unsigned: the distance of any two times fits.
-  const auto idle = [&](const Producer& producer) {
-    return static_cast<uint64_t>(time_ms_) - static_cast<uint64_t>(producer.last_ms);
-  };
-  while (!producers_.empty() && idle(producers_.front()) > static_cast<uint64_t>(limits_.idle_ms_max))
-    ForgetOldest();
+  const auto idle = [&](const Producer& producer) { return static_cast<uint64_t>(time_ms_) - static_cast<uint64_t>(producer.last_ms); };
+  while (!producers_.empty() && idle(producers_.front()) > static_cast<uint64_t>(limits_.idle_ms_max)) ForgetOldest();
 }
 
 void ProducerState::Apply(const SequencedBatch& batch, Offset base_offset) {
@@ -144,8 +126,7 @@ void ProducerState::Apply(const SequencedBatch& batch, Offset base_offset) {
   auto found = by_id_.find(id);
   if (found == by_id_.end()) {
     if (by_id_.size() >= limits_.producers_max) ForgetOldest();
-    producers_.push_back(
-        {.id = id, .last_ms = time_ms_, .history = {batch.producer.epoch, batch.producer.scope}});
+    producers_.push_back({.id = id, .last_ms = time_ms_, .history = {batch.producer.epoch, batch.producer.scope}});
     found = by_id_.emplace(id, std::prev(producers_.end())).first;
   }
   Producer& producer = *found->second;
@@ -195,8 +176,7 @@ void ProducerState::EncodeTo(std::string* out) const {
 namespace {
 
 Status Corrupt(const std::string& what) {
-  return Status(Reason::kCorruptMessage,
-                "producer state: " + what + "; these bytes are not one of this format");
+  return Status(Reason::kCorruptMessage, "producer state: " + what + "; these bytes are not one of this format");
 }
 
 }  // namespace
@@ -204,8 +184,7 @@ Status Corrupt(const std::string& what) {
 Result<ProducerState> ProducerState::Decode(std::string_view bytes, const ProducerLimits& limits) {
   ByteReader in(bytes);
   const auto version = in.Little<uint8_t>();
-  if (version != kVersion)
-    return Corrupt("version " + std::to_string(version) + ", not " + std::to_string(kVersion));
+  if (version != kVersion) return Corrupt("version " + std::to_string(version) + ", not " + std::to_string(kVersion));
   ProducerState state(limits);
   state.time_ms_ = in.Little<int64_t>();
   const auto count = in.Little<uint32_t>();
@@ -214,8 +193,7 @@ Result<ProducerState> ProducerState::Decode(std::string_view bytes, const Produc
     producer.id = in.Little<uint64_t>();
     const auto epoch = in.Little<uint32_t>();
     const auto scope = in.Little<uint8_t>();
-    if (scope != static_cast<uint8_t>(SequenceScope::kPartition) &&
-        scope != static_cast<uint8_t>(SequenceScope::kTopic)) {
+    if (scope != static_cast<uint8_t>(SequenceScope::kPartition) && scope != static_cast<uint8_t>(SequenceScope::kTopic)) {
       return Corrupt("scope " + std::to_string(scope));
     }
     producer.history = ProducerHistory(epoch, static_cast<SequenceScope>(scope));
@@ -224,8 +202,7 @@ Result<ProducerState> ProducerState::Decode(std::string_view bytes, const Produc
     for (uint8_t run = 0; run < runs && in.ok(); ++run) {
       const auto first = in.Little<uint64_t>();
       const auto base_offset = in.Little<uint64_t>();
-      producer.history.runs_.push_back(
-          {.first_sequence = first, .base_offset = Offset{base_offset}, .count = in.Little<uint64_t>()});
+      producer.history.runs_.push_back({.first_sequence = first, .base_offset = Offset{base_offset}, .count = in.Little<uint64_t>()});
     }
     if (!in.ok()) break;
     state.runs_ += runs;
@@ -235,8 +212,7 @@ Result<ProducerState> ProducerState::Decode(std::string_view bytes, const Produc
     }
   }
   if (!in.ok() || !in.AtEnd())
-    return Corrupt("a length of " + std::to_string(bytes.size()) + " bytes for " + std::to_string(count) +
-                   " producers");
+    return Corrupt("a length of " + std::to_string(bytes.size()) + " bytes for " + std::to_string(count) + " producers");
   return state;
 }
 

@@ -105,9 +105,7 @@ class ProducerState {
 
   // Null when the producer is not known (any more).
   const ProducerHistory* Find(uint64_t producer_id) const;
-  SequenceVerdict Judge(const SequencedBatch& batch) const {
-    return ProducerHistory::Judge(Find(batch.producer.producer_id), batch);
-  }
+  SequenceVerdict Judge(const SequencedBatch& batch) const { return ProducerHistory::Judge(Find(batch.producer.producer_id), batch); }
 
   // Time moves on, by the append time of an entry; it never goes back here. Forgets who was silent for too
   // long.

@@ -55,20 +55,11 @@ class WireReader {
   void Skip(uint32_t tag) {
     if (tag >> 3 == 0) return Fail("field number 0");
     switch (tag & 7) {
-      case kVarint:
-        Long();
-        return;
-      case kFixed64:
-        Take(8);
-        return;
-      case kSized:
-        TakeSized();
-        return;
-      case kFixed32:
-        Take(4);
-        return;
-      default:
-        return Fail("a wire type that is not in use");
+      case kVarint: Long(); return;
+      case kFixed64: Take(8); return;
+      case kSized: TakeSized(); return;
+      case kFixed32: Take(4); return;
+      default: return Fail("a wire type that is not in use");
     }
   }
   void Fail(const char* what) {
@@ -145,23 +136,21 @@ RecordFacts WalkRecord(WireReader* in) {
 }
 
 Status Corrupt(size_t position, const std::string& what) {
-  return Refuse(Refusal::kCorruptRecords, "records are damaged at byte " + std::to_string(position) + ": " +
-                                              what + "; send a serialized flotilla.v1.RecordSet")
+  return Refuse(Refusal::kCorruptRecords,
+                "records are damaged at byte " + std::to_string(position) + ": " + what + "; send a serialized flotilla.v1.RecordSet")
       .With("position", position);
 }
 
 Status TooLarge(uint32_t record, size_t bytes, size_t limit) {
-  return Refuse(Refusal::kRecordTooLarge, "record " + std::to_string(record) + " takes " +
-                                              std::to_string(bytes) + " bytes; the limit is " +
-                                              std::to_string(limit))
+  return Refuse(Refusal::kRecordTooLarge,
+                "record " + std::to_string(record) + " takes " + std::to_string(bytes) + " bytes; the limit is " + std::to_string(limit))
       .With("record", record)
       .With("value", bytes)
       .With("limit", limit);
 }
 
 Status TooMany(const std::string& what, uint64_t value, uint64_t limit) {
-  return Status(Reason::kLimitExceeded,
-                std::to_string(value) + " " + what + "; the limit is " + std::to_string(limit))
+  return Status(Reason::kLimitExceeded, std::to_string(value) + " " + what + "; the limit is " + std::to_string(limit))
       .With("value", value)
       .With("limit", limit);
 }
@@ -189,8 +178,7 @@ void Count(const RecordFacts& facts, size_t bytes, RecordSetSummary* summary) {
     return;
   }
   const int64_t time = *facts.timestamp_ms;
-  if (summary->min_timestamp_ms == kNoTimestamp || time < summary->min_timestamp_ms)
-    summary->min_timestamp_ms = time;
+  if (summary->min_timestamp_ms == kNoTimestamp || time < summary->min_timestamp_ms) summary->min_timestamp_ms = time;
   if (time > summary->latest.timestamp_ms) summary->latest = {.record = number, .timestamp_ms = time};
 }
 
@@ -212,24 +200,19 @@ Result<RecordSetSummary> WalkRecordSet(std::string_view set, const RecordLimits&
     const auto position = static_cast<size_t>(in.at() - set.data());
     const auto tag = static_cast<uint8_t>(in.Take(1)[0]);
     if (tag != kRecordTag) {
-      return Corrupt(position, "byte " + std::to_string(tag) + " where a record begins with " +
-                                   std::to_string(kRecordTag));
+      return Corrupt(position, "byte " + std::to_string(tag) + " where a record begins with " + std::to_string(kRecordTag));
     }
-    if (summary.records == limits.records)
-      return TooMany("records or more in a batch", limits.records + 1, limits.records);
+    if (summary.records == limits.records) return TooMany("records or more in a batch", limits.records + 1, limits.records);
     const uint32_t bytes = in.Short();
     const std::string_view record = in.Take(bytes);
     if (in.wrong() != nullptr) {
-      return Corrupt(position, "record " + std::to_string(summary.records) + " of " + std::to_string(bytes) +
-                                   " bytes: " + in.wrong());
+      return Corrupt(position, "record " + std::to_string(summary.records) + " of " + std::to_string(bytes) + " bytes: " + in.wrong());
     }
-    if (record.size() > limits.record_bytes)
-      return TooLarge(summary.records, record.size(), limits.record_bytes);
+    if (record.size() > limits.record_bytes) return TooLarge(summary.records, record.size(), limits.record_bytes);
     WireReader fields(record);
     const RecordFacts facts = WalkRecord(&fields);
     if (fields.wrong() != nullptr) {
-      return Corrupt(static_cast<size_t>(fields.at() - set.data()),
-                     "record " + std::to_string(summary.records) + ": " + fields.wrong());
+      return Corrupt(static_cast<size_t>(fields.at() - set.data()), "record " + std::to_string(summary.records) + ": " + fields.wrong());
     }
     FLOTILLA_RETURN_IF_ERROR(Judge(summary.records, facts, limits));
     Count(facts, record.size(), &summary);
@@ -245,8 +228,7 @@ size_t FindRecord(std::string_view set, uint32_t number) {
   return static_cast<size_t>(in.at() - set.data());
 }
 
-std::optional<uint32_t> FindRecordByTime(std::string_view set, int64_t timestamp_ms,
-                                         int64_t append_timestamp_ms) {
+std::optional<uint32_t> FindRecordByTime(std::string_view set, int64_t timestamp_ms, int64_t append_timestamp_ms) {
   WireReader in(set);
   for (uint32_t number = 0;; ++number) {
     const std::optional<std::string_view> record = NextRecord(&in);

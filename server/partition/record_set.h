@@ -60,7 +60,6 @@ size_t FindRecord(std::string_view set, uint32_t number);
 
 // The first record at or after `timestamp_ms`; records without a time have `append_timestamp_ms`. The set was
 // checked before.
-std::optional<uint32_t> FindRecordByTime(std::string_view set, int64_t timestamp_ms,
-                                         int64_t append_timestamp_ms);
+std::optional<uint32_t> FindRecordByTime(std::string_view set, int64_t timestamp_ms, int64_t append_timestamp_ms);
 
 }  // namespace flotilla::partition

@@ -71,9 +71,7 @@ void AddRetryInfo(const v1::Error& error, google::rpc::Status* status) {
 }
 
 void AddBadRequest(const v1::Error& error, google::rpc::Status* status) {
-  if (error.reason() != v1::ERROR_REASON_INVALID_ARGUMENT &&
-      error.reason() != v1::ERROR_REASON_LIMIT_EXCEEDED)
-    return;
+  if (error.reason() != v1::ERROR_REASON_INVALID_ARGUMENT && error.reason() != v1::ERROR_REASON_LIMIT_EXCEEDED) return;
   google::rpc::BadRequest request;
   auto* violation = request.add_field_violations();
   violation->set_field(Metadata(error, "field"));
@@ -88,8 +86,7 @@ void AddResourceInfo(const v1::Error& error, google::rpc::Status* status) {
     if (!error.metadata().contains(type)) continue;
     resource.set_resource_type(type);
     resource.set_resource_name(Metadata(error, type));
-    if (type == std::string_view("partition"))
-      resource.set_resource_name(Metadata(error, "topic") + "/" + Metadata(error, type));
+    if (type == std::string_view("partition")) resource.set_resource_name(Metadata(error, "topic") + "/" + Metadata(error, type));
     break;
   }
   status->add_details()->PackFrom(resource);
@@ -137,8 +134,7 @@ Status OfGrpcItself(const grpc::Status& status) {
 grpc::Status ToGrpcStatus(const Status& status, grpc::CallbackServerContext* to_add_trailers) {
   if (status.ok()) return grpc::Status::OK;
   const v1::Error error = Bounded(ToError(status));
-  if (to_add_trailers != nullptr)
-    to_add_trailers->AddTrailingMetadata(kErrorTrailer, error.SerializeAsString());
+  if (to_add_trailers != nullptr) to_add_trailers->AddTrailingMetadata(kErrorTrailer, error.SerializeAsString());
   return grpc::Status(static_cast<grpc::StatusCode>(error.code()), error.message(), DetailsOf(error));
 }
 

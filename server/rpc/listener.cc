@@ -431,9 +431,9 @@ void Listener::Loop::Refuse(Descriptor connection) {
   if (options_.refusal_trailers.empty() || refused_.size() >= kRefusedMax) return;
   const int fd = connection.get();
   if (!Send(fd, RefusedConnection::Begin()) || !Watch(fd, About::kRefused)) return;
-  refused_.emplace(fd, Refused{.socket = std::move(connection),
-                               .until = clock_.Now() + kRefusedTime,
-                               .talk = RefusedConnection(options_.refusal_trailers)});
+  refused_.emplace(
+      fd,
+      Refused{.socket = std::move(connection), .until = clock_.Now() + kRefusedTime, .talk = RefusedConnection(options_.refusal_trailers)});
 }
 
 bool Listener::Loop::Converse(Refused* refused) {

@@ -276,9 +276,7 @@ struct PutBody {
   void operator()(const TimeoutNow& body) const { out.Message(11, body); }
   void operator()(const ReadIndexRequest& body) const { out.Message(12, body); }
   void operator()(const ReadIndexReply& body) const { out.Message(13, body); }
-  void operator()(const SnapshotInstall& /*body*/) const {
-    LOG(FATAL) << "SnapshotInstall is not sent: chunks are";
-  }
+  void operator()(const SnapshotInstall& /*body*/) const { LOG(FATAL) << "SnapshotInstall is not sent: chunks are"; }
 };
 template <typename Body>
 static void ReadBody(WireReader& in, MessageBody* body) {
@@ -551,9 +549,7 @@ static void Read(WireReader& in, PeerMessage* bundle) {
       case 4: in.Message(&bundle->heartbeat.emplace()); break;
       case 5: in.Message(&bundle->heartbeat_reply.emplace()); break;
       case 6: ReadElement(in, limits::kSnapshotChunksPerMessageMax, "chunks", &bundle->chunks); break;
-      case 7:
-        ReadElement(in, limits::kSnapshotRepliesPerMessageMax, "answers to chunks", &bundle->chunk_replies);
-        break;
+      case 7: ReadElement(in, limits::kSnapshotRepliesPerMessageMax, "answers to chunks", &bundle->chunk_replies); break;
       default: in.Skip();
     }
   }
@@ -567,8 +563,7 @@ constexpr size_t kFrameBytesMax = 6;  // a tag and a length
 
 Status CheckSize(const Bytes& encoded) {
   if (encoded.size() <= limits::kPeerMessageBytesMax) return {};
-  return Status(Reason::kCorruptMessage, "peer message of " + std::to_string(encoded.size()) +
-                                             " bytes; the limit is " +
+  return Status(Reason::kCorruptMessage, "peer message of " + std::to_string(encoded.size()) + " bytes; the limit is " +
                                              std::to_string(limits::kPeerMessageBytesMax));
 }
 

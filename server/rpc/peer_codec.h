@@ -43,8 +43,7 @@ inline constexpr uint32_t kSnapshotChunksMax = kSnapshotBytesMax / kKiB;
 // memory for long must not hold on to a large buffer.
 inline constexpr size_t kSharedBufferShare = 8;
 
-static_assert(kEntryPayloadBytesMax + kMiB <= kPeerMessageBytesMax,
-              "the largest entry must fit, with what frames it");
+static_assert(kEntryPayloadBytesMax + kMiB <= kPeerMessageBytesMax, "the largest entry must fit, with what frames it");
 static_assert(kAppendBytesMax / storage::Entry::kEntryOverheadBytes + kAppendEntriesMax <= kPeerEntriesMax,
               "what a sender gathers must be allowed");
 static_assert(kSnapshotChunkBytes * 8 + kMiB <= kPeerMessageBytesMax, "the chunks of a turn must fit");

@@ -147,13 +147,9 @@ bool RefusedConnection::AnswerFrame(const Frame& frame, std::string* answer) {
     case kPing:
       if ((frame.flags & kAck) == 0 && frame.payload.size() == 8) PutFrame(kPing, kAck, 0, frame.payload, answer);
       return true;
-    case kHeaders:
-      open_headers_ = frame.stream;
-      break;
-    case kContinuation:
-      break;
-    default:
-      return true;
+    case kHeaders: open_headers_ = frame.stream; break;
+    case kContinuation: break;
+    default: return true;
   }
   if ((frame.flags & kEndHeaders) == 0 || open_headers_ == 0) return true;
   if (++answers_ > kAnswersMax) return false;

@@ -6,8 +6,7 @@
 
 namespace flotilla::rpc {
 
-Result<std::unique_ptr<ServerPort>> ServerPort::Open(const ServerPortOptions& options,
-                                                     std::shared_ptr<grpc::ServerCredentials> credentials,
+Result<std::unique_ptr<ServerPort>> ServerPort::Open(const ServerPortOptions& options, std::shared_ptr<grpc::ServerCredentials> credentials,
                                                      grpc::ServerBuilder* builder) {
   const Status refusal = Status(Reason::kOverloaded, "this node has " + std::to_string(options.connections_max) +
                                                          " connections open, its limit; " + options.advice)
@@ -17,8 +16,7 @@ Result<std::unique_ptr<ServerPort>> ServerPort::Open(const ServerPortOptions& op
                                                                .refusal_trailers = RefusalTrailers(refusal),
                                                                .silence_max = options.silence_max});
   if (!listener.ok()) return listener.status();
-  builder->AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
-                              static_cast<int>(options.handshake_max / std::chrono::milliseconds(1)));
+  builder->AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, static_cast<int>(options.handshake_max / std::chrono::milliseconds(1)));
   using ConnectionType = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
   auto acceptor = builder->experimental().AddExternalConnectionAcceptor(ConnectionType::FROM_FD, std::move(credentials));
   return std::unique_ptr<ServerPort>(new ServerPort(*std::move(listener), std::move(acceptor)));

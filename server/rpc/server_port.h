@@ -33,8 +33,8 @@ struct ServerPortOptions {
 class ServerPort {
  public:
   // INVALID_ARGUMENT: cannot listen there.
-  static Result<std::unique_ptr<ServerPort>> Open(const ServerPortOptions& options,
-                                                  std::shared_ptr<grpc::ServerCredentials> credentials, grpc::ServerBuilder* builder);
+  static Result<std::unique_ptr<ServerPort>> Open(const ServerPortOptions& options, std::shared_ptr<grpc::ServerCredentials> credentials,
+                                                  grpc::ServerBuilder* builder);
 
   int port() const { return listener_->port(); }
   ConnectionCounters counters() const { return listener_->counters(); }

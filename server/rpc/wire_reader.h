@@ -31,9 +31,7 @@ class WireReader {
 
   // `what` names the bytes in errors, and lives on. `buffer` holds less than 2 GiB.
   WireReader(const char* what, const Bytes& buffer)
-      : what_(what),
-        buffer_(buffer),
-        in_(reinterpret_cast<const uint8_t*>(buffer.data()), static_cast<int>(buffer.size())) {
+      : what_(what), buffer_(buffer), in_(reinterpret_cast<const uint8_t*>(buffer.data()), static_cast<int>(buffer.size())) {
     in_.PushLimit(static_cast<int>(buffer.size()));
   }
   // The same over `bytes` bytes in several pieces, which live on. A Slice is a copy then.
@@ -142,8 +140,7 @@ class WireReader {
   // The bytes are not what they should be: `problem` says why. The first one is kept.
   void Fail(const std::string& problem) {
     if (!ok()) return;
-    status_ = Status(Reason::kCorruptMessage, std::string(what_) + ", byte " +
-                                                  std::to_string(in_.CurrentPosition()) + ", field " +
+    status_ = Status(Reason::kCorruptMessage, std::string(what_) + ", byte " + std::to_string(in_.CurrentPosition()) + ", field " +
                                                   std::to_string(field_) + ": " + problem);
   }
   bool ok() const { return status_.ok(); }
@@ -159,8 +156,7 @@ class WireReader {
   // Tags and lengths have 32 bits and at most 5 bytes, here as in generated code.
   bool ShortNumber(uint64_t* value) {
     const int position = in_.CurrentPosition();
-    return in_.ReadVarint64(value) && in_.CurrentPosition() - position <= 5 &&
-           *value <= std::numeric_limits<uint32_t>::max();
+    return in_.ReadVarint64(value) && in_.CurrentPosition() - position <= 5 && *value <= std::numeric_limits<uint32_t>::max();
   }
   // Of a length-delimited field; not more than what is left of the message around it.
   int Length() {
@@ -169,8 +165,7 @@ class WireReader {
     if (!ShortNumber(&length)) {
       Fail("a broken length");
     } else if (length > static_cast<uint64_t>(in_.BytesUntilLimit())) {
-      Fail("a length of " + std::to_string(length) + ", with " + std::to_string(in_.BytesUntilLimit()) +
-           " bytes left");
+      Fail("a length of " + std::to_string(length) + ", with " + std::to_string(in_.BytesUntilLimit()) + " bytes left");
     }
     return ok() ? static_cast<int>(length) : 0;
   }

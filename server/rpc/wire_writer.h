@@ -77,9 +77,7 @@ class WireSize {
   }
 
  private:
-  static size_t Number(uint64_t value) {
-    return google::protobuf::io::CodedOutputStream::VarintSize64(value);
-  }
+  static size_t Number(uint64_t value) { return google::protobuf::io::CodedOutputStream::VarintSize64(value); }
   static size_t Tag(uint32_t field) { return Number(uint64_t{field} << 3); }
 
   size_t bytes_ = 0;
@@ -152,8 +150,7 @@ class WireWriter {
   // What frames a large payload is small; what grows beyond that is likely to hold all that is left.
   void Grow(size_t count) {
     const size_t rest = bytes_ - encoded_.bytes;
-    frame_.reserve(std::max(frame_.size() + count,
-                            frame_.capacity() < kSharedBytesMin ? std::min(rest, kSharedBytesMin) : rest));
+    frame_.reserve(std::max(frame_.size() + count, frame_.capacity() < kSharedBytesMin ? std::min(rest, kSharedBytesMin) : rest));
   }
   void EndFrame() {
     if (frame_.empty()) return;

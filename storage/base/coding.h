@@ -17,8 +17,7 @@
 
 namespace flotilla {
 
-static_assert(std::endian::native == std::endian::little,
-              "the codecs copy numbers as the processor holds them");
+static_assert(std::endian::native == std::endian::little, "the codecs copy numbers as the processor holds them");
 
 template <typename T>
 inline void PutLittle(T value, char* at) {
@@ -41,12 +40,8 @@ inline void AppendLittle(std::type_identity_t<T> value, std::string* out) {
 
 inline void PutBig64(uint64_t value, char* at) { PutLittle<uint64_t>(__builtin_bswap64(value), at); }
 inline uint64_t GetBig64(const char* at) { return __builtin_bswap64(GetLittle<uint64_t>(at)); }
-inline void AppendBig64(uint64_t value, std::string* out) {
-  AppendLittle<uint64_t>(__builtin_bswap64(value), out);
-}
-inline void AppendBig32(uint32_t value, std::string* out) {
-  AppendLittle<uint32_t>(__builtin_bswap32(value), out);
-}
+inline void AppendBig64(uint64_t value, std::string* out) { AppendLittle<uint64_t>(__builtin_bswap64(value), out); }
+inline void AppendBig32(uint32_t value, std::string* out) { AppendLittle<uint32_t>(__builtin_bswap32(value), out); }
 
 // Walks over bytes that may be damaged. After the first read past the end everything reads as zero and ok()
 // is false.

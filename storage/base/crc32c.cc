@@ -42,9 +42,8 @@ inline uint64_t Load64(const char* at) {
 uint32_t RegisterPortable(uint32_t crc, const char* data, size_t size) {
   for (; size >= 8; data += 8, size -= 8) {
     const uint64_t word = Load64(data) ^ crc;
-    crc = kSlices[7][word & 0xFF] ^ kSlices[6][(word >> 8) & 0xFF] ^ kSlices[5][(word >> 16) & 0xFF] ^
-          kSlices[4][(word >> 24) & 0xFF] ^ kSlices[3][(word >> 32) & 0xFF] ^
-          kSlices[2][(word >> 40) & 0xFF] ^ kSlices[1][(word >> 48) & 0xFF] ^ kSlices[0][word >> 56];
+    crc = kSlices[7][word & 0xFF] ^ kSlices[6][(word >> 8) & 0xFF] ^ kSlices[5][(word >> 16) & 0xFF] ^ kSlices[4][(word >> 24) & 0xFF] ^
+          kSlices[3][(word >> 32) & 0xFF] ^ kSlices[2][(word >> 40) & 0xFF] ^ kSlices[1][(word >> 48) & 0xFF] ^ kSlices[0][word >> 56];
   }
   for (; size > 0; ++data, --size) crc = (crc >> 8) ^ kSlices[0][(crc ^ static_cast<uint8_t>(*data)) & 0xFF];
   return crc;
@@ -78,8 +77,7 @@ class ZeroShift {
     }
   }
   uint32_t operator()(uint32_t crc) const {
-    return tables_[0][crc & 0xFF] ^ tables_[1][(crc >> 8) & 0xFF] ^ tables_[2][(crc >> 16) & 0xFF] ^
-           tables_[3][crc >> 24];
+    return tables_[0][crc & 0xFF] ^ tables_[1][(crc >> 8) & 0xFF] ^ tables_[2][(crc >> 16) & 0xFF] ^ tables_[3][crc >> 24];
   }
 
  private:
@@ -95,8 +93,7 @@ const Shifts& GetShifts() {
   return shifts;
 }
 
-__attribute__((target("sse4.2"))) uint32_t ThreeLanes(uint64_t crc, const char* data, size_t lane,
-                                                      const ZeroShift& shift) {
+__attribute__((target("sse4.2"))) uint32_t ThreeLanes(uint64_t crc, const char* data, size_t lane, const ZeroShift& shift) {
   uint64_t second = 0;
   uint64_t third = 0;
   for (size_t i = 0; i < lane; i += 8) {
@@ -133,9 +130,7 @@ bool ProcessorHasCrc() {
 #else
 
 bool ProcessorHasCrc() { return false; }
-uint32_t RegisterHardware(uint32_t crc, const char* data, size_t size) {
-  return RegisterPortable(crc, data, size);
-}
+uint32_t RegisterHardware(uint32_t crc, const char* data, size_t size) { return RegisterPortable(crc, data, size); }
 
 #endif
 
@@ -150,8 +145,6 @@ uint32_t Extend(uint32_t crc, const char* data, size_t size) {
   return HardwareAccelerated() ? ~RegisterHardware(~crc, data, size) : ~RegisterPortable(~crc, data, size);
 }
 
-uint32_t ExtendPortable(uint32_t crc, const char* data, size_t size) {
-  return ~RegisterPortable(~crc, data, size);
-}
+uint32_t ExtendPortable(uint32_t crc, const char* data, size_t size) { return ~RegisterPortable(~crc, data, size); }
 
 }  // namespace flotilla::crc32c

@@ -27,9 +27,7 @@ class Random {
   }
 
   // Evenly from [0, bound); 0 for bound 0.
-  constexpr uint64_t Below(uint64_t bound) {
-    return static_cast<uint64_t>((static_cast<Wide>(Next()) * bound) >> 64);
-  }
+  constexpr uint64_t Below(uint64_t bound) { return static_cast<uint64_t>((static_cast<Wide>(Next()) * bound) >> 64); }
   // Evenly from [low, high], low <= high.
   constexpr uint64_t Between(uint64_t low, uint64_t high) { return low + Below(high - low + 1); }
   // True once in `n` on average; never for 0.

@@ -44,29 +44,29 @@ enum class Code : uint8_t {
 };
 
 enum class Reason : uint8_t {
-  kNone,                 // OK
-  kInvalidArgument,      // the caller's value is wrong
-  kLimitExceeded,        // the caller's value is above a limit
-  kNotLeader,            // not applied: this replica does not lead
-  kNoLeader,             // not applied: nobody leads at the moment
-  kTransferring,         // not applied: the leadership is being handed over
-  kOverloaded,           // not applied: too many uncommitted bytes; retry later
-  kOutcomeUnknown,       // maybe applied
-  kConfigurationPending, // a membership change is under way, or this leader has not yet committed in its own term
-  kNotCaughtUp,          // a learner lags too far behind to become a voter
-  kIllegalConfiguration, // a membership change that would leave no voter, or that names an unknown replica
+  kNone,                  // OK
+  kInvalidArgument,       // the caller's value is wrong
+  kLimitExceeded,         // the caller's value is above a limit
+  kNotLeader,             // not applied: this replica does not lead
+  kNoLeader,              // not applied: nobody leads at the moment
+  kTransferring,          // not applied: the leadership is being handed over
+  kOverloaded,            // not applied: too many uncommitted bytes; retry later
+  kOutcomeUnknown,        // maybe applied
+  kConfigurationPending,  // a membership change is under way, or this leader has not yet committed in its own term
+  kNotCaughtUp,           // a learner lags too far behind to become a voter
+  kIllegalConfiguration,  // a membership change that would leave no voter, or that names an unknown replica
   kGroupNotFound,
   kGroupExists,
-  kOffsetOutOfRange,     // before the start or after the end of the log
-  kTrimmed,              // the log no longer holds what was asked for
-  kDiskFull,             // below the reserve: appends are refused, trims and votes go on
-  kStorageFailed,        // a write or sync failed; final for this process
-  kDataLoss,             // what was once synced is missing or damaged
-  kDirectoryLocked,      // another process owns the data directory
-  kDirectoryMismatch,    // the data directory is of another format, cluster or node
-  kDirectoryUnusable,    // the data directory cannot be read or written
-  kReplicaFaulted,       // this replica has stopped taking part; the text says why
-  kCorruptMessage,       // bytes from outside that do not decode
+  kOffsetOutOfRange,   // before the start or after the end of the log
+  kTrimmed,            // the log no longer holds what was asked for
+  kDiskFull,           // below the reserve: appends are refused, trims and votes go on
+  kStorageFailed,      // a write or sync failed; final for this process
+  kDataLoss,           // what was once synced is missing or damaged
+  kDirectoryLocked,    // another process owns the data directory
+  kDirectoryMismatch,  // the data directory is of another format, cluster or node
+  kDirectoryUnusable,  // the data directory cannot be read or written
+  kReplicaFaulted,     // this replica has stopped taking part; the text says why
+  kCorruptMessage,     // bytes from outside that do not decode
   kShuttingDown,
   kCancelled,
 };
@@ -111,14 +111,13 @@ std::ostream& operator<<(std::ostream& out, const Status& status);
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}  // NOLINT(google-explicit-constructor): `return value;` reads well
+  Result(T value) : value_(std::move(value)) {}         // NOLINT(google-explicit-constructor): `return value;` reads well
   Result(Status status) : status_(std::move(status)) {  // NOLINT(google-explicit-constructor)
     CHECK(!status_.ok()) << "a Result without a value needs a reason";
   }
   // A result of something that converts, such as a unique_ptr to a derived class.
   template <typename U>
-    requires(!std::is_same_v<U, T> && std::is_convertible_v<U, T>)
-  Result(Result<U> other) {  // NOLINT(google-explicit-constructor)
+  requires(!std::is_same_v<U, T> && std::is_convertible_v<U, T>) Result(Result<U> other) {  // NOLINT(google-explicit-constructor)
     if (other.ok()) {
       value_.emplace(*std::move(other));
     } else {
@@ -146,7 +145,7 @@ class [[nodiscard]] Result {
 
 }  // namespace flotilla
 
-#define FLOTILLA_RETURN_IF_ERROR(expression)                  \
-  do {                                                        \
+#define FLOTILLA_RETURN_IF_ERROR(expression)                                                                 \
+  do {                                                                                                       \
     if (::flotilla::Status flotilla_status_ = (expression); !flotilla_status_.ok()) return flotilla_status_; \
   } while (false)

@@ -72,15 +72,13 @@ struct Entry {
 // The place before the first entry of a log: what was trimmed away or replaced by a snapshot, as far as the next
 // entries depend on it. A log that was never trimmed starts at {}.
 struct LogAnchor {
-  EntryId last;               // the last entry that is gone
-  Offset end_offset;          // the base_offset of the entry after it
+  EntryId last;       // the last entry that is gone
+  Offset end_offset;  // the base_offset of the entry after it
   int64_t running_max_timestamp_ms = kNoTimestamp;
   bool operator==(const LogAnchor&) const = default;
 };
 // The anchor that stands for everything up to and including `header`.
-inline LogAnchor AnchorAfter(const EntryHeader& header) {
-  return {header.id(), header.end_offset(), header.running_max_timestamp_ms};
-}
+inline LogAnchor AnchorAfter(const EntryHeader& header) { return {header.id(), header.end_offset(), header.running_max_timestamp_ms}; }
 
 // What is in a log: the entries after start.last.index up to last.index.
 struct LogBounds {

@@ -49,14 +49,12 @@ void PutHeader(const EntryHeader& header, char* at) {
 }
 
 Status Corrupt(std::string what) {
-  return Status(Reason::kCorruptMessage,
-                "log entry: " + std::move(what) + "; these bytes are not an entry of this format");
+  return Status(Reason::kCorruptMessage, "log entry: " + std::move(what) + "; these bytes are not an entry of this format");
 }
 
 Status CorruptEntry(const EntryHeader& header, const std::string& what) {
   return Status(Reason::kCorruptMessage, "entry " + std::to_string(header.index.value()) + " of group " +
-                                             std::to_string(header.group.value()) + ": " + what +
-                                             "; it was damaged after it was sealed")
+                                             std::to_string(header.group.value()) + ": " + what + "; it was damaged after it was sealed")
       .With("group", header.group.value())
       .With("index", header.index.value());
 }
@@ -64,22 +62,16 @@ Status CorruptEntry(const EntryHeader& header, const std::string& what) {
 }  // namespace
 
 bool IsEntryKind(uint8_t number) {
-  return number >= static_cast<uint8_t>(EntryKind::kNoop) &&
-         number <= static_cast<uint8_t>(EntryKind::kControl);
+  return number >= static_cast<uint8_t>(EntryKind::kNoop) && number <= static_cast<uint8_t>(EntryKind::kControl);
 }
 
 const char* EntryKindName(EntryKind kind) {
   switch (kind) {
-    case EntryKind::kNoop:
-      return "noop";
-    case EntryKind::kData:
-      return "data";
-    case EntryKind::kConfiguration:
-      return "configuration";
-    case EntryKind::kTrim:
-      return "trim";
-    case EntryKind::kControl:
-      return "control";
+    case EntryKind::kNoop: return "noop";
+    case EntryKind::kData: return "data";
+    case EntryKind::kConfiguration: return "configuration";
+    case EntryKind::kTrim: return "trim";
+    case EntryKind::kControl: return "control";
   }
   return "unknown";
 }
@@ -94,13 +86,11 @@ void EncodeEntryHeader(const EntryHeader& header, std::string* out) {
 
 Result<EntryHeader> DecodeEntryHeader(std::string_view encoded) {
   if (encoded.size() < kEncodedHeaderBytes) {
-    return Corrupt(std::to_string(encoded.size()) + " bytes, a header takes " +
-                   std::to_string(kEncodedHeaderBytes));
+    return Corrupt(std::to_string(encoded.size()) + " bytes, a header takes " + std::to_string(kEncodedHeaderBytes));
   }
   const char* at = encoded.data();
   const auto version = GetLittle<uint8_t>(at + kAtVersion);
-  if (version != kVersion)
-    return Corrupt("version " + std::to_string(version) + ", not " + std::to_string(kVersion));
+  if (version != kVersion) return Corrupt("version " + std::to_string(version) + ", not " + std::to_string(kVersion));
   const auto kind = GetLittle<uint8_t>(at + kAtKind);
   if (!IsEntryKind(kind)) return Corrupt("unknown kind " + std::to_string(kind));
   if (GetLittle<uint16_t>(at + kAtZero16) != 0 || GetLittle<uint64_t>(at + kAtZero64) != 0) {
@@ -126,8 +116,7 @@ Result<Entry> DecodeEntry(const Bytes& encoded) {
   if (!header.ok()) return header.status();
   const size_t payload_bytes = encoded.size() - kEncodedHeaderBytes;
   if (payload_bytes != header->payload_bytes) {
-    return Corrupt(std::to_string(payload_bytes) + " bytes of payload, the header says " +
-                   std::to_string(header->payload_bytes));
+    return Corrupt(std::to_string(payload_bytes) + " bytes of payload, the header says " + std::to_string(header->payload_bytes));
   }
   return Entry{*header, encoded.Slice(kEncodedHeaderBytes, payload_bytes)};
 }
@@ -149,13 +138,12 @@ void SealEntry(Entry* entry) {
 Status VerifyEntry(const Entry& entry) {
   const EntryHeader& header = entry.header;
   if (header.payload_bytes != entry.payload.size()) {
-    return CorruptEntry(header, std::to_string(entry.payload.size()) + " bytes of payload, the header says " +
-                                    std::to_string(header.payload_bytes));
+    return CorruptEntry(
+        header, std::to_string(entry.payload.size()) + " bytes of payload, the header says " + std::to_string(header.payload_bytes));
   }
   const uint32_t checksum = EntryChecksum(header, entry.payload.view());
   if (header.checksum != checksum) {
-    return CorruptEntry(header, "checksum " + std::to_string(checksum) + ", the header says " +
-                                    std::to_string(header.checksum));
+    return CorruptEntry(header, "checksum " + std::to_string(checksum) + ", the header says " + std::to_string(header.checksum));
   }
   return {};
 }

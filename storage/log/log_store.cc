@@ -31,8 +31,7 @@ bool WriteTask::empty() const {
 }
 
 bool WriteTask::grows() const {
-  const bool data = std::any_of(entries.begin(), entries.end(),
-                                [](const Entry& entry) { return entry.header.kind == EntryKind::kData; });
+  const bool data = std::any_of(entries.begin(), entries.end(), [](const Entry& entry) { return entry.header.kind == EntryKind::kData; });
   const bool more_chunks = std::any_of(chunks.begin(), chunks.end(), [](const SnapshotChunkWrite& chunk) { return chunk.number > 0; });
   return data || !state.empty() || more_chunks || create.has_value();
 }

@@ -28,26 +28,26 @@ namespace flotilla::storage {
 // What a replica must not forget (Raft Figure 2, "persistent state").
 struct HardState {
   Term term;
-  ReplicaId voted_for;    // kNoReplica: nobody in this term
-  LogIndex commit;        // a hint: at least this much was committed
+  ReplicaId voted_for;  // kNoReplica: nobody in this term
+  LogIndex commit;      // a hint: at least this much was committed
   bool operator==(const HardState&) const = default;
 };
 
 // A snapshot that the log begins after: where it stands, the members as of then, and how large its data is.
 struct SnapshotMeta {
   LogAnchor anchor;
-  Bytes configuration;   // as encoded by raft
-  uint64_t id = 0;       // names its chunks in this store; chosen by the writer of the snapshot, unique within the group
-  uint64_t bytes = 0;    // of all chunks
+  Bytes configuration;  // as encoded by raft
+  uint64_t id = 0;      // names its chunks in this store; chosen by the writer of the snapshot, unique within the group
+  uint64_t bytes = 0;   // of all chunks
   uint32_t chunks = 0;
-  uint32_t checksum = 0; // CRC32C of all chunks in order
+  uint32_t checksum = 0;  // CRC32C of all chunks in order
   bool operator==(const SnapshotMeta&) const = default;
 };
 
 // What a group is created with. Kept for its whole life, but for what WriteTask::next_life says.
 struct GroupIdentity {
   ReplicaId self;
-  std::string label;     // for people: "metadata", "orders/3"
+  std::string label;  // for people: "metadata", "orders/3"
   bool operator==(const GroupIdentity&) const = default;
 };
 
@@ -57,9 +57,9 @@ struct GroupState {
   GroupIdentity identity;
   HardState hard_state;
   LogBounds bounds;
-  std::vector<TermRun> terms;            // ascending; covers every entry in the log
-  std::vector<Entry> configurations;     // every kConfiguration entry in the log, ascending
-  SnapshotMeta snapshot;                 // snapshot.configuration holds the members at bounds.start
+  std::vector<TermRun> terms;         // ascending; covers every entry in the log
+  std::vector<Entry> configurations;  // every kConfiguration entry in the log, ascending
+  SnapshotMeta snapshot;              // snapshot.configuration holds the members at bounds.start
 };
 
 // A row of a state machine (metadata image, producer state, consumer offsets), private to the group.
@@ -190,7 +190,7 @@ struct SyncCounters {
   uint64_t syncs = 0;
   uint64_t sync_nanos_total = 0;
   uint64_t sync_nanos_max = 0;
-  uint64_t sync_nanos_running = 0;   // now: how long the write under way takes already; 0: none
+  uint64_t sync_nanos_running = 0;  // now: how long the write under way takes already; 0: none
   SyncTimes sync_times{};
 };
 
@@ -198,16 +198,16 @@ struct SyncCounters {
 struct StoreCounters : SyncCounters {
   uint64_t tasks = 0;
   uint64_t entries = 0;
-  uint64_t bytes_written = 0;        // payloads and headers handed to the log
-  uint64_t queue_bytes = 0;          // now
-  uint64_t queue_tasks = 0;          // now
+  uint64_t bytes_written = 0;  // payloads and headers handed to the log
+  uint64_t queue_bytes = 0;    // now
+  uint64_t queue_tasks = 0;    // now
   uint64_t refused_disk_full = 0;
-  uint64_t wal_bytes = 0;            // now
+  uint64_t wal_bytes = 0;  // now
   uint64_t stall_micros = 0;
   uint64_t background_errors = 0;
-  uint64_t corruptions = 0;          // reads that ended in DATA_LOSS
-  uint64_t free_bytes = 0;           // of the file system, when last looked at
-  bool failed = false;               // latched
+  uint64_t corruptions = 0;  // reads that ended in DATA_LOSS
+  uint64_t free_bytes = 0;   // of the file system, when last looked at
+  bool failed = false;       // latched
   // What the engine wrote for bytes_written: their sum over bytes_written is the write amplification.
   uint64_t wal_written_bytes = 0;
   uint64_t flushed_bytes = 0;

@@ -28,9 +28,7 @@ Status RefuseEntry(const EntryHeader& header, const Parts&... parts) {
 }
 
 Status TooLarge(GroupId group, const char* what, uint64_t value, uint64_t limit) {
-  return Refuse(Reason::kLimitExceeded, group, what, " is ", value, ", the limit is ", limit)
-      .With("value", value)
-      .With("limit", limit);
+  return Refuse(Reason::kLimitExceeded, group, what, " is ", value, ", the limit is ", limit).With("value", value).With("limit", limit);
 }
 
 Status CheckSizes(const WriteTask& task) {
@@ -82,8 +80,7 @@ Status CheckEntry(GroupId group, const LogAnchor& before, const Entry& entry) {
                        before.running_max_timestamp_ms, ", its own is ", header.max_timestamp_ms);
   }
   if (header.payload_bytes != entry.payload.size()) {
-    return RefuseEntry(header, "says ", header.payload_bytes, " bytes of payload and has ", entry.payload.size(),
-                       "; call SealEntry");
+    return RefuseEntry(header, "says ", header.payload_bytes, " bytes of payload and has ", entry.payload.size(), "; call SealEntry");
   }
   return {};
 }
@@ -94,8 +91,8 @@ Result<LogBounds> PlanSnapshot(const WriteTask& task, const LogBounds& bounds, c
   if (task.replace_log) return LogBounds{anchor, anchor};
   const LogIndex index = anchor.last.index;
   if (index < bounds.start.last.index || index > bounds.last_index()) {
-    return Refuse(Reason::kInvalidArgument, task.group, "the start cannot move to after index ", index,
-                  ", the log holds (", bounds.start.last.index, ", ", bounds.last_index(), "]; use replace_log")
+    return Refuse(Reason::kInvalidArgument, task.group, "the start cannot move to after index ", index, ", the log holds (",
+                  bounds.start.last.index, ", ", bounds.last_index(), "]; use replace_log")
         .With("index", index.value());
   }
   LogAnchor there = index == bounds.last_index() ? bounds.end : bounds.start;
@@ -129,8 +126,8 @@ Status CheckHardState(GroupId group, const HardState& old, const HardState& next
     return Refuse(Reason::kInvalidArgument, group, "term ", next.term, " is older than ", old.term, ", which is durable");
   }
   if (next.term == old.term && old.voted_for.valid() && next.voted_for != old.voted_for) {
-    return Refuse(Reason::kInvalidArgument, group, "voted for ", old.voted_for, " in term ", old.term,
-                  " and cannot vote for ", next.voted_for, " in the same term");
+    return Refuse(Reason::kInvalidArgument, group, "voted for ", old.voted_for, " in term ", old.term, " and cannot vote for ",
+                  next.voted_for, " in the same term");
   }
   return {};
 }
@@ -146,8 +143,7 @@ void MoveStart(const LogBounds& bounds, GroupState* group) {
   const LogIndex first = bounds.first_index();
   auto& terms = group->terms;
   // The run that holds the new first entry is the last one that begins at or before it.
-  auto keep = std::upper_bound(terms.begin(), terms.end(), first,
-                               [](LogIndex index, const TermRun& run) { return index < run.first; });
+  auto keep = std::upper_bound(terms.begin(), terms.end(), first, [](LogIndex index, const TermRun& run) { return index < run.first; });
   if (keep != terms.begin()) --keep;
   terms.erase(terms.begin(), keep);
   if (bounds.empty()) terms.clear();
@@ -235,8 +231,8 @@ void ApplyTask(const WriteTask& task, std::optional<GroupState>* group) {
 std::optional<Term> TermAt(const GroupState& group, LogIndex index) {
   if (index == group.bounds.start.last.index) return group.bounds.start.last.term;
   if (index < group.bounds.first_index() || index > group.bounds.last_index()) return std::nullopt;
-  auto after = std::upper_bound(group.terms.begin(), group.terms.end(), index,
-                                [](LogIndex i, const TermRun& run) { return i < run.first; });
+  auto after =
+      std::upper_bound(group.terms.begin(), group.terms.end(), index, [](LogIndex i, const TermRun& run) { return i < run.first; });
   CHECK(after != group.terms.begin()) << "the term runs of group " << group.group << " do not cover index " << index;
   return std::prev(after)->term;
 }

@@ -18,12 +18,8 @@ Bytes WithBitFlipped(const Bytes& bytes, uint64_t bit) {
 void ApplyRow(const StateWrite& write, GroupImage* image) {
   auto& rows = image->rows;
   switch (write.kind) {
-    case StateWrite::Kind::kPut:
-      rows.insert_or_assign(write.key, write.value);
-      return;
-    case StateWrite::Kind::kDelete:
-      rows.erase(write.key);
-      return;
+    case StateWrite::Kind::kPut: rows.insert_or_assign(write.key, write.value); return;
+    case StateWrite::Kind::kDelete: rows.erase(write.key); return;
     case StateWrite::Kind::kDeletePrefix: {
       auto first = rows.lower_bound(write.key);
       auto last = first;
@@ -43,9 +39,9 @@ void DropSnapshot(uint64_t id, GroupImage* image) {
 bool operator==(const GroupImage& a, const GroupImage& b) {
   const GroupState& x = a.state;
   const GroupState& y = b.state;
-  return x.group == y.group && x.identity == y.identity && x.hard_state == y.hard_state && x.bounds == y.bounds &&
-         x.terms == y.terms && x.configurations == y.configurations && x.snapshot == y.snapshot && a.entries == b.entries &&
-         a.rows == b.rows && a.chunks == b.chunks;
+  return x.group == y.group && x.identity == y.identity && x.hard_state == y.hard_state && x.bounds == y.bounds && x.terms == y.terms &&
+         x.configurations == y.configurations && x.snapshot == y.snapshot && a.entries == b.entries && a.rows == b.rows &&
+         a.chunks == b.chunks;
 }
 
 const GroupImage* MemoryDisk::Find(GroupId group) const {

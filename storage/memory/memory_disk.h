@@ -115,7 +115,7 @@ class MemoryDisk {
   Unsynced unsynced_;
   DiskEvents events_;
   uint64_t free_bytes_ = uint64_t{1} << 40;
-  uint64_t fail_sync_in_ = 0;   // 0: never
+  uint64_t fail_sync_in_ = 0;  // 0: never
   uint64_t fail_write_in_ = 0;
   bool in_use_ = false;
 };

@@ -52,8 +52,8 @@ Status MemoryStore::Submit(WriteTask task, WriteSink& sink) {
   if (!failure_.ok()) return failure_;
   const size_t bytes = task.bytes();
   if (queue_.bytes() + bytes > limits::kWriteQueueBytesMax) {
-    return About(Reason::kOverloaded, task.group, queue_.bytes(), " bytes wait for the disk, ", bytes,
-                 " more are above the limit of ", limits::kWriteQueueBytesMax, "; retry later");
+    return About(Reason::kOverloaded, task.group, queue_.bytes(), " bytes wait for the disk, ", bytes, " more are above the limit of ",
+                 limits::kWriteQueueBytesMax, "; retry later");
   }
   queue_.Push(std::move(task), sink);
   return {};
@@ -117,8 +117,8 @@ Status MemoryStore::CheckBeforeWrite(const WriteTask& task) {
   for (const Entry& entry : task.entries) FLOTILLA_RETURN_IF_ERROR(VerifyEntry(entry));
   if (!task.grows() || disk_.free_bytes() >= options_.reserve_bytes) return {};
   ++counters_.refused_disk_full;
-  return About(Reason::kDiskFull, task.group, disk_.free_bytes(), " bytes free, below the reserve of ",
-               options_.reserve_bytes, "; free space or add a disk")
+  return About(Reason::kDiskFull, task.group, disk_.free_bytes(), " bytes free, below the reserve of ", options_.reserve_bytes,
+               "; free space or add a disk")
       .With("free_bytes", disk_.free_bytes())
       .With("reserve_bytes", options_.reserve_bytes);
 }
@@ -258,8 +258,7 @@ Result<std::vector<Entry>> MemoryStore::Read(GroupId group, LogIndex first, LogI
         .With("first_index", bounds.first_index().value());
   }
   if (last > bounds.last_index() + 1 || first > last) {
-    return About(Reason::kOffsetOutOfRange, group, "asked for [", first, ", ", last, "), the log ends at ",
-                 bounds.last_index())
+    return About(Reason::kOffsetOutOfRange, group, "asked for [", first, ", ", last, "), the log ends at ", bounds.last_index())
         .With("last_index", bounds.last_index().value());
   }
   std::vector<Entry> entries;
@@ -273,8 +272,7 @@ Result<std::vector<Entry>> MemoryStore::Read(GroupId group, LogIndex first, LogI
   return entries;
 }
 
-std::optional<std::vector<Entry>> MemoryStore::ReadCached(GroupId group, LogIndex first, LogIndex last,
-                                                          ReadLimits limits) const {
+std::optional<std::vector<Entry>> MemoryStore::ReadCached(GroupId group, LogIndex first, LogIndex last, ReadLimits limits) const {
   auto tail = tails_.find(group);
   if (tail == tails_.end() || first < tail->second.first) return std::nullopt;
   const GroupImage& image = *disk_.Find(group);
@@ -313,9 +311,8 @@ Result<std::optional<EntryHeader>> MemoryStore::FindTimestamp(GroupId group, int
   auto found = Find(group);
   if (!found.ok()) return found.status();
   const std::deque<Entry>& entries = (*found)->entries;
-  auto entry = std::partition_point(entries.begin(), entries.end(), [timestamp_ms](const Entry& e) {
-    return e.header.running_max_timestamp_ms < timestamp_ms;
-  });
+  auto entry = std::partition_point(entries.begin(), entries.end(),
+                                    [timestamp_ms](const Entry& e) { return e.header.running_max_timestamp_ms < timestamp_ms; });
   // The running maximum may come from an entry that was trimmed: then the first one with a time of its own counts.
   while (entry != entries.end() && entry->header.max_timestamp_ms < timestamp_ms) ++entry;
   if (entry == entries.end()) return std::optional<EntryHeader>();
@@ -331,8 +328,8 @@ Result<std::optional<Bytes>> MemoryStore::GetState(GroupId group, std::string_vi
   return std::optional<Bytes>(row->second);
 }
 
-Result<std::vector<LogReader::StateRow>> MemoryStore::ScanState(GroupId group, std::string_view prefix,
-                                                                std::string_view after, size_t bytes_max) const {
+Result<std::vector<LogReader::StateRow>> MemoryStore::ScanState(GroupId group, std::string_view prefix, std::string_view after,
+                                                                size_t bytes_max) const {
   auto image = Find(group);
   if (!image.ok()) return image.status();
   const auto& rows = (*image)->rows;

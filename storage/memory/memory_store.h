@@ -58,13 +58,11 @@ class MemoryStore final : public LogStore {
   Result<LogBounds> Bounds(GroupId group) const override;
   Result<uint64_t> ApproximateBytes(GroupId group) const override;
   Result<std::vector<Entry>> Read(GroupId group, LogIndex first, LogIndex last, ReadLimits limits) const override;
-  std::optional<std::vector<Entry>> ReadCached(GroupId group, LogIndex first, LogIndex last,
-                                               ReadLimits limits) const override;
+  std::optional<std::vector<Entry>> ReadCached(GroupId group, LogIndex first, LogIndex last, ReadLimits limits) const override;
   Result<EntryHeader> FindOffset(GroupId group, Offset offset) const override;
   Result<std::optional<EntryHeader>> FindTimestamp(GroupId group, int64_t timestamp_ms) const override;
   Result<std::optional<Bytes>> GetState(GroupId group, std::string_view key) const override;
-  Result<std::vector<StateRow>> ScanState(GroupId group, std::string_view prefix, std::string_view after,
-                                          size_t bytes_max) const override;
+  Result<std::vector<StateRow>> ScanState(GroupId group, std::string_view prefix, std::string_view after, size_t bytes_max) const override;
   Result<Bytes> ReadSnapshotChunk(GroupId group, uint64_t id, uint32_t number) const override;
   StoreCounters Counters() const override;
   SyncCounters Syncs() const override { return Counters(); }

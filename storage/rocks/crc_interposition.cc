@@ -11,9 +11,7 @@
 // The library's own function, as its (unpublished) header declares it.
 namespace rocksdb::crc32c {
 uint32_t Extend(uint32_t crc, const char* data, size_t size);
-uint32_t Extend(uint32_t crc, const char* data, size_t size) {
-  return flotilla::crc32c::Extend(crc, data, size);
-}
+uint32_t Extend(uint32_t crc, const char* data, size_t size) { return flotilla::crc32c::Extend(crc, data, size); }
 }  // namespace rocksdb::crc32c
 
 namespace flotilla::storage {
@@ -31,17 +29,13 @@ bool LibraryCallsOurs() {
 Status CheckValues(const std::string& data) {
   // RFC 3720, B.4: "123456789" is the check value of every catalogue.
   if (crc32c::Value("123456789") != 0xE3069283U) {
-    return Status(Reason::kStorageFailed,
-                  "CRC-32C of the check string is wrong; this build or processor is broken");
+    return Status(Reason::kStorageFailed, "CRC-32C of the check string is wrong; this build or processor is broken");
   }
   for (const size_t size : {0, 1, 7, 64, 767, 768, 4096, 12287, 12288, 100003}) {
     for (const size_t start : {0, 1, 5}) {
-      if (crc32c::Extend(7, data.data() + start, size) ==
-          crc32c::ExtendPortable(7, data.data() + start, size))
-        continue;
-      return Status(Reason::kStorageFailed, "CRC-32C by instruction and by table differ for " +
-                                                std::to_string(size) +
-                                                " bytes; this build or processor is broken");
+      if (crc32c::Extend(7, data.data() + start, size) == crc32c::ExtendPortable(7, data.data() + start, size)) continue;
+      return Status(Reason::kStorageFailed,
+                    "CRC-32C by instruction and by table differ for " + std::to_string(size) + " bytes; this build or processor is broken");
     }
   }
   return {};

@@ -34,8 +34,8 @@ std::string MakeUuid() {
   words[1] = (words[1] & 0xFFFF0FFFU) | 0x4000U;
   words[2] = (words[2] & 0x3FFFFFFFU) | 0x80000000U;
   char text[37];
-  std::snprintf(text, sizeof text, "%08x-%04x-%04x-%04x-%04x%08x", words[0], words[1] >> 16,
-                words[1] & 0xFFFFU, words[2] >> 16, words[2] & 0xFFFFU, words[3]);
+  std::snprintf(text, sizeof text, "%08x-%04x-%04x-%04x-%04x%08x", words[0], words[1] >> 16, words[1] & 0xFFFFU, words[2] >> 16,
+                words[2] & 0xFFFFU, words[3]);
   return text;
 }
 
@@ -55,14 +55,10 @@ std::optional<std::string> TakeField(std::string_view name, std::string_view* te
   return value;
 }
 
-Status Damaged(const std::string& what) {
-  return Status(Reason::kCorruptMessage, "identity file: " + what + "; it was edited or damaged");
-}
+Status Damaged(const std::string& what) { return Status(Reason::kCorruptMessage, "identity file: " + what + "; it was edited or damaged"); }
 
-Status Mismatch(const std::string& path, const std::string& what, const std::string& found,
-                const std::string& wanted) {
-  return Status(Reason::kDirectoryMismatch, "data directory " + path + " is of " + what + " \"" + found +
-                                                "\", not \"" + wanted +
+Status Mismatch(const std::string& path, const std::string& what, const std::string& found, const std::string& wanted) {
+  return Status(Reason::kDirectoryMismatch, "data directory " + path + " is of " + what + " \"" + found + "\", not \"" + wanted +
                                                 "\"; use the directory that belongs to it, or an "
                                                 "empty one")
       .With("found", found)
@@ -84,10 +80,8 @@ Status TakeLock(const FileHandle& file, const std::string& path, const std::stri
   if (::flock(file.get(), LOCK_EX | LOCK_NB) == 0) return {};
   if (errno != EWOULDBLOCK) return FileError("lock", file_path, errno);
   const Result<std::optional<std::string>> owner = ReadWholeFile(file_path);
-  const std::string pid =
-      owner.ok() && *owner && !(*owner)->empty() ? (*owner)->substr(0, (*owner)->find('\n')) : "?";
-  return Status(Reason::kDirectoryLocked, "data directory " + path + " is in use by process " + pid +
-                                              "; stop it, or use another directory")
+  const std::string pid = owner.ok() && *owner && !(*owner)->empty() ? (*owner)->substr(0, (*owner)->find('\n')) : "?";
+  return Status(Reason::kDirectoryLocked, "data directory " + path + " is in use by process " + pid + "; stop it, or use another directory")
       .With("pid", pid);
 }
 
@@ -114,8 +108,8 @@ Status CheckNotForeign(const std::string& path) {
   for (std::filesystem::directory_iterator at(path, error), end; !error && at != end; at.increment(error)) {
     const std::string name = at->path().filename().string();
     if (MayBeInNewDirectory(name)) continue;
-    return Status(Reason::kDirectoryMismatch, "data directory " + path + " has \"" + name +
-                                                  "\" in it, but is no data directory of a node yet; use an empty one")
+    return Status(Reason::kDirectoryMismatch,
+                  "data directory " + path + " has \"" + name + "\" in it, but is no data directory of a node yet; use an empty one")
         .With("found", name);
   }
   if (error) return FileError("list", path, error.value());
@@ -138,9 +132,8 @@ Result<DirectoryIdentity> DecodeIdentity(std::string_view text) {
   const std::optional<std::string> format = TakeField("format: ", &rest);
   if (!format) return Damaged("no line \"format: \"");
   if (*format != std::to_string(kFormat)) {
-    return Status(Reason::kDirectoryMismatch, "data directory is of format \"" + *format +
-                                                  "\", this program reads \"" + std::to_string(kFormat) +
-                                                  "\"; run the version that wrote it")
+    return Status(Reason::kDirectoryMismatch, "data directory is of format \"" + *format + "\", this program reads \"" +
+                                                  std::to_string(kFormat) + "\"; run the version that wrote it")
         .With("found", *format)
         .With("wanted", uint64_t{kFormat});
   }
@@ -149,16 +142,13 @@ Result<DirectoryIdentity> DecodeIdentity(std::string_view text) {
   if (!cluster || !node || node->empty()) return Damaged("no line \"cluster: \" or \"node: \"");
   const size_t covered = text.size() - rest.size();
   const std::optional<std::string> checksum = TakeField("crc32c: ", &rest);
-  if (!checksum || *checksum != Hex32(crc32c::Value(text.substr(0, covered))))
-    return Damaged("its checksum is wrong");
+  if (!checksum || *checksum != Hex32(crc32c::Value(text.substr(0, covered)))) return Damaged("its checksum is wrong");
   if (!rest.empty()) return Damaged("something follows its checksum");
   return DirectoryIdentity{.cluster_id = *cluster, .node_uuid = *node};
 }
 
-Result<std::unique_ptr<DataDirectory>> DataDirectory::Open(const std::string& path,
-                                                           const DirectoryIdentity& expected) {
-  if (expected.cluster_id.find('\n') != std::string::npos ||
-      expected.node_uuid.find('\n') != std::string::npos) {
+Result<std::unique_ptr<DataDirectory>> DataDirectory::Open(const std::string& path, const DirectoryIdentity& expected) {
+  if (expected.cluster_id.find('\n') != std::string::npos || expected.node_uuid.find('\n') != std::string::npos) {
     return Status(Reason::kInvalidArgument, "a cluster id or node UUID has a line break; leave it out");
   }
   FLOTILLA_RETURN_IF_ERROR(EnsureDirectory(path));
@@ -174,9 +164,8 @@ Result<std::unique_ptr<DataDirectory>> DataDirectory::Open(const std::string& pa
     const Result<DirectoryIdentity> found = DecodeIdentity(**text);
     if (!found.ok() && found.status().reason() == Reason::kDirectoryMismatch) return found.status();
     if (!found.ok()) {
-      return Status(Reason::kDataLoss,
-                    file_path + ": " + std::string(found.status().message()) +
-                        "; restore the file, or empty the directory and let this node join anew");
+      return Status(Reason::kDataLoss, file_path + ": " + std::string(found.status().message()) +
+                                           "; restore the file, or empty the directory and let this node join anew");
     }
     FLOTILLA_RETURN_IF_ERROR(Compare(path, *found, expected));
     identity = *found;

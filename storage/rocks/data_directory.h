@@ -23,11 +23,10 @@ Result<DirectoryIdentity> DecodeIdentity(std::string_view text);
 
 class DataDirectory {
  public:
-  // Makes directory and identity when there are none; in a directory with somebody else's files it does not. Empty fields of `expected` match anything.
-  // DIRECTORY_LOCKED names the owner's pid; DIRECTORY_MISMATCH both values; DIRECTORY_UNUSABLE what the
-  // system refused; DATA_LOSS: the identity is gone or damaged while data is there.
-  static Result<std::unique_ptr<DataDirectory>> Open(const std::string& path,
-                                                     const DirectoryIdentity& expected);
+  // Makes directory and identity when there are none; in a directory with somebody else's files it does not. Empty fields of `expected`
+  // match anything. DIRECTORY_LOCKED names the owner's pid; DIRECTORY_MISMATCH both values; DIRECTORY_UNUSABLE what the system refused;
+  // DATA_LOSS: the identity is gone or damaged while data is there.
+  static Result<std::unique_ptr<DataDirectory>> Open(const std::string& path, const DirectoryIdentity& expected);
 
   // Of a node that is stopped, to look at: nothing is made or written, and no node starts in it meanwhile.
   // DIRECTORY_LOCKED, DIRECTORY_UNUSABLE, DIRECTORY_MISMATCH (no directory of a node), DATA_LOSS.

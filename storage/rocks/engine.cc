@@ -19,8 +19,7 @@ namespace {
 constexpr const char* kFixedFamilies[] = {"default", "meta", "state", "snapshots"};
 constexpr const char* kLogFamilyPrefix = "log-";
 
-rocksdb::ColumnFamilyOptions FamilyOptions(const RocksStoreOptions& options,
-                                           const std::shared_ptr<rocksdb::Cache>& cache) {
+rocksdb::ColumnFamilyOptions FamilyOptions(const RocksStoreOptions& options, const std::shared_ptr<rocksdb::Cache>& cache) {
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = cache;
   table.block_size = 16 * limits::kKiB;
@@ -44,24 +43,20 @@ std::optional<std::vector<std::string>> Arrange(const std::vector<std::string>& 
   std::vector<std::string> arranged(std::begin(kFixedFamilies), std::end(kFixedFamilies));
   const auto logs = static_cast<uint32_t>(std::count_if(found.begin(), found.end(), IsLogFamily));
   for (uint32_t number = 0; number < logs; ++number) arranged.push_back(LogFamilyName(number));
-  if (logs == 0 || !std::is_permutation(arranged.begin(), arranged.end(), found.begin(), found.end()))
-    return std::nullopt;
+  if (logs == 0 || !std::is_permutation(arranged.begin(), arranged.end(), found.begin(), found.end())) return std::nullopt;
   return arranged;
 }
 
 std::map<std::string, size_t> PlacesOf(uint32_t log_families) {
   std::map<std::string, size_t> places;
   for (const char* name : kFixedFamilies) places.emplace(name, places.size());
-  for (uint32_t number = 0; number < log_families; ++number)
-    places.emplace(LogFamilyName(number), kFirstLogFamily + number);
+  for (uint32_t number = 0; number < log_families; ++number) places.emplace(LogFamilyName(number), kFirstLogFamily + number);
   return places;
 }
 
 }  // namespace
 
-std::string LogFamilyName(uint32_t number) {
-  return kLogFamilyPrefix + std::string(number < 10 ? "0" : "") + std::to_string(number);
-}
+std::string LogFamilyName(uint32_t number) { return kLogFamilyPrefix + std::string(number < 10 ? "0" : "") + std::to_string(number); }
 
 rocksdb::DBOptions DatabaseOptions(const RocksStoreOptions& options, const EngineFiles& files) {
   rocksdb::DBOptions database;
@@ -86,15 +81,14 @@ rocksdb::DBOptions DatabaseOptions(const RocksStoreOptions& options, const Engin
   return database;
 }
 
-Result<std::unique_ptr<Engine>> Engine::Open(const RocksStoreOptions& options, const EngineFiles& files,
-                                             bool may_create, FailureLatch& latch) {
+Result<std::unique_ptr<Engine>> Engine::Open(const RocksStoreOptions& options, const EngineFiles& files, bool may_create,
+                                             FailureLatch& latch) {
   std::unique_ptr<Engine> engine(new Engine());
   FLOTILLA_RETURN_IF_ERROR(engine->OpenDatabase(options, files, may_create, latch));
   return engine;
 }
 
-Result<std::unique_ptr<Engine>> Engine::OpenReadOnly(const RocksStoreOptions& options,
-                                                     const EngineFiles& files) {
+Result<std::unique_ptr<Engine>> Engine::OpenReadOnly(const RocksStoreOptions& options, const EngineFiles& files) {
   std::unique_ptr<Engine> engine(new Engine());
   engine->files_ = files;
   rocksdb::DBOptions database = DatabaseOptions(options, files);
@@ -117,8 +111,7 @@ Result<std::unique_ptr<Engine>> Engine::OpenReadOnly(const RocksStoreOptions& op
   return engine;
 }
 
-Status Engine::OpenDatabase(const RocksStoreOptions& options, const EngineFiles& files, bool may_create,
-                            FailureLatch& latch) {
+Status Engine::OpenDatabase(const RocksStoreOptions& options, const EngineFiles& files, bool may_create, FailureLatch& latch) {
   files_ = files;
   statistics_ = rocksdb::CreateDBStatistics();
   statistics_->set_stats_level(rocksdb::StatsLevel::kExceptTimers);
@@ -134,11 +127,9 @@ Status Engine::OpenDatabase(const RocksStoreOptions& options, const EngineFiles&
   if (!listed.ok() && !may_create) return FromOpen(listed, files.path);
   std::optional<std::vector<std::string>> arranged = Arrange(names);
   if (!arranged && !may_create) {
-    return Status(Reason::kDataLoss,
-                  "database " + files.path + " lacks column families or has unknown ones; " + kAfterDataLoss);
+    return Status(Reason::kDataLoss, "database " + files.path + " lacks column families or has unknown ones; " + kAfterDataLoss);
   }
-  const auto log_families =
-      arranged ? static_cast<uint32_t>(arranged->size() - kFirstLogFamily) : options.log_families;
+  const auto log_families = arranged ? static_cast<uint32_t>(arranged->size() - kFirstLogFamily) : options.log_families;
   const rocksdb::ColumnFamilyOptions family_options = FamilyOptions(options, cache);
   pins_ = std::make_unique<WalPins>(kFirstLogFamily + log_families);
   listener_ = std::make_shared<EngineListener>(latch, *pins_, PlacesOf(log_families));
@@ -162,8 +153,8 @@ Status Engine::CreateFamilies(const RocksStoreOptions& options, uint32_t log_fam
   for (rocksdb::ColumnFamilyHandle* handle : handles_) {
     const auto place = places.find(handle->GetName());
     if (place == places.end()) {
-      return Status(Reason::kDataLoss, "database " + files_.path + " has the unknown column family " +
-                                           handle->GetName() + "; " + kAfterDataLoss);
+      return Status(Reason::kDataLoss,
+                    "database " + files_.path + " has the unknown column family " + handle->GetName() + "; " + kAfterDataLoss);
     }
     arranged[place->second] = handle;
   }
@@ -182,8 +173,7 @@ Status Engine::CreateFamilies(const RocksStoreOptions& options, uint32_t log_fam
   }
   handles_ = std::move(arranged);
   LOG_IF(WARNING, log_families != options.log_families)
-      << "the pool of log families keeps its size families=" << log_families
-      << " asked_for=" << options.log_families;
+      << "the pool of log families keeps its size families=" << log_families << " asked_for=" << options.log_families;
   return {};
 }
 
@@ -223,8 +213,7 @@ uint64_t Engine::WalBytesOnDisk() const {
   uint64_t sum = 0;
   for (const std::string& name : children) {
     uint64_t bytes = 0;
-    if (name.ends_with(".log") && files_.env->GetFileSize(files_.path + "/" + name, &bytes).ok())
-      sum += bytes;
+    if (name.ends_with(".log") && files_.env->GetFileSize(files_.path + "/" + name, &bytes).ok()) sum += bytes;
   }
   return sum;
 }

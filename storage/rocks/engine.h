@@ -46,11 +46,10 @@ class Engine {
  public:
   // Opens the database, and makes it when `may_create`: then families may be missing as well. `latch`
   // outlives the engine.
-  static Result<std::unique_ptr<Engine>> Open(const RocksStoreOptions& options, const EngineFiles& files,
-                                              bool may_create, FailureLatch& latch);
+  static Result<std::unique_ptr<Engine>> Open(const RocksStoreOptions& options, const EngineFiles& files, bool may_create,
+                                              FailureLatch& latch);
   // Reads only: nothing on the disk changes, and nothing can be written.
-  static Result<std::unique_ptr<Engine>> OpenReadOnly(const RocksStoreOptions& options,
-                                                      const EngineFiles& files);
+  static Result<std::unique_ptr<Engine>> OpenReadOnly(const RocksStoreOptions& options, const EngineFiles& files);
   ~Engine();
 
   rocksdb::DB& db() { return *db_; }
@@ -71,8 +70,7 @@ class Engine {
 
  private:
   Engine() = default;
-  Status OpenDatabase(const RocksStoreOptions& options, const EngineFiles& files, bool may_create,
-                      FailureLatch& latch);
+  Status OpenDatabase(const RocksStoreOptions& options, const EngineFiles& files, bool may_create, FailureLatch& latch);
   Status CreateFamilies(const RocksStoreOptions& options, uint32_t log_families);
 
   EngineFiles files_;

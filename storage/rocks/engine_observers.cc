@@ -20,15 +20,10 @@ class GlogLogger final : public rocksdb::Logger {
     char line[1024];
     std::vsnprintf(line, sizeof line, format, arguments);
     switch (level) {
-      case rocksdb::WARN_LEVEL:
-        LOG(WARNING) << "rocksdb: " << line;
-        break;
+      case rocksdb::WARN_LEVEL: LOG(WARNING) << "rocksdb: " << line; break;
       case rocksdb::ERROR_LEVEL:
-      case rocksdb::FATAL_LEVEL:
-        LOG(ERROR) << "rocksdb: " << line;
-        break;
-      default:
-        VLOG(kVerboseInfo) << "rocksdb: " << line;
+      case rocksdb::FATAL_LEVEL: LOG(ERROR) << "rocksdb: " << line; break;
+      default: VLOG(kVerboseInfo) << "rocksdb: " << line;
     }
   }
   void Logv(const char* format, va_list arguments) override { Logv(rocksdb::INFO_LEVEL, format, arguments); }
@@ -36,12 +31,9 @@ class GlogLogger final : public rocksdb::Logger {
 
 const char* NameOf(rocksdb::WriteStallCondition condition) {
   switch (condition) {
-    case rocksdb::WriteStallCondition::kNormal:
-      return "normal";
-    case rocksdb::WriteStallCondition::kDelayed:
-      return "delayed";
-    case rocksdb::WriteStallCondition::kStopped:
-      return "stopped";
+    case rocksdb::WriteStallCondition::kNormal: return "normal";
+    case rocksdb::WriteStallCondition::kDelayed: return "delayed";
+    case rocksdb::WriteStallCondition::kStopped: return "stopped";
   }
   return "unknown";
 }
@@ -74,9 +66,8 @@ void EngineListener::OnMemTableSealed(const rocksdb::MemTableInfo& info) {
 
 void EngineListener::OnBackgroundError(rocksdb::BackgroundErrorReason reason, rocksdb::Status* status) {
   background_errors_.fetch_add(1, std::memory_order_relaxed);
-  latch_.Set(Status(Reason::kStorageFailed,
-                    "RocksDB failed in the background (reason " + std::to_string(static_cast<int>(reason)) +
-                        "): " + status->ToString() + "; restart after looking at the disk"));
+  latch_.Set(Status(Reason::kStorageFailed, "RocksDB failed in the background (reason " + std::to_string(static_cast<int>(reason)) +
+                                                "): " + status->ToString() + "; restart after looking at the disk"));
 }
 
 void EngineListener::OnStallConditionsChanged(const rocksdb::WriteStallInfo& info) {

@@ -53,10 +53,9 @@ Result<std::optional<uint64_t>> Evidence::Read(const std::string& path, const st
   const auto first = DecodeEvidenceSlot(SlotOf(**content, 0), node_uuid);
   const auto second = DecodeEvidenceSlot(SlotOf(**content, 1), node_uuid);
   if (!first && !second) {
-    return Status(Reason::kDataLoss,
-                  path +
-                      " is damaged or of another node: what was synced cannot be known; restore it, "
-                      "or empty the data directory and let this node join anew")
+    return Status(Reason::kDataLoss, path +
+                                         " is damaged or of another node: what was synced cannot be known; restore it, "
+                                         "or empty the data directory and let this node join anew")
         .With("file", path);
   }
   return std::optional(std::max(first.value_or(0), second.value_or(0)));

@@ -39,8 +39,7 @@ LogIndex Group::tail_first() const {
 
 std::optional<std::vector<Entry>> Group::FromTail(LogIndex first, LogIndex last, ReadLimits limits) const {
   MutexLock lock(mutex_);
-  if (!exists_ || tail_count() == 0 || first < tail_[tail_head_].index() ||
-      last > state_.bounds.last_index() + 1) {
+  if (!exists_ || tail_count() == 0 || first < tail_[tail_head_].index() || last > state_.bounds.last_index() + 1) {
     return std::nullopt;
   }
   std::vector<Entry> entries;
@@ -61,8 +60,7 @@ std::optional<EntryHeader> Group::SearchTail(const std::function<bool(const Entr
   const auto begin = tail_.begin() + static_cast<std::ptrdiff_t>(tail_head_);
   const bool whole_log = begin->index() == state_.bounds.first_index();
   if (!whole_log && reached(begin->header)) return std::nullopt;  // perhaps an earlier entry
-  const auto found =
-      std::partition_point(begin, tail_.end(), [&](const Entry& entry) { return !reached(entry.header); });
+  const auto found = std::partition_point(begin, tail_.end(), [&](const Entry& entry) { return !reached(entry.header); });
   if (found == tail_.end()) return std::nullopt;
   return found->header;
 }
@@ -102,8 +100,7 @@ void Group::Publish(Change change, size_t tail_bytes_max) {
 
 void Group::TrimTail(size_t tail_bytes_max) {
   const size_t bytes_max = std::min(tail_bytes_max, limits::kTailBytesMax);
-  while (tail_count() != 0 &&
-         (tail_bytes_ > bytes_max || tail_[tail_head_].index() < state_.bounds.first_index())) {
+  while (tail_count() != 0 && (tail_bytes_ > bytes_max || tail_[tail_head_].index() < state_.bounds.first_index())) {
     tail_bytes_ -= tail_[tail_head_].bytes();
     tail_[tail_head_].payload = Bytes();
     ++tail_head_;

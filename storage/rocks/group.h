@@ -44,8 +44,7 @@ class Group {
     bool exists = false;
   };
 
-  Group(GroupState state, GroupPlace place)
-      : family_(place.family), state_(std::move(state)), reclaimed_(place.reclaimed) {}
+  Group(GroupState state, GroupPlace place) : family_(place.family), state_(std::move(state)), reclaimed_(place.reclaimed) {}
 
   uint32_t family() const { return family_; }
 

@@ -10,10 +10,7 @@
 namespace flotilla::storage {
 
 Janitor::Janitor(Engine& engine, uint64_t wal_bytes_max, std::function<void(const ReclaimJob&)> done)
-    : engine_(engine),
-      pinned_bytes_max_(wal_bytes_max / 2),
-      done_(std::move(done)),
-      thread_([this] { Run(); }) {}
+    : engine_(engine), pinned_bytes_max_(wal_bytes_max / 2), done_(std::move(done)), thread_([this] { Run(); }) {}
 
 void Janitor::Schedule(const ReclaimJob& job) {
   MutexLock lock(mutex_);
@@ -72,29 +69,22 @@ void Janitor::Reclaim(const ReclaimJob& job) {
   const std::string begin = GroupPrefix(job.group);
   bool deleted = true;
   switch (job.kind) {
-    case ReclaimJob::Kind::kCompact:
-      return Compact(job);
-    case ReclaimJob::Kind::kTrim:
-      deleted = DeleteFiles(engine_.log(job.family), begin, LogKey(job.group, job.upto + 1));
-      break;
+    case ReclaimJob::Kind::kCompact: return Compact(job);
+    case ReclaimJob::Kind::kTrim: deleted = DeleteFiles(engine_.log(job.family), begin, LogKey(job.group, job.upto + 1)); break;
     case ReclaimJob::Kind::kDestroy:
-      for (auto* family :
-           {engine_.log(job.family), engine_.family(kStateFamily), engine_.family(kSnapshotsFamily)}) {
+      for (auto* family : {engine_.log(job.family), engine_.family(kStateFamily), engine_.family(kSnapshotsFamily)}) {
         deleted = DeleteFiles(family, begin, GroupEnd(job.group)) && deleted;
       }
   }
   if (deleted) done_(job);
 }
 
-bool Janitor::DeleteFiles(rocksdb::ColumnFamilyHandle* family, const std::string& begin,
-                          const std::string& end) {
+bool Janitor::DeleteFiles(rocksdb::ColumnFamilyHandle* family, const std::string& begin, const std::string& end) {
   const rocksdb::Slice begin_slice = ToSlice(begin);
   const rocksdb::Slice end_slice = ToSlice(end);
   const rocksdb::RangePtr range(&begin_slice, &end_slice);
-  const rocksdb::Status status =
-      rocksdb::DeleteFilesInRanges(&engine_.db(), family, &range, 1, /*include_end=*/false);
-  LOG_IF(WARNING, !status.ok()) << "files of removed entries stay family=" << family->GetName()
-                                << " error=" << status.ToString();
+  const rocksdb::Status status = rocksdb::DeleteFilesInRanges(&engine_.db(), family, &range, 1, /*include_end=*/false);
+  LOG_IF(WARNING, !status.ok()) << "files of removed entries stay family=" << family->GetName() << " error=" << status.ToString();
   return status.ok();
 }
 
@@ -107,10 +97,8 @@ void Janitor::Compact(const ReclaimJob& job) {
   const rocksdb::Slice end_slice = ToSlice(end);
   rocksdb::CompactRangeOptions options;
   options.exclusive_manual_compaction = false;
-  const rocksdb::Status status =
-      engine_.db().CompactRange(options, engine_.log(job.family), &begin_slice, &end_slice);
-  LOG_IF(WARNING, !status.ok()) << "compacting removed entries group=" << job.group
-                                << " error=" << status.ToString();
+  const rocksdb::Status status = engine_.db().CompactRange(options, engine_.log(job.family), &begin_slice, &end_slice);
+  LOG_IF(WARNING, !status.ok()) << "compacting removed entries group=" << job.group << " error=" << status.ToString();
 }
 
 void Janitor::FlushPinned(uint64_t position) {
@@ -120,8 +108,8 @@ void Janitor::FlushPinned(uint64_t position) {
   for (Family family = 0; family < engine_.pins().size(); ++family) {
     if (engine_.pins().PinnedBytes(family, position) <= pinned_bytes_max_) continue;
     const rocksdb::Status status = engine_.db().Flush(options, engine_.family(family));
-    LOG_IF(WARNING, !status.ok()) << "flushing a cold family failed family="
-                                  << engine_.family(family)->GetName() << " error=" << status.ToString();
+    LOG_IF(WARNING, !status.ok()) << "flushing a cold family failed family=" << engine_.family(family)->GetName()
+                                  << " error=" << status.ToString();
   }
 }
 

@@ -34,33 +34,24 @@ Status Keep(Result<T> decoded, std::optional<T>* row) {
 
 Status TakeRow(RowKind kind, std::string_view key, std::string_view value, Rows* rows) {
   switch (kind) {
-    case RowKind::kIdentity:
-      return Keep(DecodeIdentityRow(key, value), &rows->identity);
-    case RowKind::kHardState:
-      return Keep(DecodeHardState(key, value), &rows->hard_state);
-    case RowKind::kBounds:
-      return Keep(DecodeBounds(key, value), &rows->bounds);
-    case RowKind::kTerms:
-      return Keep(DecodeTerms(key, value), &rows->terms);
-    case RowKind::kConfigurations:
-      return Keep(DecodeIndexes(key, value), &rows->configurations);
-    case RowKind::kSnapshot:
-      return Keep(DecodeSnapshot(key, value), &rows->snapshot);
-    case RowKind::kReclaim:
-      return Keep(DecodeNumber(key, value), &rows->reclaim_family);
+    case RowKind::kIdentity: return Keep(DecodeIdentityRow(key, value), &rows->identity);
+    case RowKind::kHardState: return Keep(DecodeHardState(key, value), &rows->hard_state);
+    case RowKind::kBounds: return Keep(DecodeBounds(key, value), &rows->bounds);
+    case RowKind::kTerms: return Keep(DecodeTerms(key, value), &rows->terms);
+    case RowKind::kConfigurations: return Keep(DecodeIndexes(key, value), &rows->configurations);
+    case RowKind::kSnapshot: return Keep(DecodeSnapshot(key, value), &rows->snapshot);
+    case RowKind::kReclaim: return Keep(DecodeNumber(key, value), &rows->reclaim_family);
   }
   return Status(Reason::kCorruptMessage, "meta row: unknown kind");
 }
 
 Status CheckTerms(GroupId group, const LogBounds& bounds, const std::vector<TermRun>& terms) {
   const auto climbs = [](const TermRun& a, const TermRun& b) { return a.first < b.first && a.term < b.term; };
-  const bool ascending = std::adjacent_find(terms.begin(), terms.end(), [&](const auto& a, const auto& b) {
-                           return !climbs(a, b);
-                         }) == terms.end();
+  const bool ascending =
+      std::adjacent_find(terms.begin(), terms.end(), [&](const auto& a, const auto& b) { return !climbs(a, b); }) == terms.end();
   const bool covers = bounds.empty() ? terms.empty()
                                      : !terms.empty() && terms.front().first == bounds.first_index() &&
-                                           terms.back().first <= bounds.last_index() &&
-                                           terms.back().term == bounds.end.last.term;
+                                           terms.back().first <= bounds.last_index() && terms.back().term == bounds.end.last.term;
   if (ascending && covers) return {};
   return GroupLost(group, "its terms do not cover its log");
 }
@@ -72,8 +63,7 @@ class EntryProbe {
 
   Result<Entry> At(uint32_t family, GroupId group, LogIndex index) {
     std::unique_ptr<rocksdb::Iterator>& iterator = iterators_[family];
-    if (iterator == nullptr)
-      iterator.reset(engine_.db().NewIterator(rocksdb::ReadOptions(), engine_.log(family)));
+    if (iterator == nullptr) iterator.reset(engine_.db().NewIterator(rocksdb::ReadOptions(), engine_.log(family)));
     iterator->Seek(LogKey(group, index));
     const Result<std::string_view> row = CheckPlace(*iterator, group, index);
     if (!row.ok()) return row.status();
@@ -146,36 +136,30 @@ Status TakeNumber(std::string_view key, std::string_view value, LoadedStore* sto
   return Status(Reason::kCorruptMessage, "meta row: unknown key");
 }
 
-Status MetaLost(const Status& cause) {
-  return Status(Reason::kDataLoss, std::string(cause.message()) + "; " + kAfterDataLoss);
-}
+Status MetaLost(const Status& cause) { return Status(Reason::kDataLoss, std::string(cause.message()) + "; " + kAfterDataLoss); }
 
 }  // namespace
 
 Result<LoadedStore> LoadStore(Engine& engine) {
   LoadedStore store;
   std::map<GroupId, Rows> found;
-  const std::unique_ptr<rocksdb::Iterator> row(
-      engine.db().NewIterator(rocksdb::ReadOptions(), engine.family(kMetaFamily)));
+  const std::unique_ptr<rocksdb::Iterator> row(engine.db().NewIterator(rocksdb::ReadOptions(), engine.family(kMetaFamily)));
   for (row->SeekToFirst(); row->Valid(); row->Next()) {
     const std::string_view key = ToView(row->key());
     const std::optional<MetaPlace> place = ParseMetaKey(key);
     if (!place) {
-      if (const Status status = TakeNumber(key, ToView(row->value()), &store); !status.ok())
-        return MetaLost(status);
+      if (const Status status = TakeNumber(key, ToView(row->value()), &store); !status.ok()) return MetaLost(status);
       continue;
     }
     const Status status = TakeRow(place->kind, key, ToView(row->value()), &found[place->group]);
     if (!status.ok()) return GroupLost(place->group, std::string(status.message()));
   }
-  if (!row->status().ok())
-    return MetaLost(Status(Reason::kDataLoss, "meta rows: " + row->status().ToString()));
+  if (!row->status().ok()) return MetaLost(Status(Reason::kDataLoss, "meta rows: " + row->status().ToString()));
 
   EntryProbe probe(engine);
   for (auto& [id, rows] : found) {
     if (rows.reclaim_family) {
-      if (*rows.reclaim_family >= engine.log_families())
-        return GroupLost(id, "its column family does not exist");
+      if (*rows.reclaim_family >= engine.log_families()) return GroupLost(id, "its column family does not exist");
       store.destroyed[id] = static_cast<uint32_t>(*rows.reclaim_family);
       if (rows.none()) continue;
     }

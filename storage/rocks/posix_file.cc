@@ -21,19 +21,13 @@ std::string ParentOf(const std::string& path) {
 const char* AdviceFor(int error_number) {
   switch (error_number) {
     case EACCES:
-    case EPERM:
-      return "give the directory and what is in it to the user that runs this process";
-    case EROFS:
-      return "the file system is read-only; look into the system's log for disk errors";
-    case ENOENT:
-      return "make the directory that it is in, or correct the path";
-    case ENOTDIR:
-      return "a part of the path is a file; correct the path";
+    case EPERM: return "give the directory and what is in it to the user that runs this process";
+    case EROFS: return "the file system is read-only; look into the system's log for disk errors";
+    case ENOENT: return "make the directory that it is in, or correct the path";
+    case ENOTDIR: return "a part of the path is a file; correct the path";
     case ENOSPC:
-    case EDQUOT:
-      return "free space on the file system";
-    default:
-      return "look into the system's log for disk errors";
+    case EDQUOT: return "free space on the file system";
+    default: return "look into the system's log for disk errors";
   }
 }
 
@@ -64,8 +58,8 @@ FileHandle::~FileHandle() {
 int FileHandle::Release() { return std::exchange(descriptor_, -1); }
 
 Status FileError(std::string_view operation, const std::string& path, int error_number) {
-  return Status(Reason::kDirectoryUnusable, "cannot " + std::string(operation) + " " + path + ": " +
-                                                std::strerror(error_number) + "; " + AdviceFor(error_number));
+  return Status(Reason::kDirectoryUnusable,
+                "cannot " + std::string(operation) + " " + path + ": " + std::strerror(error_number) + "; " + AdviceFor(error_number));
 }
 
 Result<FileHandle> OpenFile(const std::string& path, int flags) {

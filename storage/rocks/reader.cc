@@ -9,27 +9,23 @@ namespace flotilla::storage {
 namespace {
 
 Status NoSuchGroup(GroupId group) {
-  return Status(Reason::kGroupNotFound,
-                "group " + std::to_string(group.value()) + " does not exist on this node")
+  return Status(Reason::kGroupNotFound, "group " + std::to_string(group.value()) + " does not exist on this node")
       .With("group", group.value());
 }
 
 std::string Range(const LogBounds& bounds) {
-  return "(" + std::to_string(bounds.start.last.index.value()) + ", " +
-         std::to_string(bounds.last_index().value()) + "]";
+  return "(" + std::to_string(bounds.start.last.index.value()) + ", " + std::to_string(bounds.last_index().value()) + "]";
 }
 
 Status CheckRange(GroupId group, const LogBounds& bounds, LogIndex first, LogIndex last) {
-  const std::string which = "entries [" + std::to_string(first.value()) + ", " +
-                            std::to_string(last.value()) + ") of group " + std::to_string(group.value());
+  const std::string which =
+      "entries [" + std::to_string(first.value()) + ", " + std::to_string(last.value()) + ") of group " + std::to_string(group.value());
   if (first <= bounds.start.last.index) {
-    return Status(Reason::kTrimmed,
-                  which + " were asked for, the log holds " + Range(bounds) + "; begin at its start")
+    return Status(Reason::kTrimmed, which + " were asked for, the log holds " + Range(bounds) + "; begin at its start")
         .With("first_index", bounds.first_index().value());
   }
   if (first > last || last > bounds.last_index() + 1) {
-    return Status(Reason::kOffsetOutOfRange,
-                  which + " were asked for, the log holds " + Range(bounds) + "; wait until they are written")
+    return Status(Reason::kOffsetOutOfRange, which + " were asked for, the log holds " + Range(bounds) + "; wait until they are written")
         .With("last_index", bounds.last_index().value());
   }
   return {};
@@ -39,8 +35,7 @@ Status CheckRange(GroupId group, const LogBounds& bounds, LogIndex first, LogInd
 class RowBuffer {
  public:
   void Add(std::string_view row, uint64_t rows_expected, size_t bytes_max) {
-    if (sizes_.empty())
-      buffer_.reserve(std::min<uint64_t>(row.size() * rows_expected, bytes_max + row.size()));
+    if (sizes_.empty()) buffer_.reserve(std::min<uint64_t>(row.size() * rows_expected, bytes_max + row.size()));
     sizes_.push_back(row.size());
     buffer_.append(row);
   }
@@ -62,15 +57,12 @@ class RowBuffer {
   std::vector<size_t> sizes_;
 };
 
-size_t EntryBytesOfRow(size_t row_bytes) {
-  return row_bytes - kEncodedHeaderBytes + Entry::kEntryOverheadBytes;
-}
+size_t EntryBytesOfRow(size_t row_bytes) { return row_bytes - kEncodedHeaderBytes + Entry::kEntryOverheadBytes; }
 
 Status CheckChain(GroupId group, const Entry& before, const Entry& entry) {
   if (entry.header.base_offset == before.header.end_offset() && entry.term() >= before.term()) return {};
   return EntryLost(group, entry.index(),
-                   "it does not follow the entry before it (offset " +
-                       std::to_string(entry.header.base_offset.value()) + " after " +
+                   "it does not follow the entry before it (offset " + std::to_string(entry.header.base_offset.value()) + " after " +
                        std::to_string(before.header.end_offset().value()) + ")");
 }
 
@@ -81,8 +73,7 @@ Result<EntryHeader> CheckHeader(GroupId group, LogIndex index, std::string_view 
   if (!header.ok()) return EntryLost(group, index, std::string(header.status().message()));
   if (header->group != group || header->index != index) {
     return EntryLost(group, index,
-                     "its row holds entry " + std::to_string(header->index.value()) + " of group " +
-                         std::to_string(header->group.value()));
+                     "its row holds entry " + std::to_string(header->index.value()) + " of group " + std::to_string(header->group.value()));
   }
   return header;
 }
@@ -92,8 +83,7 @@ Result<Entry> CheckEntry(GroupId group, LogIndex index, const Bytes& value) {
   if (!header.ok()) return header.status();
   Result<Entry> entry = DecodeEntry(value);
   if (!entry.ok()) return EntryLost(group, index, std::string(entry.status().message()));
-  if (const Status sound = VerifyEntry(*entry); !sound.ok())
-    return EntryLost(group, index, std::string(sound.message()));
+  if (const Status sound = VerifyEntry(*entry); !sound.ok()) return EntryLost(group, index, std::string(sound.message()));
   return entry;
 }
 
@@ -158,7 +148,8 @@ Result<uint64_t> Reader::ApproximateBytes(GroupId id) const {
   options.files_size_error_margin = 0.1;
   uint64_t bytes = 0;
   const rocksdb::Status status = engine_.db().GetApproximateSizes(options, engine_.log(group->family()), &range, 1, &bytes);
-  if (!status.ok()) return Status(Reason::kStorageFailed, "the size of group " + std::to_string(id.value()) + " is not known: " + status.ToString());
+  if (!status.ok())
+    return Status(Reason::kStorageFailed, "the size of group " + std::to_string(id.value()) + " is not known: " + status.ToString());
   return bytes;
 }
 
@@ -171,22 +162,19 @@ Result<std::vector<Entry>> Reader::Read(GroupId id, LogIndex first, LogIndex las
   });
 }
 
-std::optional<std::vector<Entry>> Reader::ReadCached(GroupId id, LogIndex first, LogIndex last,
-                                                     ReadLimits limits) const {
+std::optional<std::vector<Entry>> Reader::ReadCached(GroupId id, LogIndex first, LogIndex last, ReadLimits limits) const {
   const std::shared_ptr<Group> group = table_.Find(id);
   if (group == nullptr || first > last) return std::nullopt;
   return group->FromTail(first, last, limits);
 }
 
-Result<std::vector<Entry>> Reader::ReadFromDisk(const Scene& scene, LogIndex first, LogIndex last,
-                                                ReadLimits limits) const {
+Result<std::vector<Entry>> Reader::ReadFromDisk(const Scene& scene, LogIndex first, LogIndex last, ReadLimits limits) const {
   const std::string upper = LogKey(scene.id, last);
   const rocksdb::Slice upper_slice = ToSlice(upper);
   rocksdb::ReadOptions options = scene.options;
   options.iterate_upper_bound = &upper_slice;
   options.fill_cache = false;  // readers of old entries come by once
-  const std::unique_ptr<rocksdb::Iterator> iterator(
-      engine_.db().NewIterator(options, engine_.log(scene.group.family())));
+  const std::unique_ptr<rocksdb::Iterator> iterator(engine_.db().NewIterator(options, engine_.log(scene.group.family())));
 
   const uint64_t count = std::min<uint64_t>(last - first, std::max<size_t>(limits.entries, 1));
   RowBuffer buffer;
@@ -216,9 +204,8 @@ Result<EntryHeader> Reader::FindOffset(GroupId id, Offset offset) const {
   return Consistently(id, [&](const Scene& scene) -> Result<EntryHeader> {
     const LogBounds& bounds = scene.bounds;
     if (offset < bounds.start.end_offset || offset >= bounds.end.end_offset) {
-      return Status(Reason::kOffsetOutOfRange, "offset " + std::to_string(offset.value()) + " of group " +
-                                                   std::to_string(id.value()) + " is outside of [" +
-                                                   std::to_string(bounds.start.end_offset.value()) + ", " +
+      return Status(Reason::kOffsetOutOfRange, "offset " + std::to_string(offset.value()) + " of group " + std::to_string(id.value()) +
+                                                   " is outside of [" + std::to_string(bounds.start.end_offset.value()) + ", " +
                                                    std::to_string(bounds.end.end_offset.value()) + ")")
           .With("start_offset", bounds.start.end_offset.value())
           .With("end_offset", bounds.end.end_offset.value());
@@ -232,13 +219,10 @@ Result<EntryHeader> Reader::FindOffset(GroupId id, Offset offset) const {
 Result<std::optional<EntryHeader>> Reader::FindTimestamp(GroupId id, int64_t timestamp_ms) const {
   return Consistently(id, [&](const Scene& scene) -> Result<std::optional<EntryHeader>> {
     const LogBounds& bounds = scene.bounds;
-    if (bounds.empty() || bounds.end.running_max_timestamp_ms < timestamp_ms)
-      return std::optional<EntryHeader>();
+    if (bounds.empty() || bounds.end.running_max_timestamp_ms < timestamp_ms) return std::optional<EntryHeader>();
     // The maximum stems from an entry that is gone: it says nothing about those that are here.
     if (bounds.start.running_max_timestamp_ms >= timestamp_ms) return ScanForTimestamp(scene, timestamp_ms);
-    const Reached reached = [timestamp_ms](const EntryHeader& header) {
-      return header.running_max_timestamp_ms >= timestamp_ms;
-    };
+    const Reached reached = [timestamp_ms](const EntryHeader& header) { return header.running_max_timestamp_ms >= timestamp_ms; };
     if (auto cached = scene.group.SearchTail(reached)) return cached;
     Result<EntryHeader> found = Search(scene, bounds.first_index(), bounds.last_index(), reached);
     if (!found.ok()) return found.status();
@@ -246,10 +230,8 @@ Result<std::optional<EntryHeader>> Reader::FindTimestamp(GroupId id, int64_t tim
   });
 }
 
-Result<EntryHeader> Reader::Search(const Scene& scene, LogIndex first, LogIndex last,
-                                   const Reached& reached) const {
-  const std::unique_ptr<rocksdb::Iterator> iterator(
-      engine_.db().NewIterator(scene.options, engine_.log(scene.group.family())));
+Result<EntryHeader> Reader::Search(const Scene& scene, LogIndex first, LogIndex last, const Reached& reached) const {
+  const std::unique_ptr<rocksdb::Iterator> iterator(engine_.db().NewIterator(scene.options, engine_.log(scene.group.family())));
   while (first < last) {
     const LogIndex middle = first + (last - first) / 2;
     iterator->Seek(LogKey(scene.id, middle));
@@ -275,11 +257,9 @@ Result<EntryHeader> Reader::Search(const Scene& scene, LogIndex first, LogIndex 
 }
 
 Result<std::optional<EntryHeader>> Reader::ScanForTimestamp(const Scene& scene, int64_t timestamp_ms) const {
-  const std::unique_ptr<rocksdb::Iterator> iterator(
-      engine_.db().NewIterator(scene.options, engine_.log(scene.group.family())));
+  const std::unique_ptr<rocksdb::Iterator> iterator(engine_.db().NewIterator(scene.options, engine_.log(scene.group.family())));
   iterator->Seek(LogKey(scene.id, scene.bounds.first_index()));
-  for (LogIndex index = scene.bounds.first_index(); index <= scene.bounds.last_index();
-       ++index, iterator->Next()) {
+  for (LogIndex index = scene.bounds.first_index(); index <= scene.bounds.last_index(); ++index, iterator->Next()) {
     const Result<std::string_view> row = CheckPlace(*iterator, scene.id, index);
     if (!row.ok()) return row.status();
     const Result<EntryHeader> header = CheckHeader(scene.id, index, *row);
@@ -310,15 +290,14 @@ Result<std::optional<Bytes>> Reader::GetState(GroupId id, std::string_view key) 
   });
 }
 
-Result<std::vector<LogReader::StateRow>> Reader::ScanState(GroupId id, std::string_view prefix,
-                                                           std::string_view after, size_t bytes_max) const {
+Result<std::vector<LogReader::StateRow>> Reader::ScanState(GroupId id, std::string_view prefix, std::string_view after,
+                                                           size_t bytes_max) const {
   return Consistently(id, [&](const Scene& scene) -> Result<std::vector<LogReader::StateRow>> {
     const std::string upper = PrefixEnd(StateKey(id, prefix));
     const rocksdb::Slice upper_slice = ToSlice(upper);
     rocksdb::ReadOptions options = scene.options;
     options.iterate_upper_bound = &upper_slice;
-    const std::unique_ptr<rocksdb::Iterator> iterator(
-        engine_.db().NewIterator(options, engine_.family(kStateFamily)));
+    const std::unique_ptr<rocksdb::Iterator> iterator(engine_.db().NewIterator(options, engine_.family(kStateFamily)));
     std::vector<LogReader::StateRow> rows;
     size_t bytes = 0;
     for (iterator->Seek(StateKey(id, std::max(prefix, after))); iterator->Valid(); iterator->Next()) {
@@ -328,16 +307,14 @@ Result<std::vector<LogReader::StateRow>> Reader::ScanState(GroupId id, std::stri
       if (!rows.empty() && bytes > bytes_max) break;
       rows.push_back({std::string(key), Bytes::Copy(ToView(iterator->value()))});
     }
-    if (!iterator->status().ok())
-      return GroupLost(id, "rows cannot be read: " + iterator->status().ToString());
+    if (!iterator->status().ok()) return GroupLost(id, "rows cannot be read: " + iterator->status().ToString());
     return rows;
   });
 }
 
 Result<Bytes> Reader::ReadSnapshotChunk(GroupId id, uint64_t snapshot, uint32_t number) const {
   return Consistently(id, [&](const Scene& scene) -> Result<Bytes> {
-    const std::string which =
-        "chunk " + std::to_string(number) + " of snapshot " + std::to_string(snapshot) + " ";
+    const std::string which = "chunk " + std::to_string(number) + " of snapshot " + std::to_string(snapshot) + " ";
     const std::string key = ChunkKey(id, snapshot, number);
     bool found = false;
     const Result<Bytes> value = Get(kSnapshotsFamily, scene, key, &found);

@@ -35,13 +35,12 @@ class Reader {
   Result<LogBounds> Bounds(GroupId group) const;
   Result<uint64_t> ApproximateBytes(GroupId group) const;
   Result<std::vector<Entry>> Read(GroupId group, LogIndex first, LogIndex last, ReadLimits limits) const;
-  std::optional<std::vector<Entry>> ReadCached(GroupId group, LogIndex first, LogIndex last,
-                                               ReadLimits limits) const;
+  std::optional<std::vector<Entry>> ReadCached(GroupId group, LogIndex first, LogIndex last, ReadLimits limits) const;
   Result<EntryHeader> FindOffset(GroupId group, Offset offset) const;
   Result<std::optional<EntryHeader>> FindTimestamp(GroupId group, int64_t timestamp_ms) const;
   Result<std::optional<Bytes>> GetState(GroupId group, std::string_view key) const;
-  Result<std::vector<LogReader::StateRow>> ScanState(GroupId group, std::string_view prefix,
-                                                     std::string_view after, size_t bytes_max) const;
+  Result<std::vector<LogReader::StateRow>> ScanState(GroupId group, std::string_view prefix, std::string_view after,
+                                                     size_t bytes_max) const;
   Result<Bytes> ReadSnapshotChunk(GroupId group, uint64_t id, uint32_t number) const;
 
   uint64_t corruptions() const { return corruptions_.load(std::memory_order_relaxed); }
@@ -60,8 +59,7 @@ class Reader {
   template <typename Look>
   auto Consistently(GroupId group, Look look) const -> decltype(look(std::declval<const Scene&>()));
 
-  Result<std::vector<Entry>> ReadFromDisk(const Scene& scene, LogIndex first, LogIndex last,
-                                          ReadLimits limits) const;
+  Result<std::vector<Entry>> ReadFromDisk(const Scene& scene, LogIndex first, LogIndex last, ReadLimits limits) const;
   // The first entry in [first, last] for which `reached` holds; it holds for the last one.
   Result<EntryHeader> Search(const Scene& scene, LogIndex first, LogIndex last, const Reached& reached) const;
   // The first entry of the log with a time of its own at or after.

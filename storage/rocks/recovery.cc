@@ -43,8 +43,8 @@ class BatchWalk final : public rocksdb::WalFilter {
 
   const char* Name() const override { return "flotilla.BatchWalk"; }
 
-  WalProcessingOption LogRecordFound(unsigned long long, const std::string& file,
-                                     const rocksdb::WriteBatch& batch, rocksdb::WriteBatch*, bool*) override {
+  WalProcessingOption LogRecordFound(unsigned long long, const std::string& file, const rocksdb::WriteBatch& batch, rocksdb::WriteBatch*,
+                                     bool*) override {
     // RocksDB's own mark: after a torn tail was cut, the next WAL file begins with an empty batch.
     if (batch.Count() == 0) return WalProcessingOption::kIgnoreCurrentRecord;
     FirstRow first_row;
@@ -87,27 +87,22 @@ class BatchWalk final : public rocksdb::WalFilter {
   std::optional<Break> break_;
 };
 
-Status Lost(const EngineFiles& files, const std::string& file, uint64_t expected, const std::string& found,
-            const std::string& meaning) {
-  return Status(Reason::kDataLoss, "database " + files.path + ": expected batch " + std::to_string(expected) +
-                                       ", found " + found + (file.empty() ? "" : " in WAL file " + file) +
-                                       ": " + meaning + "; " + kAfterDataLoss)
+Status Lost(const EngineFiles& files, const std::string& file, uint64_t expected, const std::string& found, const std::string& meaning) {
+  return Status(Reason::kDataLoss, "database " + files.path + ": expected batch " + std::to_string(expected) + ", found " + found +
+                                       (file.empty() ? "" : " in WAL file " + file) + ": " + meaning + "; " + kAfterDataLoss)
       .With("file", file)
       .With("expected", expected)
       .With("found", found);
 }
 
-Result<BatchRow> BatchInTables(rocksdb::DB* database, rocksdb::ColumnFamilyHandle* meta,
-                               const EngineFiles& files) {
+Result<BatchRow> BatchInTables(rocksdb::DB* database, rocksdb::ColumnFamilyHandle* meta, const EngineFiles& files) {
   std::string value;
-  const rocksdb::Status status =
-      database->Get(rocksdb::ReadOptions(), meta, ToSlice(BatchNumberKey()), &value);
+  const rocksdb::Status status = database->Get(rocksdb::ReadOptions(), meta, ToSlice(BatchNumberKey()), &value);
   if (status.IsNotFound()) return BatchRow{};
   if (!status.ok()) return FromOpen(status, files.path);
   Result<BatchRow> batch = DecodeBatch(value);
   if (batch.ok()) return batch;
-  return Status(Reason::kDataLoss,
-                "database " + files.path + ": the row of the batch number is damaged; " + kAfterDataLoss);
+  return Status(Reason::kDataLoss, "database " + files.path + ": the row of the batch number is damaged; " + kAfterDataLoss);
 }
 
 Status Judge(const BatchWalk& walk, uint64_t in_tables, uint64_t evidence, const EngineFiles& files) {
@@ -116,23 +111,21 @@ Status Judge(const BatchWalk& walk, uint64_t in_tables, uint64_t evidence, const
                 "what lies between was synced and is damaged or missing");
   }
   if (walk.first() && *walk.first() > in_tables + 1) {
-    return Lost(files, walk.first_file(), in_tables + 1, std::to_string(*walk.first()),
-                "an older WAL file, or a table, is missing");
+    return Lost(files, walk.first_file(), in_tables + 1, std::to_string(*walk.first()), "an older WAL file, or a table, is missing");
   }
   const uint64_t recoverable = std::max(in_tables, walk.last());
   if (recoverable < evidence) {
     const std::string& file = walk.last_file();
-    return Lost(files, file, evidence, std::to_string(recoverable),
-                file.empty() ? "WAL files are missing, or the database is an older copy"
-                             : "what follows was synced and is damaged or missing");
+    return Lost(
+        files, file, evidence, std::to_string(recoverable),
+        file.empty() ? "WAL files are missing, or the database is an older copy" : "what follows was synced and is damaged or missing");
   }
   return {};
 }
 
 }  // namespace
 
-Result<Recoverable> LookBeforeOpening(const RocksStoreOptions& options, const EngineFiles& files,
-                                      const Expected& expected) {
+Result<Recoverable> LookBeforeOpening(const RocksStoreOptions& options, const EngineFiles& files, const Expected& expected) {
   const uint32_t node_mark = NodeMark(expected.node_uuid);
   BatchWalk walk(node_mark);
   rocksdb::DBOptions look = DatabaseOptions(options, files);
@@ -149,8 +142,7 @@ Result<Recoverable> LookBeforeOpening(const RocksStoreOptions& options, const En
   for (rocksdb::ColumnFamilyHandle* handle : handles) database->DestroyColumnFamilyHandle(handle);
   if (!in_tables.ok()) return in_tables.status();
   if (walk.foreign() || (in_tables->number != 0 && in_tables->node_mark != node_mark)) {
-    return Status(Reason::kDirectoryMismatch, "database " + files.path +
-                                                  " was written by another node than " + expected.node_uuid +
+    return Status(Reason::kDirectoryMismatch, "database " + files.path + " was written by another node than " + expected.node_uuid +
                                                   "; put back the database that belongs here");
   }
   FLOTILLA_RETURN_IF_ERROR(Judge(walk, in_tables->number, expected.evidence, files));

@@ -31,7 +31,6 @@ struct Expected {
 
 // Reads manifest, meta tables and all WAL files, read-only. DATA_LOSS names the file, the number that was
 // expected and the one that was found. DIRECTORY_MISMATCH: another node wrote it.
-Result<Recoverable> LookBeforeOpening(const RocksStoreOptions& options, const EngineFiles& files,
-                                      const Expected& expected);
+Result<Recoverable> LookBeforeOpening(const RocksStoreOptions& options, const EngineFiles& files, const Expected& expected);
 
 }  // namespace flotilla::storage

@@ -59,8 +59,7 @@ bool DirectIoWorks(const std::string& directory) {
 }
 
 std::unique_ptr<rocksdb::Env> MakeEnv(const StoreHooks& hooks, bool direct_io) {
-  std::shared_ptr<rocksdb::FileSystem> files =
-      hooks.file_system != nullptr ? hooks.file_system : rocksdb::FileSystem::Default();
+  std::shared_ptr<rocksdb::FileSystem> files = hooks.file_system != nullptr ? hooks.file_system : rocksdb::FileSystem::Default();
   if (direct_io) files = std::make_shared<WalFileSystem>(files);
   std::unique_ptr<rocksdb::Env> env = rocksdb::NewCompositeEnv(files);
   if (hooks.rocks_clock != nullptr) (*env).*ClockOf::kMember = hooks.rocks_clock;
@@ -79,8 +78,7 @@ struct Foundation {
 
 class RocksStoreImpl final : public RocksStore {
  public:
-  RocksStoreImpl(std::unique_ptr<Foundation> foundation, const RocksStoreOptions& options,
-                 const StoreHooks& hooks)
+  RocksStoreImpl(std::unique_ptr<Foundation> foundation, const RocksStoreOptions& options, const StoreHooks& hooks)
       : foundation_(std::move(foundation)),
         free_space_(options.directory),
         reader_(*foundation_->engine, table_),
@@ -91,8 +89,7 @@ class RocksStoreImpl final : public RocksStore {
                  .free_space = hooks.free_space != nullptr ? *hooks.free_space : free_space_,
                  .clock = hooks.clock != nullptr ? *hooks.clock : clock_},
                 options, WriterStart(*foundation_)),
-        janitor_(*foundation_->engine, options.wal_bytes_max,
-                 [this](const ReclaimJob& job) { writer_.Reclaimed(job); }) {
+        janitor_(*foundation_->engine, options.wal_bytes_max, [this](const ReclaimJob& job) { writer_.Reclaimed(job); }) {
     ScheduleWhatWasLeft();
     for (LoadedGroup& group : foundation_->loaded.groups) {
       const GroupId id = group.state.group;
@@ -107,9 +104,7 @@ class RocksStoreImpl final : public RocksStore {
   }
 
   const DirectoryIdentity& identity() const override { return foundation_->directory->identity(); }
-  Status SetClusterId(const std::string& cluster_id) override {
-    return foundation_->directory->SetClusterId(cluster_id);
-  }
+  Status SetClusterId(const std::string& cluster_id) override { return foundation_->directory->SetClusterId(cluster_id); }
 
   Status Submit(WriteTask task, WriteSink& sink) override { return writer_.Submit(std::move(task), sink); }
 
@@ -118,25 +113,18 @@ class RocksStoreImpl final : public RocksStore {
   Result<GroupIdentity> Identity(GroupId group) const override { return reader_.Identity(group); }
   Result<LogBounds> Bounds(GroupId group) const override { return reader_.Bounds(group); }
   Result<uint64_t> ApproximateBytes(GroupId group) const override { return reader_.ApproximateBytes(group); }
-  Result<std::vector<Entry>> Read(GroupId group, LogIndex first, LogIndex last,
-                                  ReadLimits limits) const override {
+  Result<std::vector<Entry>> Read(GroupId group, LogIndex first, LogIndex last, ReadLimits limits) const override {
     return reader_.Read(group, first, last, limits);
   }
-  std::optional<std::vector<Entry>> ReadCached(GroupId group, LogIndex first, LogIndex last,
-                                               ReadLimits limits) const override {
+  std::optional<std::vector<Entry>> ReadCached(GroupId group, LogIndex first, LogIndex last, ReadLimits limits) const override {
     return reader_.ReadCached(group, first, last, limits);
   }
-  Result<EntryHeader> FindOffset(GroupId group, Offset offset) const override {
-    return reader_.FindOffset(group, offset);
-  }
+  Result<EntryHeader> FindOffset(GroupId group, Offset offset) const override { return reader_.FindOffset(group, offset); }
   Result<std::optional<EntryHeader>> FindTimestamp(GroupId group, int64_t timestamp_ms) const override {
     return reader_.FindTimestamp(group, timestamp_ms);
   }
-  Result<std::optional<Bytes>> GetState(GroupId group, std::string_view key) const override {
-    return reader_.GetState(group, key);
-  }
-  Result<std::vector<StateRow>> ScanState(GroupId group, std::string_view prefix, std::string_view after,
-                                          size_t bytes_max) const override {
+  Result<std::optional<Bytes>> GetState(GroupId group, std::string_view key) const override { return reader_.GetState(group, key); }
+  Result<std::vector<StateRow>> ScanState(GroupId group, std::string_view prefix, std::string_view after, size_t bytes_max) const override {
     return reader_.ScanState(group, prefix, after, bytes_max);
   }
   Result<Bytes> ReadSnapshotChunk(GroupId group, uint64_t id, uint32_t number) const override {
@@ -165,18 +153,14 @@ class RocksStoreImpl final : public RocksStore {
                         .node_mark = NodeMark(foundation.directory->identity().node_uuid),
                         .groups = {},
                         .destroyed = loaded.destroyed};
-    for (const LoadedGroup& group : loaded.groups)
-      start.groups.emplace_back(group.state.group, group.place.family);
+    for (const LoadedGroup& group : loaded.groups) start.groups.emplace_back(group.state.group, group.place.family);
     return start;
   }
   void ScheduleWhatWasLeft() {
     for (const LoadedGroup& group : foundation_->loaded.groups) {
       const LogIndex start = group.state.bounds.start.last.index;
       if (group.place.reclaimed >= start) continue;
-      janitor_.Schedule({.kind = ReclaimJob::Kind::kTrim,
-                         .group = group.state.group,
-                         .family = group.place.family,
-                         .upto = start});
+      janitor_.Schedule({.kind = ReclaimJob::Kind::kTrim, .group = group.state.group, .family = group.place.family, .upto = start});
     }
     for (const auto& [group, family] : foundation_->loaded.destroyed) {
       janitor_.Schedule({.kind = ReclaimJob::Kind::kDestroy, .group = group, .family = family, .upto = {}});
@@ -193,12 +177,10 @@ class RocksStoreImpl final : public RocksStore {
 };
 
 Status CheckOptions(const RocksStoreOptions& options) {
-  if (options.directory.empty())
-    return Status(Reason::kInvalidArgument, "the data directory has no name; set it");
+  if (options.directory.empty()) return Status(Reason::kInvalidArgument, "the data directory has no name; set it");
   if (options.log_families < 1 || options.log_families > limits::kLogFamiliesMax) {
-    return Status(Reason::kInvalidArgument, std::to_string(options.log_families) +
-                                                " log families; use 1 to " +
-                                                std::to_string(limits::kLogFamiliesMax));
+    return Status(Reason::kInvalidArgument,
+                  std::to_string(options.log_families) + " log families; use 1 to " + std::to_string(limits::kLogFamiliesMax));
   }
   if (options.second_thread_bytes == 0) {
     return Status(Reason::kInvalidArgument, "second_thread_bytes is 0; use 1 or more");
@@ -209,8 +191,7 @@ Status CheckOptions(const RocksStoreOptions& options) {
 Result<CrcCheck> CheckAndLogCrc() {
   Result<CrcCheck> check = CheckCrc();
   if (!check.ok()) return check;
-  const bool fast =
-      check->supplied && check->accelerated && check->gigabytes_per_second >= kCrcGigabytesPerSecondMin;
+  const bool fast = check->supplied && check->accelerated && check->gigabytes_per_second >= kCrcGigabytesPerSecondMin;
   LOG(INFO) << "crc32c supplied_to_rocksdb=" << check->supplied << " accelerated=" << check->accelerated
             << " gigabytes_per_second=" << check->gigabytes_per_second;
   LOG_IF(WARNING, !fast) << "crc32c is slow here: synced appends lose up to 40 % of their speed";
@@ -224,16 +205,14 @@ Status CheckCrcOnce() {
 
 // The number that was synced at least. DATA_LOSS: database without evidence, or evidence without database.
 Result<uint64_t> ReadEvidence(const DataDirectory& directory, rocksdb::Env& env) {
-  const Result<std::optional<uint64_t>> evidence =
-      Evidence::Read(directory.evidence_path(), directory.identity().node_uuid);
+  const Result<std::optional<uint64_t>> evidence = Evidence::Read(directory.evidence_path(), directory.identity().node_uuid);
   if (!evidence.ok()) return evidence.status();
   const bool has_database = env.FileExists(directory.database_path() + "/CURRENT").ok();
   if (!*evidence && (has_database || PathExists(directory.database_path()))) {
-    return Status(Reason::kDataLoss,
-                  directory.evidence_path() +
-                      " is missing although a database is there: what was "
-                      "synced cannot be known; restore the file, or empty the data directory and let "
-                      "this node join anew")
+    return Status(Reason::kDataLoss, directory.evidence_path() +
+                                         " is missing although a database is there: what was "
+                                         "synced cannot be known; restore the file, or empty the data directory and let "
+                                         "this node join anew")
         .With("file", directory.evidence_path());
   }
   if (!*evidence) {
@@ -241,8 +220,7 @@ Result<uint64_t> ReadEvidence(const DataDirectory& directory, rocksdb::Env& env)
   }
   const uint64_t number = evidence->value_or(0);
   if (number > 0 && !has_database) {
-    return Status(Reason::kDataLoss, "database " + directory.database_path() +
-                                         " is missing (no CURRENT file) although batch " +
+    return Status(Reason::kDataLoss, "database " + directory.database_path() + " is missing (no CURRENT file) although batch " +
                                          std::to_string(number) + " was synced; " + kAfterDataLoss)
         .With("file", directory.database_path() + "/CURRENT");
   }
@@ -253,8 +231,7 @@ Result<uint64_t> ReadEvidence(const DataDirectory& directory, rocksdb::Env& env)
 Status WriteFirstBatch(Foundation* foundation) {
   rocksdb::WriteBatch batch;
   rocksdb::ColumnFamilyHandle* meta = foundation->engine->family(kMetaFamily);
-  batch.Put(meta, ToSlice(BatchNumberKey()),
-            EncodeBatch({1, NodeMark(foundation->directory->identity().node_uuid)}));
+  batch.Put(meta, ToSlice(BatchNumberKey()), EncodeBatch({1, NodeMark(foundation->directory->identity().node_uuid)}));
   batch.Put(meta, ToSlice(PoolKey()), EncodeNumber(PoolKey(), foundation->engine->log_families()));
   const rocksdb::Status status = foundation->engine->WriteSynced(&batch);
   if (!status.ok()) return FromWrite(status);
@@ -264,15 +241,14 @@ Status WriteFirstBatch(Foundation* foundation) {
 }
 
 Status OpenFoundation(const RocksStoreOptions& options, const StoreHooks& hooks, Foundation* foundation) {
-  Result<std::unique_ptr<DataDirectory>> directory = DataDirectory::Open(
-      options.directory, {.cluster_id = options.cluster_id, .node_uuid = options.node_uuid});
+  Result<std::unique_ptr<DataDirectory>> directory =
+      DataDirectory::Open(options.directory, {.cluster_id = options.cluster_id, .node_uuid = options.node_uuid});
   if (!directory.ok()) return directory.status();
   foundation->directory = *std::move(directory);
   const DataDirectory& data = *foundation->directory;
   const bool direct_io = options.direct_io && DirectIoWorks(options.directory);
   foundation->env = MakeEnv(hooks, direct_io);
-  const EngineFiles files{
-      .path = data.database_path(), .env = foundation->env.get(), .direct_io = direct_io};
+  const EngineFiles files{.path = data.database_path(), .env = foundation->env.get(), .direct_io = direct_io};
 
   const Result<uint64_t> evidence = ReadEvidence(data, *files.env);
   if (!evidence.ok()) return evidence.status();
@@ -280,8 +256,7 @@ Status OpenFoundation(const RocksStoreOptions& options, const StoreHooks& hooks,
   const bool making = *evidence == 0;  // nothing was ever acknowledged
   uint64_t recoverable = 0;
   if (!making) {
-    const Result<Recoverable> look =
-        LookBeforeOpening(options, files, {.evidence = *evidence, .node_uuid = data.identity().node_uuid});
+    const Result<Recoverable> look = LookBeforeOpening(options, files, {.evidence = *evidence, .node_uuid = data.identity().node_uuid});
     if (!look.ok()) return look.status();
     recoverable = look->batch_number;
   }
@@ -295,11 +270,9 @@ Status OpenFoundation(const RocksStoreOptions& options, const StoreHooks& hooks,
   if (foundation->loaded.batch_number == 0 && making) FLOTILLA_RETURN_IF_ERROR(WriteFirstBatch(foundation));
   const uint64_t recovered = foundation->loaded.batch_number;
   if (recovered < recoverable || foundation->loaded.log_families != foundation->engine->log_families()) {
-    return Status(Reason::kDataLoss,
-                  "database " + files.path + ": recovered up to batch " + std::to_string(recovered) + " of " +
-                      std::to_string(recoverable) + " with " +
-                      std::to_string(foundation->engine->log_families()) + " log families of " +
-                      std::to_string(foundation->loaded.log_families) + "; " + kAfterDataLoss);
+    return Status(Reason::kDataLoss, "database " + files.path + ": recovered up to batch " + std::to_string(recovered) + " of " +
+                                         std::to_string(recoverable) + " with " + std::to_string(foundation->engine->log_families()) +
+                                         " log families of " + std::to_string(foundation->loaded.log_families) + "; " + kAfterDataLoss);
   }
 
   Result<std::unique_ptr<Evidence>> opened = Evidence::Open(data.evidence_path(), data.identity().node_uuid);
@@ -307,16 +280,14 @@ Status OpenFoundation(const RocksStoreOptions& options, const StoreHooks& hooks,
   foundation->evidence = *std::move(opened);
   FLOTILLA_RETURN_IF_ERROR(foundation->evidence->Record(recovered, MonotonicTime{}));
   FLOTILLA_RETURN_IF_ERROR(foundation->evidence->Sync());
-  LOG(INFO) << "store open directory=" << options.directory << " node=" << data.identity().node_uuid
-            << " batch=" << recovered << " evidence=" << *evidence
-            << " groups=" << foundation->loaded.groups.size();
+  LOG(INFO) << "store open directory=" << options.directory << " node=" << data.identity().node_uuid << " batch=" << recovered
+            << " evidence=" << *evidence << " groups=" << foundation->loaded.groups.size();
   return {};
 }
 
 }  // namespace
 
-Result<std::unique_ptr<RocksStore>> OpenRocksStoreWith(const RocksStoreOptions& options,
-                                                       const StoreHooks& hooks) {
+Result<std::unique_ptr<RocksStore>> OpenRocksStoreWith(const RocksStoreOptions& options, const StoreHooks& hooks) {
   FLOTILLA_RETURN_IF_ERROR(CheckOptions(options));
   FLOTILLA_RETURN_IF_ERROR(CheckCrcOnce());
   auto foundation = std::make_unique<Foundation>();
@@ -324,8 +295,6 @@ Result<std::unique_ptr<RocksStore>> OpenRocksStoreWith(const RocksStoreOptions& 
   return std::unique_ptr<RocksStore>(std::make_unique<RocksStoreImpl>(std::move(foundation), options, hooks));
 }
 
-Result<std::unique_ptr<RocksStore>> OpenRocksStore(const RocksStoreOptions& options) {
-  return OpenRocksStoreWith(options, {});
-}
+Result<std::unique_ptr<RocksStore>> OpenRocksStore(const RocksStoreOptions& options) { return OpenRocksStoreWith(options, {}); }
 
 }  // namespace flotilla::storage

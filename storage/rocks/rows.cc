@@ -29,8 +29,7 @@ Result<std::string_view> Open(std::string_view key, std::string_view value) {
   if (value.size() < 1 + kChecksumBytes) return Damaged("too short");
   const std::string_view row = value.substr(0, value.size() - kChecksumBytes);
   const auto checksum = GetLittle<uint32_t>(value.data() + row.size());
-  if (checksum != crc32c::Extend(crc32c::Value(key), row.data(), row.size()))
-    return Damaged("its checksum is wrong");
+  if (checksum != crc32c::Extend(crc32c::Value(key), row.data(), row.size())) return Damaged("its checksum is wrong");
   if (static_cast<uint8_t>(row[0]) != kRowVersion) return Damaged("unknown version");
   return row.substr(1);
 }
@@ -65,8 +64,7 @@ ReplicaId TakeReplica(ByteReader* in) {
 
 // The row that `take` reads from the body, which has to be used up.
 template <typename Take>
-auto Decode(std::string_view key, std::string_view value, Take take)
-    -> Result<decltype(take(std::declval<ByteReader*>()))> {
+auto Decode(std::string_view key, std::string_view value, Take take) -> Result<decltype(take(std::declval<ByteReader*>()))> {
   const Result<std::string_view> body = Open(key, value);
   if (!body.ok()) return body.status();
   ByteReader in(*body);
@@ -284,9 +282,7 @@ Result<SnapshotMeta> DecodeSnapshot(std::string_view key, std::string_view value
   });
 }
 
-uint32_t ChunkChecksum(std::string_view key, std::string_view data) {
-  return crc32c::Extend(crc32c::Value(key), data.data(), data.size());
-}
+uint32_t ChunkChecksum(std::string_view key, std::string_view data) { return crc32c::Extend(crc32c::Value(key), data.data(), data.size()); }
 
 Result<std::string_view> DecodeChunk(std::string_view key, std::string_view value) {
   if (value.size() < kChecksumBytes) return Status(Reason::kCorruptMessage, "snapshot chunk: too short");

@@ -146,7 +146,8 @@ class GroupCheck {
     }
     found_.bytes += bytes;
     if (checksum == snapshot.checksum && bytes == snapshot.bytes) return {};
-    return GroupLost(group_, "its snapshot has " + std::to_string(bytes) + " bytes of " + std::to_string(snapshot.bytes) + ", or another checksum");
+    return GroupLost(group_,
+                     "its snapshot has " + std::to_string(bytes) + " bytes of " + std::to_string(snapshot.bytes) + ", or another checksum");
   }
 
   const LogReader& logs_;

@@ -10,7 +10,7 @@
 namespace rocksdb {
 class FileSystem;
 class SystemClock;
-}
+}  // namespace rocksdb
 
 namespace flotilla::storage {
 
@@ -31,7 +31,6 @@ struct StoreHooks {
   const Clock* clock = nullptr;
 };
 
-Result<std::unique_ptr<RocksStore>> OpenRocksStoreWith(const RocksStoreOptions& options,
-                                                       const StoreHooks& hooks);
+Result<std::unique_ptr<RocksStore>> OpenRocksStoreWith(const RocksStoreOptions& options, const StoreHooks& hooks);
 
 }  // namespace flotilla::storage

@@ -31,9 +31,7 @@ std::vector<LogIndex> IndexesOf(const std::vector<Entry>& entries) {
 
 }  // namespace
 
-uint32_t FamilyPool::Emptiest() const {
-  return static_cast<uint32_t>(std::min_element(groups_.begin(), groups_.end()) - groups_.begin());
-}
+uint32_t FamilyPool::Emptiest() const { return static_cast<uint32_t>(std::min_element(groups_.begin(), groups_.end()) - groups_.begin()); }
 
 void TaskBatch::Begin(Start start) {
   start_ = std::move(start);
@@ -50,8 +48,7 @@ void TaskBatch::Begin(Start start) {
 Status TaskBatch::Add(const WriteTask& task) {
   GroupDraft& draft = DraftOf(task.group);
   const Result<TaskEffect> effect =
-      PlanTask(draft.state ? &*draft.state : nullptr, task,
-               [&](LogIndex index) { return AnchorAt(draft, task.group, index); });
+      PlanTask(draft.state ? &*draft.state : nullptr, task, [&](LogIndex index) { return AnchorAt(draft, task.group, index); });
   if (!effect.ok()) return effect.status();
   FLOTILLA_RETURN_IF_ERROR(CheckBeyondPlan(task));
   PutTask(task, *effect, &draft);
@@ -60,8 +57,8 @@ Status TaskBatch::Add(const WriteTask& task) {
 
 Status TaskBatch::CheckBeyondPlan(const WriteTask& task) const {
   if (task.create && pool_.total() >= limits::kGroupsPerNodeMax) {
-    return Status(Reason::kLimitExceeded, "this node has " + std::to_string(pool_.total()) +
-                                              " groups, the limit; place the group on another node");
+    return Status(Reason::kLimitExceeded,
+                  "this node has " + std::to_string(pool_.total()) + " groups, the limit; place the group on another node");
   }
   // What is damaged now would be found only when it is read: the checksum costs a thirtieth of the write.
   for (const Entry& entry : task.entries) FLOTILLA_RETURN_IF_ERROR(VerifyEntry(entry));
@@ -96,12 +93,10 @@ Result<LogAnchor> TaskBatch::AnchorAt(const GroupDraft& draft, GroupId group, Lo
   }
   start_.settle();
   if (const std::shared_ptr<Group> published = table_.Find(group)) {
-    if (const auto cached = published->FromTail(index, index + 1, {}))
-      return AnchorAfter(cached->front().header);
+    if (const auto cached = published->FromTail(index, index + 1, {})) return AnchorAfter(cached->front().header);
   }
   rocksdb::PinnableSlice value;
-  const rocksdb::Status status =
-      engine_.db().Get(rocksdb::ReadOptions(), engine_.log(draft.place.family), LogKey(group, index), &value);
+  const rocksdb::Status status = engine_.db().Get(rocksdb::ReadOptions(), engine_.log(draft.place.family), LogKey(group, index), &value);
   if (!status.ok()) return EntryLost(group, index, status.ToString());
   const Result<EntryHeader> header = CheckHeader(group, index, ToView(value));
   if (!header.ok()) return header.status();
@@ -128,8 +123,7 @@ void TaskBatch::PutTask(const WriteTask& task, const TaskEffect& effect, GroupDr
     draft->place.reclaimed = std::min(draft->place.reclaimed, task.snapshot->anchor.last.index);
   }
   if (!effect.overwritten.empty()) {
-    DeleteRange(log, LogKey(task.group, effect.overwritten.first),
-                LogKey(task.group, effect.overwritten.end));
+    DeleteRange(log, LogKey(task.group, effect.overwritten.first), LogKey(task.group, effect.overwritten.end));
     draft->removes = true;
     const LogIndex first = effect.overwritten.first;
     while (!draft->appended.empty() && draft->appended.back().index() >= first) draft->appended.pop_back();
@@ -155,8 +149,7 @@ void TaskBatch::PutEntries(const WriteTask& task, GroupDraft* draft) {
     header_.clear();
     EncodeEntryHeader(entry.header, &header_);
     const std::array<rocksdb::Slice, 2> parts = {ToSlice(header_), ToSlice(entry.payload.view())};
-    batch_.Put(engine_.log(draft->place.family), rocksdb::SliceParts(&key_slice, 1),
-               rocksdb::SliceParts(parts.data(), parts.size()));
+    batch_.Put(engine_.log(draft->place.family), rocksdb::SliceParts(&key_slice, 1), rocksdb::SliceParts(parts.data(), parts.size()));
     entry_bytes_ += header_.size() + entry.payload.size();
     draft->appended.push_back(entry);
   }
@@ -170,15 +163,9 @@ void TaskBatch::PutState(const WriteTask& task) {
   for (const StateWrite& row : task.state) {
     const std::string key = StateKey(task.group, row.key);
     switch (row.kind) {
-      case StateWrite::Kind::kPut:
-        batch_.Put(family, key, ToSlice(row.value.view()));
-        break;
-      case StateWrite::Kind::kDelete:
-        batch_.Delete(family, key);
-        break;
-      case StateWrite::Kind::kDeletePrefix:
-        DeleteRange(kStateFamily, key, PrefixEnd(key));
-        break;
+      case StateWrite::Kind::kPut: batch_.Put(family, key, ToSlice(row.value.view())); break;
+      case StateWrite::Kind::kDelete: batch_.Delete(family, key); break;
+      case StateWrite::Kind::kDeletePrefix: DeleteRange(kStateFamily, key, PrefixEnd(key)); break;
     }
   }
 }
@@ -190,8 +177,7 @@ void TaskBatch::PutChunks(const WriteTask& task) {
     AppendLittle<uint32_t>(ChunkChecksum(key, chunk.data.view()), &header_);
     const rocksdb::Slice key_slice = ToSlice(key);
     const std::array<rocksdb::Slice, 2> parts = {ToSlice(header_), ToSlice(chunk.data.view())};
-    batch_.Put(engine_.family(kSnapshotsFamily), rocksdb::SliceParts(&key_slice, 1),
-               rocksdb::SliceParts(parts.data(), parts.size()));
+    batch_.Put(engine_.family(kSnapshotsFamily), rocksdb::SliceParts(&key_slice, 1), rocksdb::SliceParts(parts.data(), parts.size()));
     families_.insert(kSnapshotsFamily);
   }
   for (const uint64_t id : task.drop_snapshots) {
@@ -221,21 +207,18 @@ void TaskBatch::DestroyRows(GroupId group, GroupDraft* draft) {
 void TaskBatch::AddTrimReclaimed(GroupId group, LogIndex upto) {
   GroupDraft& draft = DraftOf(group);
   if (!draft.state || upto > draft.state->bounds.start.last.index || upto <= draft.place.reclaimed) return;
-  DeleteRange(kFirstLogFamily + draft.place.family, LogKey(group, draft.place.reclaimed),
-              LogKey(group, upto + 1));
+  DeleteRange(kFirstLogFamily + draft.place.family, LogKey(group, draft.place.reclaimed), LogKey(group, upto + 1));
   draft.place.reclaimed = upto;
 }
 
 void TaskBatch::AddDestroyReclaimed(GroupId group) {
-  if (destroyed_.erase(group) != 0)
-    batch_.Delete(engine_.family(kMetaFamily), MetaKey(group, RowKind::kReclaim));
+  if (destroyed_.erase(group) != 0) batch_.Delete(engine_.family(kMetaFamily), MetaKey(group, RowKind::kReclaim));
 }
 
 void TaskBatch::Seal() {
   for (auto& [group, draft] : drafts_) {
     PutGroupRows(group, draft);
-    if (const auto destroyed = destroyed_.find(group); destroyed != destroyed_.end())
-      draft.destroyed_in = destroyed->second;
+    if (const auto destroyed = destroyed_.find(group); destroyed != destroyed_.end()) draft.destroyed_in = destroyed->second;
   }
 }
 

@@ -59,8 +59,7 @@ struct GroupDraft {
 class TaskBatch {
  public:
   // All outlive the batch. `destroyed`: groups with a kReclaim row, by id.
-  TaskBatch(Engine& engine, const GroupTable& table, FamilyPool& pool, std::map<GroupId, uint32_t>& destroyed,
-            uint32_t node_mark)
+  TaskBatch(Engine& engine, const GroupTable& table, FamilyPool& pool, std::map<GroupId, uint32_t>& destroyed, uint32_t node_mark)
       : engine_(engine), table_(table), pool_(pool), destroyed_(destroyed), node_mark_(node_mark) {}
 
   struct Start {

@@ -65,9 +65,9 @@ class Turns {
   const Clock& clock_;
   const size_t second_thread_bytes_;  // above 0
   mutable Mutex mutex_;
-  ConditionVariable work_;       // for who builds: more to do, or the turn ahead is synced
-  ConditionVariable second_;     // for who has no turn
-  ConditionVariable published_;  // for who waits for the turn ahead
+  ConditionVariable work_;                               // for who builds: more to do, or the turn ahead is synced
+  ConditionVariable second_;                             // for who has no turn
+  ConditionVariable published_;                          // for who waits for the turn ahead
   size_t wanted_bytes_ FLOTILLA_GUARDED_BY(mutex_) = 0;  // in the queue, for who waits for work_
   FairQueue queue_ FLOTILLA_GUARDED_BY(mutex_);
   std::vector<ReclaimJob> reclaimed_ FLOTILLA_GUARDED_BY(mutex_);

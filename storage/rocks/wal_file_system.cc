@@ -73,8 +73,7 @@ class PageBuffer {
     size_t capacity = std::max(capacity_, kFirstCapacity);
     while (capacity < wanted) capacity *= 2;
     capacity = std::min(capacity, kCapacityMax);
-    std::unique_ptr<char, Free> larger(
-        static_cast<char*>(std::aligned_alloc(page_bytes_, capacity + 2 * page_bytes_)));
+    std::unique_ptr<char, Free> larger(static_cast<char*>(std::aligned_alloc(page_bytes_, capacity + 2 * page_bytes_)));
     CHECK(larger != nullptr) << "no memory for " << capacity << " bytes of the WAL";
     if (size_ != 0) std::memcpy(larger.get(), bytes_.get(), size_);
     bytes_ = std::move(larger);
@@ -102,8 +101,7 @@ WalSyncWatch::~WalSyncWatch() { watch_of_this_thread = nullptr; }
 class WalFile final : public rocksdb::FSWritableFileOwnerWrapper {
  public:
   explicit WalFile(std::unique_ptr<FSWritableFile> direct)
-      : FSWritableFileOwnerWrapper(std::move(direct)),
-        buffer_(std::max(kPageBytes, target()->GetRequiredBufferAlignment())) {}
+      : FSWritableFileOwnerWrapper(std::move(direct)), buffer_(std::max(kPageBytes, target()->GetRequiredBufferAlignment())) {}
 
   IOStatus Append(const Slice& data, const IOOptions& options, IODebugContext* debug) override {
     Slice rest = data;
@@ -114,8 +112,7 @@ class WalFile final : public rocksdb::FSWritableFileOwnerWrapper {
     }
     return status_;
   }
-  IOStatus Append(const Slice& data, const IOOptions& options, const rocksdb::DataVerificationInfo&,
-                  IODebugContext* debug) override {
+  IOStatus Append(const Slice& data, const IOOptions& options, const rocksdb::DataVerificationInfo&, IODebugContext* debug) override {
     return Append(data, options, debug);
   }
   IOStatus Flush(const IOOptions&, IODebugContext*) override { return status_; }
@@ -142,8 +139,8 @@ class WalFile final : public rocksdb::FSWritableFileOwnerWrapper {
   IOStatus PositionedAppend(const Slice&, uint64_t, const IOOptions&, IODebugContext*) override {
     return IOStatus::NotSupported("a WAL file is only appended to");
   }
-  IOStatus PositionedAppend(const Slice& data, uint64_t offset, const IOOptions& options,
-                            const rocksdb::DataVerificationInfo&, IODebugContext* debug) override {
+  IOStatus PositionedAppend(const Slice& data, uint64_t offset, const IOOptions& options, const rocksdb::DataVerificationInfo&,
+                            IODebugContext* debug) override {
     return PositionedAppend(data, offset, options, debug);
   }
 
@@ -156,11 +153,11 @@ class WalFile final : public rocksdb::FSWritableFileOwnerWrapper {
     unwritten_ = false;
   }
 
-  PageBuffer buffer_;      // the end of the file, from offset_ on
-  uint64_t offset_ = 0;    // a whole number of pages
+  PageBuffer buffer_;    // the end of the file, from offset_ on
+  uint64_t offset_ = 0;  // a whole number of pages
   bool unwritten_ = false;
   bool unsynced_ = false;
-  IOStatus status_;        // the first failure is the last word
+  IOStatus status_;  // the first failure is the last word
 };
 
 FileOptions WalFileSystem::OptimizeForLogWrite(const FileOptions& options, const rocksdb::DBOptions& database) const {
@@ -169,8 +166,8 @@ FileOptions WalFileSystem::OptimizeForLogWrite(const FileOptions& options, const
   return optimized;
 }
 
-IOStatus WalFileSystem::NewWritableFile(const std::string& path, const FileOptions& options,
-                                        std::unique_ptr<FSWritableFile>* file, IODebugContext* debug) {
+IOStatus WalFileSystem::NewWritableFile(const std::string& path, const FileOptions& options, std::unique_ptr<FSWritableFile>* file,
+                                        IODebugContext* debug) {
   if (!path.ends_with(".log")) return target()->NewWritableFile(path, options, file, debug);
   FileOptions direct = options;
   direct.use_direct_writes = true;

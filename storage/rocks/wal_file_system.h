@@ -28,11 +28,9 @@ class WalFileSystem final : public rocksdb::FileSystemWrapper {
   static const char* kClassName() { return "flotilla.WalFileSystem"; }
   const char* Name() const override { return kClassName(); }
 
-  rocksdb::FileOptions OptimizeForLogWrite(const rocksdb::FileOptions& options,
-                                           const rocksdb::DBOptions& database) const override;
+  rocksdb::FileOptions OptimizeForLogWrite(const rocksdb::FileOptions& options, const rocksdb::DBOptions& database) const override;
   rocksdb::IOStatus NewWritableFile(const std::string& path, const rocksdb::FileOptions& options,
-                                    std::unique_ptr<rocksdb::FSWritableFile>* file,
-                                    rocksdb::IODebugContext* debug) override;
+                                    std::unique_ptr<rocksdb::FSWritableFile>* file, rocksdb::IODebugContext* debug) override;
 };
 
 // Calls `synced` on this thread, while it lives, each time that a file of the WAL to which this thread wrote is synced.

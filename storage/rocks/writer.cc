@@ -78,9 +78,9 @@ void Writer::Build(Lane& lane) {
   lane.forgotten.clear();
   lane.batch_number = 0;
   lane.passed_sync = false;
-  lane.batch.Begin({.number = batch_number_ + 1,
-                    .ahead = BatchAhead(lane),
-                    .settle = [this, turn = lane.turn] { turns_.WaitUntilPublished(turn - 1); }});
+  lane.batch.Begin({.number = batch_number_ + 1, .ahead = BatchAhead(lane), .settle = [this, turn = lane.turn] {
+                      turns_.WaitUntilPublished(turn - 1);
+                    }});
   while (true) {
     Turns::Work work = turns_.Next(lane.turn, lane.bytes);
     for (const ReclaimJob& job : work.reclaimed) {
@@ -156,8 +156,7 @@ void Writer::FreezeWhatLosesEntries(Lane& lane) {
     if (group == nullptr) continue;
     if (frozen == nullptr) {
       rocksdb::DB* const db = &parts_.engine.db();
-      frozen.reset(db->GetSnapshot(),
-                   [db](const rocksdb::Snapshot* snapshot) { db->ReleaseSnapshot(snapshot); });
+      frozen.reset(db->GetSnapshot(), [db](const rocksdb::Snapshot* snapshot) { db->ReleaseSnapshot(snapshot); });
     }
     group->Freeze(frozen);
   }
@@ -210,8 +209,7 @@ void Writer::CountWritten(const Lane& lane) {
   const uint64_t nanos = lane.sync_nanos;
   numbers_.syncs.fetch_add(1, std::memory_order_relaxed);
   numbers_.sync_nanos_total.fetch_add(nanos, std::memory_order_relaxed);
-  numbers_.sync_nanos_max.store(std::max(nanos, numbers_.sync_nanos_max.load(std::memory_order_relaxed)),
-                                std::memory_order_relaxed);
+  numbers_.sync_nanos_max.store(std::max(nanos, numbers_.sync_nanos_max.load(std::memory_order_relaxed)), std::memory_order_relaxed);
   numbers_.sync_times[SyncBucket(nanos)].fetch_add(1, std::memory_order_relaxed);
   numbers_.entries.fetch_add(lane.batch.entries(), std::memory_order_relaxed);
   numbers_.bytes_written.fetch_add(lane.batch.entry_bytes(), std::memory_order_relaxed);
@@ -219,8 +217,7 @@ void Writer::CountWritten(const Lane& lane) {
 
 void Writer::PublishGroups(Lane& lane) {
   for (auto& [id, draft] : lane.batch.drafts()) {
-    const bool start_moved =
-        !draft.before || !draft.state || draft.before->bounds.start != draft.state->bounds.start;
+    const bool start_moved = !draft.before || !draft.state || draft.before->bounds.start != draft.state->bounds.start;
     if (start_moved || lane.forgotten.contains(id)) ScheduleReclaim(id, draft);
     PublishGroup(id, &draft);
   }
@@ -250,14 +247,11 @@ void Writer::PublishGroup(GroupId id, GroupDraft* draft) {
 
 void Writer::ScheduleReclaim(GroupId id, const GroupDraft& draft) {
   if (draft.state && draft.place.reclaimed < draft.state->bounds.start.last.index) {
-    janitor_->Schedule({.kind = ReclaimJob::Kind::kTrim,
-                        .group = id,
-                        .family = draft.place.family,
-                        .upto = draft.state->bounds.start.last.index});
+    janitor_->Schedule(
+        {.kind = ReclaimJob::Kind::kTrim, .group = id, .family = draft.place.family, .upto = draft.state->bounds.start.last.index});
   }
   if (draft.destroyed_in) {
-    janitor_->Schedule(
-        {.kind = ReclaimJob::Kind::kDestroy, .group = id, .family = *draft.destroyed_in, .upto = {}});
+    janitor_->Schedule({.kind = ReclaimJob::Kind::kDestroy, .group = id, .family = *draft.destroyed_in, .upto = {}});
   }
 }
 

@@ -32,8 +32,7 @@ namespace flotilla::storage {
 // Keeps room for what must not fail: flushes, rewritten files, votes.
 class DiskReserve {
  public:
-  DiskReserve(FreeSpace& free_space, uint64_t reserve_bytes)
-      : free_space_(free_space), reserve_bytes_(reserve_bytes) {}
+  DiskReserve(FreeSpace& free_space, uint64_t reserve_bytes) : free_space_(free_space), reserve_bytes_(reserve_bytes) {}
 
   // Before each batch: a microsecond, where the sync takes hundreds.
   void Look() { free_bytes_.store(free_space_.FreeBytes(), std::memory_order_relaxed); }

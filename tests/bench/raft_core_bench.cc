@@ -86,9 +86,8 @@ void BM_Propose(benchmark::State& state) {
   const auto batch = static_cast<size_t>(state.range(0));
   const auto payload_bytes = static_cast<size_t>(state.range(1));
   Trio trio;
-  const std::vector<Proposal> proposals(batch, Proposal{.kind = EntryKind::kData,
-                                                        .record_count = 1,
-                                                        .payload = Bytes(std::string(payload_bytes, 'x'))});
+  const std::vector<Proposal> proposals(
+      batch, Proposal{.kind = EntryKind::kData, .record_count = 1, .payload = Bytes(std::string(payload_bytes, 'x'))});
   uint64_t batches = 0;
   for (auto _ : state) {
     Result<LogIndex> first = trio.leader().Propose(proposals);
@@ -100,18 +99,12 @@ void BM_Propose(benchmark::State& state) {
   CHECK_EQ(trio.leader().commit(), trio.leader().log().last());
   state.SetItemsProcessed(static_cast<int64_t>(state.iterations() * batch));
 }
-BENCHMARK(BM_Propose)
-    ->ArgNames({"batch", "bytes"})
-    ->Args({256, 100})
-    ->Args({256, 1024})
-    ->Args({16, 100})
-    ->Args({1, 100});
+BENCHMARK(BM_Propose)->ArgNames({"batch", "bytes"})->Args({256, 100})->Args({256, 1024})->Args({16, 100})->Args({1, 100});
 
 // Many proposals under way: 16 calls before the messages move.
 void BM_ProposePipelined(benchmark::State& state) {
   Trio trio;
-  const std::vector<Proposal> one(
-      1, Proposal{.kind = EntryKind::kData, .record_count = 1, .payload = Bytes(std::string(100, 'x'))});
+  const std::vector<Proposal> one(1, Proposal{.kind = EntryKind::kData, .record_count = 1, .payload = Bytes(std::string(100, 'x'))});
   uint64_t rounds = 0;
   for (auto _ : state) {
     for (int i = 0; i < 16; ++i) CHECK(trio.leader().Propose(one).ok());

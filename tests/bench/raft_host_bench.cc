@@ -83,8 +83,8 @@ void BM_TickOfANode(benchmark::State& state, uint64_t measured) {
   CHECK_EQ(after.messages_sent, before.messages_sent) << "they were not idle";
   state.counters["worst_ms"] = worst * 1e3;
   state.counters["allocations_per_tick"] = static_cast<double>(allocated) / static_cast<double>(state.iterations());
-  state.counters["woken_per_tick"] = static_cast<double>(after.groups_woken_by_timer - before.groups_woken_by_timer) /
-                                     static_cast<double>(state.iterations());
+  state.counters["woken_per_tick"] =
+      static_cast<double>(after.groups_woken_by_timer - before.groups_woken_by_timer) / static_cast<double>(state.iterations());
 }
 BENCHMARK_CAPTURE(BM_TickOfANode, leader_of_10k_idle_groups, kLeader)->UseManualTime()->Unit(benchmark::kMicrosecond);
 BENCHMARK_CAPTURE(BM_TickOfANode, follower_in_10k_idle_groups, kFollower)->UseManualTime()->Unit(benchmark::kMicrosecond);

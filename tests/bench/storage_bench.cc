@@ -126,10 +126,7 @@ void ReadFiles(const std::string& directory) {
 class Load final : public WriteSink {
  public:
   Load(LogStore& store, uint64_t first_group, uint64_t groups, size_t payload_bytes)
-      : store_(store),
-        payload_(std::string(payload_bytes, 'x')),
-        first_group_(first_group),
-        outstanding_(groups) {
+      : store_(store), payload_(std::string(payload_bytes, 'x')), first_group_(first_group), outstanding_(groups) {
     for (GroupId group{first_group}; makers_.size() < groups; group = GroupId{group.value() + 1}) {
       makers_.emplace_back(group);
       Submit({.group = group, .create = GroupIdentity{}});
@@ -206,7 +203,7 @@ struct Settings {
   int rounds = 9;
   bool json = false;
   bool buffered = false;  // the store writes through the page cache
-  std::string only;  // one part of it; empty: all
+  std::string only;       // one part of it; empty: all
 };
 
 class Bench {
@@ -425,7 +422,9 @@ int Main(int argc, char** argv) {
     } else if (argument == "--rounds" && i + 1 < argc) {
       settings.rounds = std::max(1, std::atoi(argv[++i]));
     } else {
-      std::fprintf(stderr, "usage: %s [--directory DIR] [--rounds N] [--json] [--buffered] [--only merged|single|many|amplification|reopen]\n", argv[0]);
+      std::fprintf(stderr,
+                   "usage: %s [--directory DIR] [--rounds N] [--json] [--buffered] [--only merged|single|many|amplification|reopen]\n",
+                   argv[0]);
       return 2;
     }
   }

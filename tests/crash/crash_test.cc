@@ -153,8 +153,8 @@ TEST_F(CrashTest, WhatWasReportedDurableIsThereAfterAKill) {
     for (const auto& [group, token] : child.durable()) tasks += token;
     early += child.durable().empty() ? 1 : 0;
   }
-  std::printf("%llu tasks were reported durable and found; %llu children died before they wrote\n",
-              static_cast<unsigned long long>(tasks), static_cast<unsigned long long>(early));
+  std::printf("%llu tasks were reported durable and found; %llu children died before they wrote\n", static_cast<unsigned long long>(tasks),
+              static_cast<unsigned long long>(early));
   EXPECT_GT(tasks, 0u);
 }
 

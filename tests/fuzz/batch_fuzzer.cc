@@ -25,12 +25,9 @@ void Prepare(std::string_view input, Decompressor& decompressor) {
   const auto byte = [&](size_t at) { return static_cast<uint8_t>(input[at]); };
   const auto codec = static_cast<Codec>(1 + byte(0) % 3);
   const uint32_t bytes = codec == Codec::kNone ? 0 : byte(1) << 8 | byte(2);
-  const Result<PreparedBatch> batch = PrepareBatch(RecordBuffer::CopyOf(input.substr(3)),
-                                                   {.codec = codec,
-                                                    .crc32c = {},
-                                                    .record_count = codec == Codec::kNone ? 0u : 1u,
-                                                    .uncompressed_bytes = bytes},
-                                                   decompressor);
+  const Result<PreparedBatch> batch = PrepareBatch(
+      RecordBuffer::CopyOf(input.substr(3)),
+      {.codec = codec, .crc32c = {}, .record_count = codec == Codec::kNone ? 0u : 1u, .uncompressed_bytes = bytes}, decompressor);
   if (batch.ok()) CHECK_GT(batch->summary.records, 0u);
 }
 

@@ -9,11 +9,11 @@
 #include <string>
 #include <string_view>
 
-#define FLOTILLA_FUZZ(input)                                                     \
-  static void FuzzOneInput(std::string_view input);                              \
-  extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);       \
-  extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {      \
-    FuzzOneInput(std::string_view(reinterpret_cast<const char*>(data), size));   \
-    return 0;                                                                    \
-  }                                                                              \
+#define FLOTILLA_FUZZ(input)                                                   \
+  static void FuzzOneInput(std::string_view input);                            \
+  extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);     \
+  extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {    \
+    FuzzOneInput(std::string_view(reinterpret_cast<const char*>(data), size)); \
+    return 0;                                                                  \
+  }                                                                            \
   static void FuzzOneInput(std::string_view input)

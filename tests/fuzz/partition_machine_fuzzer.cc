@@ -84,7 +84,8 @@ FLOTILLA_FUZZ(input) {
   storage::LogAnchor end{.last = {Term{1}, LogIndex{5}}, .end_offset = Offset{100}};
   Pieces reader(Cut(snapshot, piece_bytes));
   if (!machine.Restore({.anchor = end}, reader).ok()) {
-    Pieces nothing_known({EncodeCheckpoint({.applied = end.last.index, .end_offset = end.end_offset, .log_start = Offset{90}, .producers = ProducerState()})});
+    Pieces nothing_known({EncodeCheckpoint(
+        {.applied = end.last.index, .end_offset = end.end_offset, .log_start = Offset{90}, .producers = ProducerState()})});
     CHECK(machine.Restore({.anchor = end}, nothing_known).ok());
   }
   std::vector<storage::StateWrite> rows;

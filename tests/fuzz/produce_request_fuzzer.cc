@@ -66,8 +66,7 @@ void CheckSplit(const broker::ProduceCommand& command, size_t items) {
       CHECK_LT(part.partition, 5u);
       CHECK_GT(part.batch.summary.records, 0u);
     }
-    CHECK(std::is_sorted(item.parts.begin(), item.parts.end(),
-                         [](const auto& a, const auto& b) { return a.partition < b.partition; }));
+    CHECK(std::is_sorted(item.parts.begin(), item.parts.end(), [](const auto& a, const auto& b) { return a.partition < b.partition; }));
   }
 }
 

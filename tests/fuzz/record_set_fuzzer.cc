@@ -7,12 +7,9 @@ using namespace flotilla;
 using namespace flotilla::partition;
 
 FLOTILLA_FUZZ(input) {
-  const Result<RecordSetSummary> summary =
-      WalkRecordSet(input, {.records = 1000, .record_bytes = 4096, .headers = 8});
+  const Result<RecordSetSummary> summary = WalkRecordSet(input, {.records = 1000, .record_bytes = 4096, .headers = 8});
   if (!summary.ok()) {
-    CHECK(RefusalOf(summary.status()) != Refusal::kNone ||
-          summary.status().reason() == Reason::kLimitExceeded)
-        << summary.status();
+    CHECK(RefusalOf(summary.status()) != Refusal::kNone || summary.status().reason() == Reason::kLimitExceeded) << summary.status();
     // Even so they answer without reading outside.
     CHECK_LE(FindRecord(input, 3), input.size());
     FindRecordByTime(input, 5, 4);

@@ -56,8 +56,7 @@ TEST(Catalogue, EveryCommentBeginsWithTheCode) {
     const auto* value = reasons->value(i);
     const int code = value->options().GetExtension(v1::error_traits).code();
     ASSERT_TRUE(comments.count(value->name())) << value->name();
-    EXPECT_THAT(comments.at(value->name()), ::testing::StartsWith(" " + CodeNames().at(code) + ". "))
-        << value->name();
+    EXPECT_THAT(comments.at(value->name()), ::testing::StartsWith(" " + CodeNames().at(code) + ". ")) << value->name();
   }
 }
 
@@ -75,8 +74,7 @@ TEST(Catalogue, UnavailableMeansNotApplied) {
 TEST(Catalogue, HasEveryReasonOfTheLayersBelow) {
   for (int i = 1; i <= static_cast<int>(Reason::kCancelled); ++i) {
     const std::string name = "ERROR_REASON_" + std::string(ReasonName(static_cast<Reason>(i)));
-    EXPECT_NE(v1::ErrorReason_descriptor()->FindValueByName(name), nullptr)
-        << name << " is not in errors.proto";
+    EXPECT_NE(v1::ErrorReason_descriptor()->FindValueByName(name), nullptr) << name << " is not in errors.proto";
   }
 }
 

@@ -17,14 +17,12 @@ using google::protobuf::ServiceDescriptorProto;
 
 template <typename Items>
 auto FindByName(const Items& items, const std::string& name) -> decltype(&*items.begin()) {
-  const auto found =
-      std::find_if(items.begin(), items.end(), [&name](const auto& item) { return item.name() == name; });
+  const auto found = std::find_if(items.begin(), items.end(), [&name](const auto& item) { return item.name() == name; });
   return found == items.end() ? nullptr : &*found;
 }
 template <typename Items>
 auto FindByNumber(const Items& items, int number) -> decltype(&*items.begin()) {
-  const auto found = std::find_if(items.begin(), items.end(),
-                                  [number](const auto& item) { return item.number() == number; });
+  const auto found = std::find_if(items.begin(), items.end(), [number](const auto& item) { return item.number() == number; });
   return found == items.end() ? nullptr : &*found;
 }
 
@@ -33,24 +31,21 @@ auto FindByNumber(const Items& items, int number) -> decltype(&*items.begin()) {
 bool IsReserved(const DescriptorProto& message, int number, const std::string& name) {
   const auto& ranges = message.reserved_range();
   const auto& names = message.reserved_name();
-  return std::any_of(
-             ranges.begin(), ranges.end(),
-             [number](const auto& range) { return range.start() <= number && number < range.end(); }) &&
+  return std::any_of(ranges.begin(), ranges.end(),
+                     [number](const auto& range) { return range.start() <= number && number < range.end(); }) &&
          std::find(names.begin(), names.end(), name) != names.end();
 }
 bool IsReserved(const EnumDescriptorProto& enumeration, int number, const std::string& name) {
   const auto& ranges = enumeration.reserved_range();
   const auto& names = enumeration.reserved_name();
-  return std::any_of(
-             ranges.begin(), ranges.end(),
-             [number](const auto& range) { return range.start() <= number && number <= range.end(); }) &&
+  return std::any_of(ranges.begin(), ranges.end(),
+                     [number](const auto& range) { return range.start() <= number && number <= range.end(); }) &&
          std::find(names.begin(), names.end(), name) != names.end();
 }
 
 // "optional int32", "repeated flotilla.v1.Topic".
 std::string TypeOf(const FieldDescriptorProto& field) {
-  std::string type =
-      field.type_name().empty() ? FieldDescriptorProto::Type_Name(field.type()) : field.type_name().substr(1);
+  std::string type = field.type_name().empty() ? FieldDescriptorProto::Type_Name(field.type()) : field.type_name().substr(1);
   if (field.label() == FieldDescriptorProto::LABEL_REPEATED) return "repeated " + type;
   return field.proto3_optional() ? "optional " + type : type;
 }
@@ -64,12 +59,10 @@ class Comparison {
  public:
   void Files(const FileDescriptorProto& before, const FileDescriptorProto& after) {
     scope_ = before.name();
-    if (before.package() != after.package())
-      Say("package", "was " + before.package() + ", is " + after.package());
+    if (before.package() != after.package()) Say("package", "was " + before.package() + ", is " + after.package());
     Option("go_package", before.options().go_package(), after.options().go_package());
     Option("java_package", before.options().java_package(), after.options().java_package());
-    Option("java_outer_classname", before.options().java_outer_classname(),
-           after.options().java_outer_classname());
+    Option("java_outer_classname", before.options().java_outer_classname(), after.options().java_outer_classname());
     for (const DescriptorProto& message : before.message_type()) {
       Message(message, FindByName(after.message_type(), message.name()), before.package());
     }
@@ -95,9 +88,7 @@ class Comparison {
   std::vector<std::string> TakeLines() { return std::move(lines_); }
 
  private:
-  void Say(const std::string& what, const std::string& change) {
-    lines_.push_back(scope_ + ": " + what + " " + change);
-  }
+  void Say(const std::string& what, const std::string& change) { lines_.push_back(scope_ + ": " + what + " " + change); }
 
   void Option(const std::string& name, const std::string& before, const std::string& after) {
     if (before != after) Say("option " + name, "was \"" + before + "\", is \"" + after + "\"");
@@ -110,8 +101,7 @@ class Comparison {
     for (const auto& range : before.reserved_range()) {
       const FieldDescriptorProto* now = FindByNumber(after->field(), range.start());
       if (range.end() == range.start() + 1 && now != nullptr) {
-        Say("field " + name + "." + now->name(),
-            "takes the number " + std::to_string(now->number()) + " of a deleted one");
+        Say("field " + name + "." + now->name(), "takes the number " + std::to_string(now->number()) + " of a deleted one");
       }
     }
     for (const std::string& reserved : before.reserved_name()) {
@@ -127,8 +117,7 @@ class Comparison {
     }
   }
 
-  void Field(const DescriptorProto& message, const FieldDescriptorProto& before, const DescriptorProto& after,
-             const std::string& scope) {
+  void Field(const DescriptorProto& message, const FieldDescriptorProto& before, const DescriptorProto& after, const std::string& scope) {
     const std::string name = "field " + scope + "." + before.name() + " = " + std::to_string(before.number());
     const FieldDescriptorProto* now = FindByNumber(after.field(), before.number());
     if (now == nullptr) {
@@ -150,8 +139,7 @@ class Comparison {
     const std::string name = scope + "." + before.name();
     if (after == nullptr) return Say("enum " + name, "was removed, renamed or moved to another file");
     for (const EnumValueDescriptorProto& value : before.value()) {
-      const std::string what =
-          "enum value " + name + "." + value.name() + " = " + std::to_string(value.number());
+      const std::string what = "enum value " + name + "." + value.name() + " = " + std::to_string(value.number());
       const EnumValueDescriptorProto* now = FindByNumber(after->value(), value.number());
       if (now == nullptr) {
         if (const EnumValueDescriptorProto* moved = FindByName(after->value(), value.name())) {
@@ -166,14 +154,12 @@ class Comparison {
     for (const auto& range : before.reserved_range()) {
       const EnumValueDescriptorProto* now = FindByNumber(after->value(), range.start());
       if (range.end() == range.start() && now != nullptr) {
-        Say("enum value " + name + "." + now->name(),
-            "takes the number " + std::to_string(now->number()) + " of a deleted one");
+        Say("enum value " + name + "." + now->name(), "takes the number " + std::to_string(now->number()) + " of a deleted one");
       }
     }
   }
 
-  void Service(const ServiceDescriptorProto& before, const ServiceDescriptorProto* after,
-               const std::string& scope) {
+  void Service(const ServiceDescriptorProto& before, const ServiceDescriptorProto* after, const std::string& scope) {
     const std::string name = scope + "." + before.name();
     if (after == nullptr) return Say("service " + name, "was removed, renamed or moved to another file");
     for (const MethodDescriptorProto& rpc : before.method()) {
@@ -184,8 +170,7 @@ class Comparison {
         continue;
       }
       if (now->input_type() != rpc.input_type()) Say(what, "takes " + now->input_type().substr(1) + " now");
-      if (now->output_type() != rpc.output_type())
-        Say(what, "returns " + now->output_type().substr(1) + " now");
+      if (now->output_type() != rpc.output_type()) Say(what, "returns " + now->output_type().substr(1) + " now");
       if (now->client_streaming() != rpc.client_streaming()) Say(what, "streams its requests differently");
       if (now->server_streaming() != rpc.server_streaming()) Say(what, "streams its responses differently");
     }
@@ -197,8 +182,7 @@ class Comparison {
 
 }  // namespace
 
-std::vector<std::string> BreakingChanges(const FileDescriptorSet& before, const FileDescriptorSet& after,
-                                         std::string_view package_prefix) {
+std::vector<std::string> BreakingChanges(const FileDescriptorSet& before, const FileDescriptorSet& after, std::string_view package_prefix) {
   Comparison comparison;
   for (const FileDescriptorProto& file : before.file()) {
     if (file.package().rfind(package_prefix, 0) != 0) continue;

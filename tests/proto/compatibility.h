@@ -16,7 +16,6 @@ namespace flotilla::proto_test {
 // fields, enum values, services and rpcs are fine. A field or enum value may go when its number and its name
 // are reserved.
 std::vector<std::string> BreakingChanges(const google::protobuf::FileDescriptorSet& before,
-                                         const google::protobuf::FileDescriptorSet& after,
-                                         std::string_view package_prefix);
+                                         const google::protobuf::FileDescriptorSet& after, std::string_view package_prefix);
 
 }  // namespace flotilla::proto_test

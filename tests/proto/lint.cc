@@ -26,16 +26,13 @@ bool IsDigit(char letter) { return '0' <= letter && letter <= '9'; }
 bool IsSnake(const std::string& name, bool (*is_letter)(char)) {
   if (name.empty() || !is_letter(name[0]) || name.back() == '_') return false;
   if (name.find("__") != std::string::npos) return false;
-  return std::all_of(name.begin(), name.end(), [is_letter](char letter) {
-    return is_letter(letter) || IsDigit(letter) || letter == '_';
-  });
+  return std::all_of(name.begin(), name.end(), [is_letter](char letter) { return is_letter(letter) || IsDigit(letter) || letter == '_'; });
 }
 bool IsLowerSnake(const std::string& name) { return IsSnake(name, &IsLower); }
 bool IsUpperSnake(const std::string& name) { return IsSnake(name, &IsUpper); }
 bool IsPascal(const std::string& name) {
-  return !name.empty() && IsUpper(name[0]) && std::all_of(name.begin(), name.end(), [](char letter) {
-    return IsUpper(letter) || IsLower(letter) || IsDigit(letter);
-  });
+  return !name.empty() && IsUpper(name[0]) &&
+         std::all_of(name.begin(), name.end(), [](char letter) { return IsUpper(letter) || IsLower(letter) || IsDigit(letter); });
 }
 // "flotilla.internal.v1".
 bool IsVersionedPackage(const std::string& package) {
@@ -57,8 +54,7 @@ std::string UpperSnake(const std::string& pascal) {
   std::string upper;
   for (size_t i = 0; i < pascal.size(); ++i) {
     const auto letter = static_cast<unsigned char>(pascal[i]);
-    if (i > 0 && std::isupper(letter) && !std::isupper(static_cast<unsigned char>(pascal[i - 1])))
-      upper += '_';
+    if (i > 0 && std::isupper(letter) && !std::isupper(static_cast<unsigned char>(pascal[i - 1]))) upper += '_';
     upper += static_cast<char>(std::toupper(letter));
   }
   return upper;
@@ -267,8 +263,7 @@ class FileLinter {
   }
   void ExpectComment(const Path& path, const std::string& rule, const std::string& where) {
     const std::string comment = Comment(path);
-    const bool says_something = std::any_of(comment.begin(), comment.end(),
-                                            [](unsigned char letter) { return std::isalpha(letter); });
+    const bool says_something = std::any_of(comment.begin(), comment.end(), [](unsigned char letter) { return std::isalpha(letter); });
     Expect(says_something, rule, where, "has no comment; write one above it");
   }
 
@@ -292,20 +287,17 @@ class FileLinter {
                        [](const FileDescriptorProto& other) { return other.options().go_package(); });
     CheckPackageOption("java_package", file_.options().java_package(),
                        [](const FileDescriptorProto& other) { return other.options().java_package(); });
-    Expect(file_.options().java_multiple_files(), "PACKAGE_SAME_JAVA_MULTIPLE_FILES", "",
-           "java_multiple_files is not true");
+    Expect(file_.options().java_multiple_files(), "PACKAGE_SAME_JAVA_MULTIPLE_FILES", "", "java_multiple_files is not true");
   }
 
   template <typename Get>
   void CheckPackageOption(const std::string& option, const std::string& value, Get get) {
     std::string rule = "PACKAGE_SAME_" + option;
-    std::transform(rule.begin(), rule.end(), rule.begin(),
-                   [](unsigned char letter) { return std::toupper(letter); });
+    std::transform(rule.begin(), rule.end(), rule.begin(), [](unsigned char letter) { return std::toupper(letter); });
     Expect(!value.empty(), rule, "", option + " is not set");
     for (const FileDescriptorProto& other : files_.file()) {
       if (other.package() != file_.package()) continue;
-      Expect(get(other) == value, rule, "",
-             option + " is \"" + value + "\", but \"" + get(other) + "\" in " + other.name());
+      Expect(get(other) == value, rule, "", option + " is \"" + value + "\", but \"" + get(other) + "\" in " + other.name());
     }
   }
 
@@ -317,15 +309,12 @@ class FileLinter {
       const FileDescriptorProto* imported = Find(import);
       if (imported == nullptr) continue;
       const std::set<std::string> declared = DeclaredTypes(*imported);
-      const bool is_used = std::any_of(declared.begin(), declared.end(),
-                                       [&used](const std::string& name) { return used.count(name) > 0; });
+      const bool is_used = std::any_of(declared.begin(), declared.end(), [&used](const std::string& name) { return used.count(name) > 0; });
       Expect(is_used, "IMPORT_USED", "", "imports " + import + " and uses nothing of it");
       // Ours: a client generates flotilla.v1 and needs nothing else, neither of ours nor of other people.
       const bool is_public = file_.package() == "flotilla.v1";
-      const bool allowed =
-          imported->package() == "flotilla.v1" || import == "google/protobuf/descriptor.proto";
-      Expect(!is_public || allowed, "PUBLIC_STANDS_ALONE", "",
-             "imports " + import + "; flotilla.v1 uses nothing but flotilla.v1");
+      const bool allowed = imported->package() == "flotilla.v1" || import == "google/protobuf/descriptor.proto";
+      Expect(!is_public || allowed, "PUBLIC_STANDS_ALONE", "", "imports " + import + "; flotilla.v1 uses nothing but flotilla.v1");
     }
   }
 
@@ -347,8 +336,7 @@ class FileLinter {
     for (int i = 0; i < message.oneof_decl_size(); ++i) {
       if (IsSynthetic(message, i)) continue;
       const std::string oneof = name + "." + message.oneof_decl(i).name();
-      Expect(IsLowerSnake(message.oneof_decl(i).name()), "ONEOF_LOWER_SNAKE_CASE", oneof,
-             "is not lower_snake_case");
+      Expect(IsLowerSnake(message.oneof_decl(i).name()), "ONEOF_LOWER_SNAKE_CASE", oneof, "is not lower_snake_case");
       ExpectComment(Below(path, DescriptorProto::kOneofDeclFieldNumber, i), "COMMENT_ONEOF", oneof);
     }
     for (int i = 0; i < message.nested_type_size(); ++i) {
@@ -361,10 +349,9 @@ class FileLinter {
 
   // The oneof that protoc adds around an `optional` field.
   static bool IsSynthetic(const DescriptorProto& message, int oneof) {
-    return std::any_of(
-        message.field().begin(), message.field().end(), [oneof](const FieldDescriptorProto& field) {
-          return field.proto3_optional() && field.has_oneof_index() && field.oneof_index() == oneof;
-        });
+    return std::any_of(message.field().begin(), message.field().end(), [oneof](const FieldDescriptorProto& field) {
+      return field.proto3_optional() && field.has_oneof_index() && field.oneof_index() == oneof;
+    });
   }
 
   void CheckField(const FieldDescriptorProto& field, const std::string& scope, const Path& path) {
@@ -385,10 +372,8 @@ class FileLinter {
     for (int i = 0; i < enumeration.value_size(); ++i) {
       const std::string& value = enumeration.value(i).name();
       Expect(IsUpperSnake(value), "ENUM_VALUE_UPPER_SNAKE_CASE", name, value + " is not UPPER_SNAKE_CASE");
-      Expect(value.rfind(prefix, 0) == 0, "ENUM_VALUE_PREFIX", name,
-             value + " does not begin with " + prefix);
-      ExpectComment(Below(path, EnumDescriptorProto::kValueFieldNumber, i), "COMMENT_ENUM_VALUE",
-                    name + "." + value);
+      Expect(value.rfind(prefix, 0) == 0, "ENUM_VALUE_PREFIX", name, value + " does not begin with " + prefix);
+      ExpectComment(Below(path, EnumDescriptorProto::kValueFieldNumber, i), "COMMENT_ENUM_VALUE", name + "." + value);
     }
     const bool has_zero = enumeration.value_size() > 0 && enumeration.value(0).number() == 0;
     Expect(has_zero, "ENUM_FIRST_VALUE_ZERO", name, "does not begin with a value 0");
@@ -402,9 +387,9 @@ class FileLinter {
     const std::string name = file_.package() + "." + service.name();
     Expect(IsPascal(service.name()), "SERVICE_PASCAL_CASE", name, "is not PascalCase");
     const std::string suffix = "Service";
-    Expect(service.name().size() > suffix.size() &&
-               service.name().compare(service.name().size() - suffix.size(), suffix.size(), suffix) == 0,
-           "SERVICE_SUFFIX", name, "does not end in Service");
+    Expect(
+        service.name().size() > suffix.size() && service.name().compare(service.name().size() - suffix.size(), suffix.size(), suffix) == 0,
+        "SERVICE_SUFFIX", name, "does not end in Service");
     ExpectComment(path, "COMMENT_SERVICE", name);
     for (int i = 0; i < service.method_size(); ++i) {
       CheckRpc(service.method(i), name, Below(path, ServiceDescriptorProto::kMethodFieldNumber, i));

@@ -24,8 +24,7 @@ std::vector<long long> NumbersIn(const std::string& text) {
   for (long long number; words >> number;) numbers.push_back(number);
   return numbers;
 }
-void ExpectPartitions(const std::vector<int>& of_3_12_100, const std::vector<long long>& row,
-                      const std::string& line) {
+void ExpectPartitions(const std::vector<int>& of_3_12_100, const std::vector<long long>& row, const std::string& line) {
   ASSERT_EQ(row.size(), 5u) << line;
   EXPECT_EQ(of_3_12_100, (std::vector<int>(row.begin() + 2, row.end()))) << line;
 }
@@ -44,8 +43,7 @@ TEST(Partitioner, KeysGoWhereTheProtoSays) {
     row.insert(row.begin(), 0);
     ASSERT_EQ(row.size(), 5u) << line;
     EXPECT_EQ(static_cast<int32_t>(Murmur2(key)), row[1]) << line;
-    ExpectPartitions({PartitionForKey(key, 3), PartitionForKey(key, 12), PartitionForKey(key, 100)}, row,
-                     line);
+    ExpectPartitions({PartitionForKey(key, 3), PartitionForKey(key, 12), PartitionForKey(key, 100)}, row, line);
   }
   EXPECT_GE(rows, 8);
 }
@@ -57,8 +55,7 @@ TEST(Partitioner, ItemsGoWhereTheProtoSays) {
     if (row.size() != 5) continue;
     ++rows;
     const ProducerItem item{.producer_id = row[0], .base_sequence = row[1]};
-    ExpectPartitions({PartitionForItem(item, 3), PartitionForItem(item, 12), PartitionForItem(item, 100)},
-                     row, line);
+    ExpectPartitions({PartitionForItem(item, 3), PartitionForItem(item, 12), PartitionForItem(item, 100)}, row, line);
   }
   EXPECT_GE(rows, 4);
 }
@@ -81,8 +78,7 @@ TEST(Partitioner, OnePartitionTakesAll) {
 TEST(Partitioner, ItemsOfAProducerSpreadEvenly) {
   constexpr int kItems = 12'000;
   std::vector<int> items(12);
-  for (int i = 0; i < kItems; ++i)
-    ++items[PartitionForItem({.producer_id = 42, .base_sequence = i * 500LL}, 12)];
+  for (int i = 0; i < kItems; ++i) ++items[PartitionForItem({.producer_id = 42, .base_sequence = i * 500LL}, 12)];
   EXPECT_GT(*std::min_element(items.begin(), items.end()), 850);
   EXPECT_LT(*std::max_element(items.begin(), items.end()), 1150);
 }

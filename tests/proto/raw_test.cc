@@ -19,8 +19,7 @@ using google::protobuf::FileDescriptor;
 const Descriptor* PublicTwin(const Descriptor* raw) {
   const std::string prefix = "Raw";
   if (raw->name().rfind(prefix, 0) != 0) return nullptr;
-  return google::protobuf::DescriptorPool::generated_pool()->FindMessageTypeByName(
-      "flotilla.v1." + raw->name().substr(prefix.size()));
+  return google::protobuf::DescriptorPool::generated_pool()->FindMessageTypeByName("flotilla.v1." + raw->name().substr(prefix.size()));
 }
 
 // The type as it should read in the public message.
@@ -37,9 +36,7 @@ std::string Type(const FieldDescriptor* field) {
   if (field->message_type() != nullptr) return field->message_type()->full_name();
   return field->enum_type() != nullptr ? field->enum_type()->full_name() : field->type_name();
 }
-std::string Oneof(const FieldDescriptor* field) {
-  return field->real_containing_oneof() ? field->real_containing_oneof()->name() : "";
-}
+std::string Oneof(const FieldDescriptor* field) { return field->real_containing_oneof() ? field->real_containing_oneof()->name() : ""; }
 
 TEST(Raw, MessagesAreTheirPublicTwinsButForTheRecords) {
   const FileDescriptor* file = internal::v1::RawRecordBatch::descriptor()->file();
@@ -74,14 +71,12 @@ bool HoldsRecords(const Descriptor* message, std::set<const Descriptor*>* seen) 
 // Whoever adds a message that holds records adds its twin.
 TEST(Raw, EveryPublicMessageWithRecordsHasATwin) {
   for (const FileDescriptor* file :
-       {v1::ProduceRequest::descriptor()->file(), v1::FetchRequest::descriptor()->file(),
-        v1::RecordBatch::descriptor()->file()}) {
+       {v1::ProduceRequest::descriptor()->file(), v1::FetchRequest::descriptor()->file(), v1::RecordBatch::descriptor()->file()}) {
     for (int i = 0; i < file->message_type_count(); ++i) {
       std::set<const Descriptor*> seen;
       const Descriptor* message = file->message_type(i);
       if (message->name() == "RecordSet" || !HoldsRecords(message, &seen)) continue;
-      EXPECT_NE(google::protobuf::DescriptorPool::generated_pool()->FindMessageTypeByName(
-                    "flotilla.internal.v1.Raw" + message->name()),
+      EXPECT_NE(google::protobuf::DescriptorPool::generated_pool()->FindMessageTypeByName("flotilla.internal.v1.Raw" + message->name()),
                 nullptr)
           << message->full_name() << " holds records and has no twin in raw.proto";
     }
@@ -109,8 +104,7 @@ TEST(Raw, WhatAClientSendsArrivesAsTheBytesOfItsRecords) {
   *answered.add_partitions()->add_batches() = received.items(0).batch();
   v1::FetchResponse read;
   ASSERT_TRUE(read.ParseFromString(answered.SerializeAsString()));
-  EXPECT_EQ(read.partitions(0).batches(0).records().SerializeAsString(),
-            batch->records().SerializeAsString());
+  EXPECT_EQ(read.partitions(0).batches(0).records().SerializeAsString(), batch->records().SerializeAsString());
 }
 
 // "for each record the byte 0x0a, its length as a varint, and the record": what the broker walks over.

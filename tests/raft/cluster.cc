@@ -76,8 +76,7 @@ void Cluster::Start(Replica& replica) {
   replica.apply_to = replica.machine_at;
   replica.machine = oracle_.MachineAt(replica.machine_at);
   const uint64_t seed = replica.id.node.value() * 1000 + replica.id.incarnation * 100 + replica.starts;
-  replica.core = std::make_unique<RaftCore>(replica.options, replica.disk.state(), replica.machine_at,
-                                            Random(seed), replica.now);
+  replica.core = std::make_unique<RaftCore>(replica.options, replica.disk.state(), replica.machine_at, Random(seed), replica.now);
   CarryOut(replica);
 }
 
@@ -113,16 +112,14 @@ void Cluster::Deliver(size_t position) {
   Message message = std::move(pool_[position]);
   pool_.erase(pool_.begin() + static_cast<std::ptrdiff_t>(position));
   // Nodes are connected, not replicas: what is meant for a former life of a node reaches the present one.
-  const auto to = std::find_if(replicas_.begin(), replicas_.end(), [&](const auto& row) {
-    return row.first.node == message.to.node && row.second.running();
-  });
+  const auto to = std::find_if(replicas_.begin(), replicas_.end(),
+                               [&](const auto& row) { return row.first.node == message.to.node && row.second.running(); });
   const bool arrives = to != replicas_.end();
   Trace(Text("  > ", message, arrives ? "" : "   nobody there"));
   const ReplicaId from = message.from;
   const ReplicaId receiver = message.to;
   std::optional<LogIndex> anchor;
-  if (const auto* install = std::get_if<SnapshotInstall>(&message.body))
-    anchor = install->meta.anchor.last.index;
+  if (const auto* install = std::get_if<SnapshotInstall>(&message.body)) anchor = install->meta.anchor.last.index;
   if (arrives) Do(to->second, [&](RaftCore& core) { core.Step(std::move(message)); });
   if (anchor) EndTransfer(from, receiver, arrives ? anchor : std::nullopt);
 }
@@ -131,16 +128,14 @@ void Cluster::Deliver(size_t position) {
 void Cluster::EndTransfer(ReplicaId from, ReplicaId to, std::optional<LogIndex> anchor) {
   auto sender = replicas_.find(from);
   if (sender == replicas_.end() || !sender->second.running()) return;
-  Do(sender->second,
-     [&](RaftCore& core) { anchor ? core.SnapshotSent(to, *anchor) : core.SnapshotFailed(to); });
+  Do(sender->second, [&](RaftCore& core) { anchor ? core.SnapshotSent(to, *anchor) : core.SnapshotFailed(to); });
 }
 
 void Cluster::Drop(size_t position) {
   const Message message = std::move(pool_[position]);
   pool_.erase(pool_.begin() + static_cast<std::ptrdiff_t>(position));
   Trace(Text("  x ", message));
-  if (std::holds_alternative<SnapshotInstall>(message.body))
-    EndTransfer(message.from, message.to, std::nullopt);
+  if (std::holds_alternative<SnapshotInstall>(message.body)) EndTransfer(message.from, message.to, std::nullopt);
 }
 
 void Cluster::DropOverCutLinks() {
@@ -179,9 +174,8 @@ bool Cluster::AnswerFetch(Replica& replica, const Status& error) {
   if (replica.fetches.empty()) return false;
   const LogFetch fetch = replica.fetches.front();
   replica.fetches.erase(replica.fetches.begin());
-  Result<std::vector<Entry>> entries = error.ok()
-                                           ? replica.disk.Read(fetch.first, fetch.last, fetch.bytes_max)
-                                           : Result<std::vector<Entry>>(error);
+  Result<std::vector<Entry>> entries =
+      error.ok() ? replica.disk.Read(fetch.first, fetch.last, fetch.bytes_max) : Result<std::vector<Entry>>(error);
   Trace(Text("  ", replica.id, " reads entries ", fetch.first, "..", fetch.last - 1, " for ", fetch.to));
   Do(replica, [&](RaftCore& core) { core.LogRead(fetch, std::move(entries)); });
   return true;
@@ -193,12 +187,10 @@ bool Cluster::SendSnapshot(Replica& replica) {
   replica.snapshots_wanted.erase(replica.snapshots_wanted.begin());
   const RaftCore& core = *replica.core;
   if (core.role() != Role::kLeader) return true;
-  storage::SnapshotMeta meta{
-      .anchor = core.log().start(),
-      .configuration = EncodeConfiguration(core.log().ConfigurationAt(core.log().start().last.index)),
-      .id = core.log().start().last.index.value()};
-  Message message{
-      .group = kGroup, .from = replica.id, .to = to, .term = core.term(), .body = SnapshotInstall{meta}};
+  storage::SnapshotMeta meta{.anchor = core.log().start(),
+                             .configuration = EncodeConfiguration(core.log().ConfigurationAt(core.log().start().last.index)),
+                             .id = core.log().start().last.index.value()};
+  Message message{.group = kGroup, .from = replica.id, .to = to, .term = core.term(), .body = SnapshotInstall{meta}};
   if (IsCut(replica.id, to)) {
     EndTransfer(replica.id, to, std::nullopt);
   } else {
@@ -219,8 +211,7 @@ void Cluster::Settle() {
       if (!replica.disk.slow) worked |= SyncOne(replica);
       if (replica.running()) worked |= AnswerFetch(replica, {});
       // A snapshot that is lost is wanted again at once: over a cut link that would never end.
-      if (replica.running() && !replica.snapshots_wanted.empty() &&
-          !IsCut(id, replica.snapshots_wanted.front())) {
+      if (replica.running() && !replica.snapshots_wanted.empty() && !IsCut(id, replica.snapshots_wanted.front())) {
         worked |= SendSnapshot(replica);
       }
     }
@@ -232,8 +223,7 @@ void Cluster::Settle() {
 // --- inputs and effects
 
 void Cluster::Compact(Replica& replica, LogIndex index) {
-  if (!replica.disk.Has(index))
-    throw Failure{Text(replica.id, " has no durable entry ", index, " to compact up to")};
+  if (!replica.disk.Has(index)) throw Failure{Text(replica.id, " has no durable entry ", index, " to compact up to")};
   const RaftCore& core = *replica.core;
   storage::SnapshotMeta meta{.anchor = storage::AnchorAfter(replica.disk.At(index).header),
                              .configuration = EncodeConfiguration(core.log().ConfigurationAt(index)),
@@ -308,8 +298,7 @@ void Cluster::Apply(Replica& replica) {
   if (replica.apply_paused || replica.restore || replica.apply_to <= replica.machine_at) return;
   while (replica.machine_at < replica.apply_to) {
     const LogIndex index = replica.machine_at + 1;
-    if (!replica.disk.Has(index))
-      throw Failure{Text(replica.id, " is told to apply ", index, ", which is not durable here")};
+    if (!replica.disk.Has(index)) throw Failure{Text(replica.id, " is told to apply ", index, ", which is not durable here")};
     const Entry& entry = replica.disk.At(index);
     Require(oracle_.OnApply(replica, entry));
     if (entry.header.kind == EntryKind::kData) replica.machine.emplace_back(entry.payload.view());
@@ -328,17 +317,15 @@ void Cluster::NoteRead(const ReadReady& ready) {
   auto name = read_names_.find(ready.id);
   if (name == read_names_.end()) throw Failure{Text("a read nobody asked is answered: id ", ready.id)};
   auto found = reads_.find(name->second);
-  if (found == reads_.end())
-    throw Failure{Text("read '", name->second, "' is answered although its replica crashed")};
+  if (found == reads_.end()) throw Failure{Text("read '", name->second, "' is answered although its replica crashed")};
   Read& read = found->second;
   if (read.ready) throw Failure{Text("read '", name->second, "' is answered twice")};
   if (ready.status.ok() && ready.index < read.floor) {
-    throw Failure{Text("stale read '", name->second, "': released at ", ready.index, " although ", read.floor,
-                       " was committed when it was asked")};
+    throw Failure{
+        Text("stale read '", name->second, "': released at ", ready.index, " although ", read.floor, " was committed when it was asked")};
   }
   read.ready = ready;
-  Trace(Text("  read ", name->second,
-             ready.status.ok() ? Text(" released at ", ready.index) : Text(": ", ready.status)));
+  Trace(Text("  read ", name->second, ready.status.ok() ? Text(" released at ", ready.index) : Text(": ", ready.status)));
 }
 
 void Cluster::CheckAll() { Require(oracle_.CheckAll(replicas_)); }
@@ -357,14 +344,14 @@ std::string Cluster::Describe() const {
     out << "  " << id << " ";
     if (replica.running()) {
       const RaftCore& core = *replica.core;
-      out << ShortState(core) << "; log " << LogText(core.log()) << "; stable " << core.log().stable()
-          << " commit " << core.commit() << " applied " << core.applied() << "; " << core.configuration();
+      out << ShortState(core) << "; log " << LogText(core.log()) << "; stable " << core.log().stable() << " commit " << core.commit()
+          << " applied " << core.applied() << "; " << core.configuration();
     } else {
       out << (replica.starts == 0 ? "not started" : "crashed");
     }
     const storage::GroupState& disk = replica.disk.state();
-    out << "; disk: term " << disk.hard_state.term << " vote " << disk.hard_state.voted_for << " entries ("
-        << disk.bounds.start.last << ", " << disk.bounds.end.last << "]";
+    out << "; disk: term " << disk.hard_state.term << " vote " << disk.hard_state.voted_for << " entries (" << disk.bounds.start.last
+        << ", " << disk.bounds.end.last << "]";
     if (replica.disk.waiting() > 0) out << " + " << replica.disk.waiting() << " tasks waiting";
     out << "\n";
   }

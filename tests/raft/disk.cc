@@ -69,9 +69,7 @@ Status Disk::Write(const AppendTask& task) {
   write.hard_state = task.hard_state;
   if (full && write.grows()) return Status(Reason::kDiskFull, "the disk is full");
 
-  const auto anchor_at = [this](LogIndex index) -> Result<storage::LogAnchor> {
-    return storage::AnchorAfter(At(index).header);
-  };
+  const auto anchor_at = [this](LogIndex index) -> Result<storage::LogAnchor> { return storage::AnchorAfter(At(index).header); };
   Result<storage::TaskEffect> effect = storage::PlanTask(&state_, write, anchor_at);
   if (!effect.ok()) return effect.status();
   std::optional<storage::GroupState> state(std::move(state_));
@@ -85,8 +83,7 @@ Status Disk::Write(const AppendTask& task) {
 
 void Disk::Crash(size_t survivors) {
   for (; survivors > 0 && !queue_.empty(); --survivors) {
-    if (Completion done = CompleteOldest(); !done.status.ok())
-      LOG(INFO) << "refused at the crash: " << done.status;
+    if (Completion done = CompleteOldest(); !done.status.ok()) LOG(INFO) << "refused at the crash: " << done.status;
   }
   queue_.clear();
   fail_next = false;

@@ -55,8 +55,7 @@ void Runner::ExpectLog(Words& words) {
     if (word != "empty") wanted.push_back(Words::EntryIdOf(word));
   }
   const RaftLog& log = replica.core->log();
-  for (LogIndex index = log.first(); index <= log.last(); ++index)
-    actual.push_back({*log.TermAt(index), index});
+  for (LogIndex index = log.first(); index <= log.last(); ++index) actual.push_back({*log.TermAt(index), index});
   if (actual != wanted) throw Failure{Text("the log of ", replica.id, " is ", Joined(actual))};
 }
 
@@ -72,9 +71,7 @@ void Runner::ExpectRead(Words& words) {
   auto found = cluster_.reads().find(name);
   if (found == cluster_.reads().end()) throw Failure{Text("there is no read '", name, "'")};
   const std::optional<ReadReady>& ready = found->second.ready;
-  const std::string actual = !ready               ? "waiting"
-                             : ready->status.ok() ? Text("released ", ready->index)
-                                                  : ReasonOf(ready->status);
+  const std::string actual = !ready ? "waiting" : ready->status.ok() ? Text("released ", ready->index) : ReasonOf(ready->status);
   std::string wanted = words.Next("waiting, released INDEX, or a reason");
   if (wanted == "released") wanted += " " + words.Next("the index at which it is released");
   if (actual != wanted) throw Failure{Text("read '", name, "' is: ", actual)};
@@ -98,10 +95,8 @@ void Runner::ExpectConverged() {
   for (const Replica* replica : AllRunning()) {
     const RaftCore& core = *replica->core;
     if (!core.fault().ok() || !most.configuration().Contains(replica->id)) continue;
-    if (core.commit() != core.log().last())
-      throw Failure{Text(replica->id, " has committed only up to ", core.commit())};
-    if (replica->machine_at != core.commit())
-      throw Failure{Text(replica->id, " has applied only up to ", replica->machine_at)};
+    if (core.commit() != core.log().last()) throw Failure{Text(replica->id, " has committed only up to ", core.commit())};
+    if (replica->machine_at != core.commit()) throw Failure{Text(replica->id, " has applied only up to ", replica->machine_at)};
     if (core.log().last_id() != most.log().last_id() || replica->machine != best->machine) {
       throw Failure{Text(replica->id, " and ", best->id, " differ")};
     }
@@ -109,8 +104,7 @@ void Runner::ExpectConverged() {
 }
 
 void Runner::ExpectFields(Words& words) {
-  const std::string who =
-      words.Next("a replica, all, leader, log, machine, read, message, no, messages or converged");
+  const std::string who = words.Next("a replica, all, leader, log, machine, read, message, no, messages or converged");
   std::vector<ReplicaId> ids;
   if (who == "all") {
     for (const Replica* replica : AllRunning()) ids.push_back(replica->id);
@@ -126,8 +120,7 @@ void Runner::ExpectFields(Words& words) {
       if (!field) throw Failure{Text("'", word, "' is no property; write field=value")};
       const std::string actual = FieldOf(replica, field->key);
       if (field->key == "fault" && actual != "none") expected_faults_.insert(id);
-      if (!field->Holds(actual))
-        throw Failure{Text(field->key, " of ", id, " is ", actual, ", not ", field->op, field->value)};
+      if (!field->Holds(actual)) throw Failure{Text(field->key, " of ", id, " is ", actual, ", not ", field->op, field->value)};
     }
   }
 }

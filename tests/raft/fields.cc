@@ -10,9 +10,8 @@ namespace {
 const char* YesNo(bool value) { return value ? "yes" : "no"; }
 
 const std::vector<std::string>& Kinds() {
-  static const std::vector<std::string> kinds = {"PreVote",  "PreVoteReply", "Vote",      "VoteReply",
-                                                 "Append",   "AppendReply",  "Heartbeat", "HeartbeatReply",
-                                                 "Snapshot", "TimeoutNow",   "ReadIndex", "ReadIndexReply"};
+  static const std::vector<std::string> kinds = {"PreVote",   "PreVoteReply",   "Vote",     "VoteReply",  "Append",    "AppendReply",
+                                                 "Heartbeat", "HeartbeatReply", "Snapshot", "TimeoutNow", "ReadIndex", "ReadIndexReply"};
   return kinds;
 }
 
@@ -22,26 +21,18 @@ struct FieldsOf {
   FieldMap operator()(const VoteRequest& m) const {
     return {{"for", Text(m.campaign_term)}, {"last", Text(m.last)}, {"transfer", YesNo(m.transfer)}};
   }
-  FieldMap operator()(const VoteReply& m) const {
-    return {{"for", Text(m.campaign_term)}, {"granted", YesNo(m.granted)}};
-  }
+  FieldMap operator()(const VoteReply& m) const { return {{"for", Text(m.campaign_term)}, {"granted", YesNo(m.granted)}}; }
   FieldMap operator()(const AppendRequest& m) const {
-    FieldMap fields = {{"prev", Text(m.prev)},
-                       {"commit", Text(m.commit)},
-                       {"acknowledged", Text(m.acknowledged)},
-                       {"count", Text(m.entries.size())}};
+    FieldMap fields = {
+        {"prev", Text(m.prev)}, {"commit", Text(m.commit)}, {"acknowledged", Text(m.acknowledged)}, {"count", Text(m.entries.size())}};
     if (!m.entries.empty()) fields["last"] = Text(m.entries.back().id());
     return fields;
   }
   FieldMap operator()(const AppendReply& m) const {
     return {{"accepted", YesNo(m.accepted)}, {"index", Text(m.index)}, {"hint", Text(m.hint)}};
   }
-  FieldMap operator()(const Heartbeat& m) const {
-    return {{"commit", Text(m.commit)}, {"round", Text(m.read_round)}};
-  }
-  FieldMap operator()(const HeartbeatReply& m) const {
-    return {{"round", Text(m.read_round)}, {"last", Text(m.last)}};
-  }
+  FieldMap operator()(const Heartbeat& m) const { return {{"commit", Text(m.commit)}, {"round", Text(m.read_round)}}; }
+  FieldMap operator()(const HeartbeatReply& m) const { return {{"round", Text(m.read_round)}, {"last", Text(m.last)}}; }
   FieldMap operator()(const SnapshotInstall& m) const { return {{"anchor", Text(m.meta.anchor.last)}}; }
   FieldMap operator()(const TimeoutNow&) const { return {}; }
   FieldMap operator()(const ReadIndexRequest& m) const { return {{"sequence", Text(m.sequence)}}; }
@@ -150,9 +141,7 @@ std::string KindOf(const Message& message) {
   return std::visit(kind, message.body);
 }
 
-bool IsMessageKind(const std::string& word) {
-  return std::find(Kinds().begin(), Kinds().end(), word) != Kinds().end();
-}
+bool IsMessageKind(const std::string& word) { return std::find(Kinds().begin(), Kinds().end(), word) != Kinds().end(); }
 
 std::string FieldOf(const Message& message, const std::string& name) {
   if (name == "term") return Text(message.term);
@@ -177,9 +166,7 @@ std::string FieldOf(const Replica& replica, const std::string& name) {
   throw Failure{Text(replica.id, " has no field '", name, "'; it has", Names(fields))};
 }
 
-std::string ReasonOf(const Status& status) {
-  return std::string(status.ok() ? "OK" : ReasonName(status.reason()));
-}
+std::string ReasonOf(const Status& status) { return std::string(status.ok() ? "OK" : ReasonName(status.reason())); }
 
 MessageFilter::MessageFilter(const std::vector<std::string>& words) {
   for (size_t i = 0; i < words.size(); ++i) {
@@ -197,22 +184,18 @@ MessageFilter::MessageFilter(const std::vector<std::string>& words) {
     } else {
       std::string kinds;
       for (const std::string& kind : Kinds()) kinds += " " + kind;
-      throw Failure{Text(
-          "'", word, "' selects no messages; write 1->2, field=value, first N, last N, or a kind:", kinds)};
+      throw Failure{Text("'", word, "' selects no messages; write 1->2, field=value, first N, last N, or a kind:", kinds)};
     }
   }
   for (const Comparison& field : fields_) {
-    if (field.key != "term" && kinds_.empty())
-      throw Failure{Text("which kind of message has '", field.key, "'? Name it too")};
+    if (field.key != "term" && kinds_.empty()) throw Failure{Text("which kind of message has '", field.key, "'? Name it too")};
   }
 }
 
 bool MessageFilter::Matches(const Message& message) const {
   if (!Holds(from_, message.from) || !Holds(to_, message.to)) return false;
-  if (!kinds_.empty() && std::find(kinds_.begin(), kinds_.end(), KindOf(message)) == kinds_.end())
-    return false;
-  return std::all_of(fields_.begin(), fields_.end(),
-                     [&](const Comparison& field) { return field.Holds(FieldOf(message, field.key)); });
+  if (!kinds_.empty() && std::find(kinds_.begin(), kinds_.end(), KindOf(message)) == kinds_.end()) return false;
+  return std::all_of(fields_.begin(), fields_.end(), [&](const Comparison& field) { return field.Holds(FieldOf(message, field.key)); });
 }
 
 std::vector<size_t> MessageFilter::Select(const std::vector<Message>& pool) const {
@@ -221,8 +204,7 @@ std::vector<size_t> MessageFilter::Select(const std::vector<Message>& pool) cons
     if (Matches(pool[i])) selected.push_back(i);
   }
   if (first_ && selected.size() > *first_) selected.resize(*first_);
-  if (last_ && selected.size() > *last_)
-    selected.erase(selected.begin(), selected.end() - static_cast<std::ptrdiff_t>(*last_));
+  if (last_ && selected.size() > *last_) selected.erase(selected.begin(), selected.end() - static_cast<std::ptrdiff_t>(*last_));
   return selected;
 }
 

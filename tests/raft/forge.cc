@@ -37,13 +37,10 @@ Message Forged(Words& words) {
                   .to = Words::IdOf(link.substr(arrow + 2)),
                   .term = Term{number("term")},
                   .body = TimeoutNow{}};
-  if (const std::string group = text("group"); !group.empty())
-    message.group = GroupId{Words::NumberOf(group)};
+  if (const std::string group = text("group"); !group.empty()) message.group = GroupId{Words::NumberOf(group)};
   if (kind == "Append") {
-    AppendRequest append{.prev = id("prev"),
-                         .entries = {},
-                         .commit = LogIndex{number("commit")},
-                         .acknowledged = LogIndex{number("acknowledged")}};
+    AppendRequest append{
+        .prev = id("prev"), .entries = {}, .commit = LogIndex{number("commit")}, .acknowledged = LogIndex{number("acknowledged")}};
     Offset base{number("base")};
     std::istringstream list(text("entries"));
     for (std::string word; std::getline(list, word, ',');) {
@@ -62,8 +59,7 @@ Message Forged(Words& words) {
     }
     message.body = std::move(append);
   } else if (kind == "AppendReply") {
-    message.body = AppendReply{
-        .accepted = text("accepted") == "yes", .index = LogIndex{number("index")}, .hint = id("hint")};
+    message.body = AppendReply{.accepted = text("accepted") == "yes", .index = LogIndex{number("index")}, .hint = id("hint")};
   } else if (kind == "PreVote" || kind == "Vote") {
     const uint64_t campaign = number("for");
     message.body = VoteRequest{.pre_vote = kind == "PreVote",
@@ -80,8 +76,7 @@ Message Forged(Words& words) {
   } else if (kind == "HeartbeatReply") {
     message.body = HeartbeatReply{.read_round = number("round"), .last = LogIndex{number("last")}};
   } else if (kind == "ReadIndexReply") {
-    message.body = ReadIndexReply{
-        .sequence = number("sequence"), .ok = text("ok") == "yes", .index = LogIndex{number("index")}};
+    message.body = ReadIndexReply{.sequence = number("sequence"), .ok = text("ok") == "yes", .index = LogIndex{number("index")}};
   } else if (kind != "TimeoutNow") {
     throw Failure{Text("'", kind, "' cannot be forged")};
   }

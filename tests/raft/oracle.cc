@@ -24,28 +24,24 @@ bool DurableAt(const Oracle::Replicas& replicas, ReplicaId id, const storage::En
 }
 
 bool SameEntry(const Entry& a, const Entry& b) {
-  return a.id() == b.id() && a.header.checksum == b.header.checksum &&
-         a.header.base_offset == b.header.base_offset;
+  return a.id() == b.id() && a.header.checksum == b.header.checksum && a.header.base_offset == b.header.base_offset;
 }
 
 }  // namespace
 
 Oracle::Wrong Oracle::OnSend(const Replica& sender, const Message& message) {
   if (message.to == sender.id) return Text(sender.id, " sends a message to itself: ", message);
-  if (message.from != sender.id)
-    return Text(sender.id, " sends in the name of ", message.from, ": ", message);
+  if (message.from != sender.id) return Text(sender.id, " sends in the name of ", message.from, ": ", message);
   if (!sender.core->fault().ok()) return Text(sender.id, " is faulty and sends ", message);
   const storage::GroupState& disk = sender.disk.state();
-  if (const auto* vote = std::get_if<VoteReply>(&message.body);
-      vote != nullptr && vote->granted && !vote->pre_vote) {
+  if (const auto* vote = std::get_if<VoteReply>(&message.body); vote != nullptr && vote->granted && !vote->pre_vote) {
     if (disk.hard_state.term < message.term) return Text("the vote is not durable: ", message);
     if (disk.hard_state.term == message.term && disk.hard_state.voted_for != message.to) {
       return Text("on the disk stands a vote for ", disk.hard_state.voted_for, ": ", message);
     }
     const auto [row, fresh] = votes_.insert({{sender.id, message.term}, message.to});
     if (!fresh && row->second != message.to) {
-      return Text(sender.id, " votes twice in term ", message.term, ": for ", row->second, " and for ",
-                  message.to);
+      return Text(sender.id, " votes twice in term ", message.term, ": for ", row->second, " and for ", message.to);
     }
   }
   // One of an earlier term, overwritten since, is as if the network had kept it: it counts nowhere.
@@ -70,8 +66,7 @@ Oracle::Wrong Oracle::OnInput(const Replicas& replicas, const Replica& replica) 
       return Text("two leaders of term ", core.term(), ": ", row->second, " and ", replica.id);
     }
     const auto [vote, first] = votes_.insert({{replica.id, core.term()}, replica.id});
-    if (!first && vote->second != replica.id)
-      return Text(replica.id, " leads a term in which it voted for ", vote->second);
+    if (!first && vote->second != replica.id) return Text(replica.id, " leads a term in which it voted for ", vote->second);
   }
   if (core.commit() > core.log().last()) return Text(replica.id, " commits behind the end of its log");
   if (core.commit() > seen.commit) {
@@ -94,8 +89,7 @@ Oracle::Wrong Oracle::OnCommit(const Replicas& replicas, const Replica& replica)
     if (!fresh) continue;
     const Configuration& members = core.configuration();
     const auto durable = [&](ReplicaId id) { return DurableAt(replicas, id, entry->id()); };
-    if (!HoldsOnMajority(members.voters, durable) ||
-        (members.joint() && !HoldsOnMajority(members.outgoing, durable))) {
+    if (!HoldsOnMajority(members.voters, durable) || (members.joint() && !HoldsOnMajority(members.outgoing, durable))) {
       return Text(replica.id, " commits ", entry->id(), ", which is not durable on a quorum of ", members);
     }
   }
@@ -104,11 +98,9 @@ Oracle::Wrong Oracle::OnCommit(const Replicas& replicas, const Replica& replica)
 
 Oracle::Wrong Oracle::OnApply(const Replica& replica, const Entry& entry) {
   auto committed = committed_.find(entry.index());
-  if (committed == committed_.end())
-    return Text(replica.id, " applies ", entry.id(), ", which nobody committed");
+  if (committed == committed_.end()) return Text(replica.id, " applies ", entry.id(), ", which nobody committed");
   if (!SameEntry(committed->second.entry, entry)) {
-    return Text(replica.id, " applies ", entry.id(), " where ", committed->second.entry.id(),
-                " was committed");
+    return Text(replica.id, " applies ", entry.id(), " where ", committed->second.entry.id(), " was committed");
   }
   return {};
 }
@@ -124,12 +116,10 @@ Oracle::Wrong Oracle::CheckAll(const Replicas& replicas) const {
     for (LogIndex index = log.first(); index <= log.last(); ++index) {
       const std::optional<Entry> entry = EntryAt(replica, index);
       if (!entry) return Text(id, " has no entry ", index, " although its log ends at ", log.last());
-      if (entry->header.base_offset != before.end_offset)
-        return Text(id, " has a gap in its offsets at ", index);
+      if (entry->header.base_offset != before.end_offset) return Text(id, " has a gap in its offsets at ", index);
       if (entry->term() < before.last.term) return Text(id, " has a term that goes back at ", index);
       // Equal ids have equal predecessors, by induction over the whole log.
-      if (entry->term() != *log.TermAt(index))
-        return Text(id, " knows another term for ", index, " than the entry has");
+      if (entry->term() != *log.TermAt(index)) return Text(id, " knows another term for ", index, " than the entry has");
       const auto [row, fresh] = by_id.insert({entry->id(), {id, *entry}});
       if (!fresh && !SameEntry(row->second.second, *entry)) {
         return Text(id, " and ", row->second.first, " differ in ", entry->id());
@@ -137,12 +127,12 @@ Oracle::Wrong Oracle::CheckAll(const Replicas& replicas) const {
       before = storage::AnchorAfter(entry->header);
     }
     for (const auto& [index, committed] : committed_) {
-      const bool must_have = index <= replica.core->commit() ||
-                             (replica.core->role() == Role::kLeader && replica.core->term() > committed.term);
+      const bool must_have =
+          index <= replica.core->commit() || (replica.core->role() == Role::kLeader && replica.core->term() > committed.term);
       if (!must_have || index < log.first()) continue;
       if (!log.Has(committed.entry.id())) {
-        return Text(id, " ", RoleName(replica.core->role()), " of term ", replica.core->term(), " lacks ",
-                    committed.entry.id(), ", which was committed in term ", committed.term);
+        return Text(id, " ", RoleName(replica.core->role()), " of term ", replica.core->term(), " lacks ", committed.entry.id(),
+                    ", which was committed in term ", committed.term);
       }
     }
   }

@@ -26,8 +26,7 @@ Proposal ProposalOf(const std::string& word) {
     return proposal;
   }
   const size_t colon = word.find(':');
-  if (colon != std::string::npos)
-    proposal.record_count = static_cast<uint32_t>(Words::NumberOf(word.substr(colon + 1)));
+  if (colon != std::string::npos) proposal.record_count = static_cast<uint32_t>(Words::NumberOf(word.substr(colon + 1)));
   proposal.payload = Bytes(word.substr(0, colon));
   return proposal;
 }
@@ -109,8 +108,7 @@ std::optional<std::string> Runner::Run() {
     for (const Command& command : script_.commands) Execute(command);
     for (const auto& [id, replica] : cluster_.replicas()) {
       if (!replica.running() || replica.core->fault().ok() || expected_faults_.contains(id)) continue;
-      throw Failure{
-          Text("replica ", id, " became faulty and the script does not expect it: ", replica.core->fault())};
+      throw Failure{Text("replica ", id, " became faulty and the script does not expect it: ", replica.core->fault())};
     }
   } catch (const Failure& failure) {
     return Text(Where(), "\n", failure.what, "\n", cluster_.Describe());
@@ -138,16 +136,14 @@ void Runner::Execute(const Command& command) {
 }
 
 void Runner::CheckOutcome(const Command& command) {
-  if (!command.outcome.empty() && !has_outcome_)
-    throw Failure{Text("'", command.name, "' has no outcome that => could check")};
+  if (!command.outcome.empty() && !has_outcome_) throw Failure{Text("'", command.name, "' has no outcome that => could check")};
   const std::string wanted = command.outcome.empty() ? "OK" : command.outcome[0];
   if (ReasonOf(outcome_) != wanted) throw Failure{Text("the outcome is ", outcome_, ", not ", wanted)};
   for (size_t i = 1; i < command.outcome.size(); ++i) {
     const auto detail = ParseComparison(command.outcome[i]);
     if (!detail) throw Failure{Text("'", command.outcome[i], "' is not a detail; write key=value")};
     const auto actual = outcome_.Detail(detail->key);
-    if (!actual || !detail->Holds(*actual))
-      throw Failure{Text("the outcome ", outcome_, " does not have ", command.outcome[i])};
+    if (!actual || !detail->Holds(*actual)) throw Failure{Text("the outcome ", outcome_, " does not have ", command.outcome[i])};
   }
 }
 
@@ -256,8 +252,7 @@ void Runner::Log(Words& words) {
     } else {
       const storage::EntryId id = Words::EntryIdOf(word);
       const storage::EntryId before = log.empty() ? storage::EntryId{} : log.back();
-      if (id.index != before.index + 1 || id.term < before.term)
-        throw Failure{Text(word, " does not follow ", before)};
+      if (id.index != before.index + 1 || id.term < before.term) throw Failure{Text(word, " does not follow ", before)};
       log.push_back(id);
     }
   }
@@ -304,8 +299,7 @@ void Runner::Sync(Words& words) {
   size_t count = words.empty() ? replica.disk.waiting() : words.Number("how many tasks");
   if (count == 0) throw Failure{Text("nothing waits for the disk of ", replica.id)};
   for (; count > 0; --count) {
-    if (!cluster_.SyncOne(replica))
-      throw Failure{Text("only so many tasks wait for the disk of ", replica.id, "; ", count, " less")};
+    if (!cluster_.SyncOne(replica)) throw Failure{Text("only so many tasks wait for the disk of ", replica.id, "; ", count, " less")};
   }
 }
 
@@ -359,8 +353,7 @@ void Runner::Reorder(Words& words) {
   std::vector<Message>& pool = cluster_.pool();
   const std::vector<size_t> selected = MessageFilter(words.Rest()).Select(pool);
   if (selected.size() < 2) throw Failure{"fewer than two such messages are on their way"};
-  for (size_t i = 0; i < selected.size() / 2; ++i)
-    std::swap(pool[selected[i]], pool[selected[selected.size() - 1 - i]]);
+  for (size_t i = 0; i < selected.size() / 2; ++i) std::swap(pool[selected[i]], pool[selected[selected.size() - 1 - i]]);
 }
 
 void Runner::Hold(Words& words) {
@@ -547,8 +540,7 @@ void Runner::Priority(Words& words) {
 }
 
 void Runner::Fail(Words& words) {
-  cluster_.Do(Running(words.Id()),
-              [](RaftCore& core) { core.Fail(Status(Reason::kDataLoss, "the script says so")); });
+  cluster_.Do(Running(words.Id()), [](RaftCore& core) { core.Fail(Status(Reason::kDataLoss, "the script says so")); });
 }
 
 void Runner::Heartbeat(Words& words) {

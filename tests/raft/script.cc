@@ -47,13 +47,11 @@ Result<Script> ParseScript(std::string file, const std::string& text) {
       }
     }
     if (behind_arrow && command.outcome.empty()) {
-      return Status(Reason::kInvalidArgument,
-                    Text(script.file, ":", number, ": a reason has to follow =>, such as NOT_LEADER"));
+      return Status(Reason::kInvalidArgument, Text(script.file, ":", number, ": a reason has to follow =>, such as NOT_LEADER"));
     }
     if (!command.name.empty()) script.commands.push_back(std::move(command));
   }
-  if (script.commands.empty())
-    return Status(Reason::kInvalidArgument, Text(script.file, ": there is no command in it"));
+  if (script.commands.empty()) return Status(Reason::kInvalidArgument, Text(script.file, ": there is no command in it"));
   return script;
 }
 
@@ -126,8 +124,7 @@ bool Comparison::Holds(const std::string& actual) const {
   if (op == "!=") return actual != value;
   const auto left = ToNumber(actual);
   const auto right = ToNumber(value);
-  if (!left || !right)
-    throw Failure{Text("'", actual, "' and '", value, "' are not both numbers: ", key, op, value)};
+  if (!left || !right) throw Failure{Text("'", actual, "' and '", value, "' are not both numbers: ", key, op, value)};
   return op == ">=" ? *left >= *right : *left <= *right;
 }
 

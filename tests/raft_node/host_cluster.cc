@@ -31,8 +31,7 @@ void HostCluster::Boot(uint64_t id) {
   HostOptions mine = options;
   mine.node = n.id;
   mine.boot = ++n.boots;
-  n.host = std::make_unique<RaftHost>(mine, n.executor, n.readers, *n.watched, static_cast<Transport&>(*this),
-                                      Random(id * 1000 + n.boots));
+  n.host = std::make_unique<RaftHost>(mine, n.executor, n.readers, *n.watched, static_cast<Transport&>(*this), Random(id * 1000 + n.boots));
 }
 
 void HostCluster::Kill(uint64_t id) {
@@ -72,11 +71,9 @@ Status HostCluster::Create(uint64_t id, GroupId group, const Configuration& conf
   TestNode& n = node(id);
   auto& machine = n.machines[group];
   if (machine == nullptr) machine = std::make_unique<TestMachine>();
-  return n.host->CreateGroup({.group = group,
-                              .identity = {.self = {n.id, incarnation}, .label = "test"},
-                              .configuration = configuration,
-                              .campaign = campaign},
-                             *machine, n.answers);
+  return n.host->CreateGroup(
+      {.group = group, .identity = {.self = {n.id, incarnation}, .label = "test"}, .configuration = configuration, .campaign = campaign},
+      *machine, n.answers);
 }
 
 void HostCluster::CreateEverywhere(GroupId group, TestMachine::Options machine_options, uint64_t appointed) {

@@ -78,8 +78,7 @@ class WatchedStore final : public storage::LogStore {
     return store_.FindTimestamp(group, timestamp_ms);
   }
   Result<std::optional<Bytes>> GetState(GroupId group, std::string_view key) const override { return store_.GetState(group, key); }
-  Result<std::vector<StateRow>> ScanState(GroupId group, std::string_view prefix, std::string_view after,
-                                          size_t bytes_max) const override {
+  Result<std::vector<StateRow>> ScanState(GroupId group, std::string_view prefix, std::string_view after, size_t bytes_max) const override {
     return store_.ScanState(group, prefix, after, bytes_max);
   }
   Result<Bytes> ReadSnapshotChunk(GroupId group, uint64_t id, uint32_t number) const override {

@@ -188,9 +188,8 @@ TEST(RaftHostTest, AGroupIsDestroyedAndComesBackAsAnotherReplica) {
   cluster.Ticks(40);
   // Its former life is not mistaken for it.
   EXPECT_THAT(cluster.machine(3).payloads, ElementsAre());
-  ASSERT_TRUE(cluster.host(1)
-                  .ProposeChange(kGroup, {.add_learners = {Replica(3, 2)}, .remove = {Replica(3)}}, 1000, cluster.node(1).answers)
-                  .ok());
+  ASSERT_TRUE(
+      cluster.host(1).ProposeChange(kGroup, {.add_learners = {Replica(3, 2)}, .remove = {Replica(3)}}, 1000, cluster.node(1).answers).ok());
   cluster.Settle();
   cluster.Ticks(3);
   EXPECT_THAT(cluster.machine(3).payloads, ElementsAre("a"));

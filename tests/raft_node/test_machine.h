@@ -16,8 +16,8 @@ namespace flotilla::raft {
 class TestMachine final : public StateMachine {
  public:
   struct Options {
-    bool rows = false;             // keeps its state in rows of its own
-    size_t chunk_bytes = 4;        // of its snapshots
+    bool rows = false;       // keeps its state in rows of its own
+    size_t chunk_bytes = 4;  // of its snapshots
     // Like a partition: its snapshots stand for the start of the log that it was told.
     std::optional<LogIndex> log_start = {};
   };

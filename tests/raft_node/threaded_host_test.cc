@@ -99,8 +99,7 @@ class ThreadedHostTest : public testing::Test, private Transport {
       options.node = NodeId{id};
       options.boot = 1;
       options.core.tail_bytes_max = 0;
-      node.host = std::make_unique<RaftHost>(options, node.executor, node.readers, *node.store, static_cast<Transport&>(*this),
-                                             Random(id));
+      node.host = std::make_unique<RaftHost>(options, node.executor, node.readers, *node.store, static_cast<Transport&>(*this), Random(id));
     }
     for (auto& node : nodes_) {
       node->executor.Start();

@@ -38,8 +38,8 @@ struct Worker {
   while (read(orders, &seed, sizeof(seed)) == static_cast<ssize_t>(sizeof(seed))) {
     const SeedReport result = subject.run(seed, {}, Trace::Mode::kHashOnly, nullptr);
     std::ostringstream line;
-    line << seed << ' ' << result.trace_hash << ' ' << result.events << ' ' << result.virtual_time << ' '
-         << result.tally.Encode() << "| " << result.failure << '\n';
+    line << seed << ' ' << result.trace_hash << ' ' << result.events << ' ' << result.virtual_time << ' ' << result.tally.Encode() << "| "
+         << result.failure << '\n';
     const std::string text = std::move(line).str();
     for (size_t written = 0; written < text.size();) {
       const ssize_t n = write(reports, text.data() + written, text.size() - written);
@@ -176,8 +176,7 @@ class Campaign {
   void Fail(uint64_t seed, const std::string& failure) {
     ++failures_;
     failed_seeds_.push_back(seed);
-    out_ << "\nseed " << seed << " FAILED: " << failure << "\n  repeat with: " << RepeatCommand(subject_, seed)
-         << std::endl;
+    out_ << "\nseed " << seed << " FAILED: " << failure << "\n  repeat with: " << RepeatCommand(subject_, seed) << std::endl;
     if (failures_ == 1 && options_.shrink_seconds != 0) return TellFailure(subject_, seed, options_.shrink_seconds, out_);
     if (failures_ > 3) return;
     const SeedReport again = RunApart(subject_, seed, {}, Trace::Mode::kKeepLast);
@@ -188,8 +187,8 @@ class Campaign {
     const double seconds = Seconds();
     out_ << std::fixed << std::setprecision(1) << seeds_ << " seeds, " << failures_ << " failed, "
          << static_cast<double>(virtual_time_) / static_cast<double>(kSecond) / 3600 << " virtual hours, "
-         << static_cast<double>(events_) / 1e6 << " M events, " << std::setprecision(0)
-         << static_cast<double>(events_) / seconds << " events/s, " << seconds << " s" << std::endl;
+         << static_cast<double>(events_) / 1e6 << " M events, " << std::setprecision(0) << static_cast<double>(events_) / seconds
+         << " events/s, " << seconds << " s" << std::endl;
   }
 
   bool Conclude() {
@@ -240,12 +239,15 @@ void TellFailure(const Subject& subject, uint64_t seed, uint64_t seconds, std::o
     return;
   }
   const auto seconds_of = [](Time time) { return static_cast<double>(time) / static_cast<double>(kSecond); };
-  out << "  made smaller in " << small->runs << " runs: " << small->parts_before << " parts to " << small->attempt.parts.size() << ", hurt for "
-      << seconds_of(small->hurt_before) << " s to " << seconds_of(small->attempt.hurt_for) << " s; what it fails with now:\n  "
-      << small->attempt.failure << "\n  repeat with: " << RepeatCommand(subject, seed, small->excerpt) << "\n  what happened:" << std::endl;
+  out << "  made smaller in " << small->runs << " runs: " << small->parts_before << " parts to " << small->attempt.parts.size()
+      << ", hurt for " << seconds_of(small->hurt_before) << " s to " << seconds_of(small->attempt.hurt_for)
+      << " s; what it fails with now:\n  " << small->attempt.failure << "\n  repeat with: " << RepeatCommand(subject, seed, small->excerpt)
+      << "\n  what happened:" << std::endl;
   RunApart(subject, seed, small->excerpt, Trace::Mode::kStory);
 }
 
-bool RunCampaign(const Subject& subject, const CampaignOptions& options, std::ostream& out) { return Campaign(subject, options, out).Run(); }
+bool RunCampaign(const Subject& subject, const CampaignOptions& options, std::ostream& out) {
+  return Campaign(subject, options, out).Run();
+}
 
 }  // namespace flotilla::sim

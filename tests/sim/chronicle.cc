@@ -23,8 +23,7 @@ void Chronicle::Booted(const storage::GroupState& state) {
   LogSeen log;
   log.start = state.bounds.start.last;
   for (size_t run = 0; run < state.terms.size(); ++run) {
-    const LogIndex end =
-        run + 1 < state.terms.size() ? state.terms[run + 1].first : state.bounds.last_index() + 1;
+    const LogIndex end = run + 1 < state.terms.size() ? state.terms[run + 1].first : state.bounds.last_index() + 1;
     log.terms.insert(log.terms.end(), end - state.terms[run].first, state.terms[run].term);
   }
   for (const Entry& entry : state.configurations) log.configurations.push_back(entry.index());
@@ -43,8 +42,7 @@ void Chronicle::Task(ReplicaId self, const storage::WriteTask& task) {
         log.start = {log.terms.front(), log.start.index + 1};
         log.terms.pop_front();
       }
-      while (!log.configurations.empty() && log.configurations.front() <= anchor.index)
-        log.configurations.pop_front();
+      while (!log.configurations.empty() && log.configurations.front() <= anchor.index) log.configurations.pop_front();
     }
   }
   EntryId before;
@@ -123,9 +121,9 @@ void Chronicle::ExtendCommitted(const ReplicaSeen& seen) {
   for (LogIndex index{group.committed.size() + 1}; index <= seen.commit; ++index) {
     const std::optional<Term> term = TermAt(seen, index);
     if (!term || Known(seen.group, {*term, index}) == nullptr) {
-      verdict_.Violated("committed entries are known", "group ", seen.group, ": replica ", seen.self,
-                        " has commit ", seen.commit, " and its log starts at ", seen.first, ", but entry ",
-                        index, term ? " was never handed to a disk" : " was never seen to be committed");
+      verdict_.Violated("committed entries are known", "group ", seen.group, ": replica ", seen.self, " has commit ", seen.commit,
+                        " and its log starts at ", seen.first, ", but entry ", index,
+                        term ? " was never handed to a disk" : " was never seen to be committed");
       return;
     }
     const bool leads = seen.role == raft::Role::kLeader && index == seen.commit;
@@ -135,8 +133,7 @@ void Chronicle::ExtendCommitted(const ReplicaSeen& seen) {
 
 void Chronicle::Commit(Group& group, const EntryId& id, Term found_in, const ReplicaSeen* leader) {
   const auto& known = group.known[id.index.value()];
-  const auto entry =
-      std::find_if(known.begin(), known.end(), [&](const Entry& e) { return e.term() == id.term; });
+  const auto entry = std::find_if(known.begin(), known.end(), [&](const Entry& e) { return e.term() == id.term; });
   CHECK(entry != known.end()) << "entry " << id << " was never written";
   group.committed.push_back(id);
   LogIndex& last = group.found_in[found_in];

@@ -14,8 +14,7 @@ constexpr uint64_t kProposalsMax = 2000;
 
 }  // namespace
 
-Clients::Clients(World& world, Random random)
-    : world_(world), recurring_(world.events(), world.parts(), random, random_) {}
+Clients::Clients(World& world, Random random) : world_(world), recurring_(world.events(), world.parts(), random, random_) {}
 
 void Clients::Start() {
   const OperationRates& rates = world_.swarm().operations;
@@ -28,8 +27,7 @@ Command Clients::NewCommand(GroupId group) {
   const uint64_t producer = 1 + random_.Below(kProducers);
   uint64_t& sequence = sequences_[{group, producer}];
   if (sequence == 0 || !random_.OneIn(6)) ++sequence;
-  return {
-      .id = world_.NextCommandId(), .producer = producer, .sequence = sequence, .key = random_.Below(kKeys)};
+  return {.id = world_.NextCommandId(), .producer = producer, .sequence = sequence, .key = random_.Below(kKeys)};
 }
 
 NodeId Clients::NodeFor(GroupId group) {
@@ -50,8 +48,7 @@ void Clients::Propose() {
     const uint64_t batch = random_.Between(1, world_.swarm().batch_max);
     for (uint64_t i = 0; i < batch; ++i) commands.push_back(NewCommand(group));
     proposed_ += batch;
-    world_.Propose(group, node, std::move(commands), EntryKind::kData,
-                   random_.Below(world_.swarm().payload_max + 1));
+    world_.Propose(group, node, std::move(commands), EntryKind::kData, random_.Below(world_.swarm().payload_max + 1));
   }
 }
 
@@ -70,8 +67,7 @@ void Clients::Trim() {
   const GroupId group = groups[random_.Below(groups.size())];
   if (world_.groups().at(group).machine.kind != MachineKind::kPartition) return;
   const uint64_t committed = world_.chronicle().CommittedEnd(group).value();
-  Command trim{
-      .id = world_.NextCommandId(), .producer = 0, .sequence = 0, .key = random_.Below(committed + 1)};
+  Command trim{.id = world_.NextCommandId(), .producer = 0, .sequence = 0, .key = random_.Below(committed + 1)};
   world_.Propose(group, NodeFor(group), {trim}, EntryKind::kTrim, 0);
 }
 

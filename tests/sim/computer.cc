@@ -7,7 +7,7 @@
 namespace flotilla::sim {
 namespace {
 
-constexpr Time kTurn = 20 * kMicrosecond;  // how long work waits for the thread
+constexpr Time kTurn = 20 * kMicrosecond;        // how long work waits for the thread
 constexpr Time kGatherMax = 100 * kMicrosecond;  // how long a disk waits for more to write
 
 }  // namespace

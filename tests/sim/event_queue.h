@@ -39,9 +39,7 @@ class EventQueue {
     uint64_t sequence;
     std::function<void()> what;
   };
-  static bool Later(const Event& a, const Event& b) {
-    return a.at != b.at ? a.at > b.at : a.sequence > b.sequence;
-  }
+  static bool Later(const Event& a, const Event& b) { return a.at != b.at ? a.at > b.at : a.sequence > b.sequence; }
 
   std::vector<Event> heap_;  // the earliest in front
   Time now_ = 0;

@@ -35,25 +35,19 @@ class HookedStore final : public storage::LogStore {
   Result<storage::GroupIdentity> Identity(GroupId group) const override { return store_.Identity(group); }
   Result<storage::LogBounds> Bounds(GroupId group) const override { return store_.Bounds(group); }
   Result<uint64_t> ApproximateBytes(GroupId group) const override { return store_.ApproximateBytes(group); }
-  Result<std::vector<storage::Entry>> Read(GroupId group, LogIndex first, LogIndex last,
-                                           storage::ReadLimits limits) const override {
+  Result<std::vector<storage::Entry>> Read(GroupId group, LogIndex first, LogIndex last, storage::ReadLimits limits) const override {
     return store_.Read(group, first, last, limits);
   }
   std::optional<std::vector<storage::Entry>> ReadCached(GroupId group, LogIndex first, LogIndex last,
                                                         storage::ReadLimits limits) const override {
     return store_.ReadCached(group, first, last, limits);
   }
-  Result<storage::EntryHeader> FindOffset(GroupId group, Offset offset) const override {
-    return store_.FindOffset(group, offset);
-  }
+  Result<storage::EntryHeader> FindOffset(GroupId group, Offset offset) const override { return store_.FindOffset(group, offset); }
   Result<std::optional<storage::EntryHeader>> FindTimestamp(GroupId group, int64_t timestamp_ms) const override {
     return store_.FindTimestamp(group, timestamp_ms);
   }
-  Result<std::optional<Bytes>> GetState(GroupId group, std::string_view key) const override {
-    return store_.GetState(group, key);
-  }
-  Result<std::vector<StateRow>> ScanState(GroupId group, std::string_view prefix, std::string_view after,
-                                          size_t bytes_max) const override {
+  Result<std::optional<Bytes>> GetState(GroupId group, std::string_view key) const override { return store_.GetState(group, key); }
+  Result<std::vector<StateRow>> ScanState(GroupId group, std::string_view prefix, std::string_view after, size_t bytes_max) const override {
     return store_.ScanState(group, prefix, after, bytes_max);
   }
   Result<Bytes> ReadSnapshotChunk(GroupId group, uint64_t id, uint32_t number) const override {

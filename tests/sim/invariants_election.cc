@@ -18,8 +18,8 @@ class ElectionSafety final : public Invariant {
     if (now.role != Role::kLeader) return;
     auto [leader, first] = leaders_.try_emplace({now.group, now.term}, now.self, now.boot);
     if (first || leader->second == std::pair(now.self, now.boot)) return;
-    Violated("group ", now.group, " has two leaders in term ", now.term, ": ", leader->second.first, " and ",
-             now.self, leader->second.first == now.self ? " after a restart" : "");
+    Violated("group ", now.group, " has two leaders in term ", now.term, ": ", leader->second.first, " and ", now.self,
+             leader->second.first == now.self ? " after a restart" : "");
   }
 
  private:
@@ -50,8 +50,7 @@ class OneVotePerTerm final : public Invariant {
   void Vote(GroupId group, ReplicaId voter, Term term, ReplicaId candidate) {
     auto [vote, first] = votes_.try_emplace({group, voter, term}, candidate);
     if (first || vote->second == candidate) return;
-    Violated("group ", group, ": replica ", voter, " voted in term ", term, " for ", vote->second,
-             " and for ", candidate);
+    Violated("group ", group, ": replica ", voter, " voted in term ", term, " for ", vote->second, " and for ", candidate);
   }
   std::map<std::tuple<GroupId, ReplicaId, Term>, ReplicaId> votes_;
 };
@@ -62,8 +61,7 @@ class DurableBeforeSent final : public Invariant {
   const char* name() const override { return "durable before sent"; }
   void OnSent(const Chronicle& chronicle, const raft::Message& message) override {
     if (const auto* vote = std::get_if<raft::VoteReply>(&message.body)) CheckVote(chronicle, message, *vote);
-    if (const auto* reply = std::get_if<raft::AppendReply>(&message.body))
-      CheckAppend(chronicle, message, *reply);
+    if (const auto* reply = std::get_if<raft::AppendReply>(&message.body)) CheckAppend(chronicle, message, *reply);
   }
 
  private:
@@ -72,9 +70,8 @@ class DurableBeforeSent final : public Invariant {
     const storage::HardState durable = chronicle.durable().HardStateOf(message.group, message.from);
     if (durable.term > vote.campaign_term) return;
     if (durable.term == vote.campaign_term && durable.voted_for == message.to) return;
-    Violated("group ", message.group, ": replica ", message.from, " sent its vote of term ",
-             vote.campaign_term, " for ", message.to, ", its disk has term ", durable.term,
-             " and a vote for ", durable.voted_for);
+    Violated("group ", message.group, ": replica ", message.from, " sent its vote of term ", vote.campaign_term, " for ", message.to,
+             ", its disk has term ", durable.term, " and a vote for ", durable.voted_for);
   }
   void CheckAppend(const Chronicle& chronicle, const raft::Message& message, const raft::AppendReply& reply) {
     if (!reply.accepted || reply.index.value() == 0) return;
@@ -83,12 +80,11 @@ class DurableBeforeSent final : public Invariant {
     // An acknowledgement to an earlier leader may be overtaken by the next one's entries.
     if (chronicle.durable().HardStateOf(message.group, message.from).term > message.term) return;
     // Or what waits to be written after it may replace it.
-    const std::optional<Term> on_disk =
-        chronicle.durable().TermOnDisk(message.group, message.from, reply.index);
+    const std::optional<Term> on_disk = chronicle.durable().TermOnDisk(message.group, message.from, reply.index);
     const std::optional<Term> newest = log->TermAt(reply.index);
     if (on_disk && (!newest || *newest == *on_disk || *newest > message.term)) return;
-    Violated("group ", message.group, ": replica ", message.from, " acknowledged up to ", reply.index,
-             " in term ", message.term, " and does not have it on its disk");
+    Violated("group ", message.group, ": replica ", message.from, " acknowledged up to ", reply.index, " in term ", message.term,
+             " and does not have it on its disk");
   }
 };
 
@@ -98,12 +94,10 @@ class Monotonic final : public Invariant {
   const char* name() const override { return "monotonic"; }
   void OnSeen(const Chronicle&, const ReplicaSeen& now, const ReplicaSeen* before) override {
     if (now.applied > now.commit) {
-      Violated("group ", now.group, ": replica ", now.self, " applied ", now.applied, " and committed ",
-               now.commit);
+      Violated("group ", now.group, ": replica ", now.self, " applied ", now.applied, " and committed ", now.commit);
     }
     if (now.commit > now.last.index) {
-      Violated("group ", now.group, ": replica ", now.self, " committed ", now.commit, " and has ",
-               now.last.index);
+      Violated("group ", now.group, ": replica ", now.self, " committed ", now.commit, " and has ", now.last.index);
     }
     if (before == nullptr) return;
     Grows(now, "term", before->term.value(), now.term.value());
@@ -115,8 +109,7 @@ class Monotonic final : public Invariant {
  private:
   void Grows(const ReplicaSeen& now, const char* what, uint64_t before, uint64_t after) {
     if (after >= before) return;
-    Violated("group ", now.group, ": ", what, " of replica ", now.self, " went back from ", before, " to ",
-             after);
+    Violated("group ", now.group, ": ", what, " of replica ", now.self, " went back from ", before, " to ", after);
   }
 };
 

@@ -67,8 +67,7 @@ class LeaderCompleteness final : public Invariant {
     if (committed.value() == 0 || committed + 1 < now.first) return;
     const EntryId id = chronicle.CommittedAt(now.group, committed)->id();
     if (chronicle.TermAt(now, committed) == id.term) return;
-    Violated("group ", now.group, ": replica ", now.self, " leads term ", now.term, " without ", id,
-             ", which was committed before");
+    Violated("group ", now.group, ": replica ", now.self, " leads term ", now.term, " without ", id, ", which was committed before");
   }
 };
 
@@ -86,8 +85,7 @@ class CommittedNeverChanges final : public Invariant {
     const std::optional<Term> term = chronicle.TermAt(now, index);
     const Entry* committed = chronicle.CommittedAt(now.group, index);
     if (!term || committed == nullptr || committed->term() == *term) return;
-    Violated("group ", now.group, ": replica ", now.self, " holds ", EntryId{*term, index},
-             " as committed, others ", committed->id());
+    Violated("group ", now.group, ": replica ", now.self, " holds ", EntryId{*term, index}, " as committed, others ", committed->id());
   }
 };
 
@@ -100,15 +98,13 @@ class CommitIsDurable final : public Invariant {
     const ReplicaSeen& leader = *seen.leader;
     const EntryId id = seen.entry.id();
     if (id.term != leader.term) {
-      Violated("group ", leader.group, ": replica ", leader.self, " counted replicas for ", id,
-               " of an earlier term than its ", leader.term, " (Figure 8)");
+      Violated("group ", leader.group, ": replica ", leader.self, " counted replicas for ", id, " of an earlier term than its ",
+               leader.term, " (Figure 8)");
     }
-    const auto holds = [&](ReplicaId replica) {
-      return chronicle.durable().Holds(leader.group, replica, id);
-    };
+    const auto holds = [&](ReplicaId replica) { return chronicle.durable().Holds(leader.group, replica, id); };
     if (raft::IsQuorum(*leader.configuration, holds)) return;
-    Violated("group ", leader.group, ": replica ", leader.self, " committed ", id, ", which no quorum of ",
-             *leader.configuration, " has on its disks");
+    Violated("group ", leader.group, ": replica ", leader.self, " committed ", id, ", which no quorum of ", *leader.configuration,
+             " has on its disks");
   }
 };
 
@@ -120,12 +116,10 @@ class OffsetsAreDense final : public Invariant {
     const storage::EntryHeader& header = seen.entry.header;
     Offset& end = ends_[header.group];
     if (header.base_offset != end) {
-      Violated("group ", header.group, ": entry ", header.id(), " begins at offset ", header.base_offset,
-               ", the one before ends at ", end);
+      Violated("group ", header.group, ": entry ", header.id(), " begins at offset ", header.base_offset, ", the one before ends at ", end);
     }
     if (header.kind != EntryKind::kData && header.record_count != 0) {
-      Violated("group ", header.group, ": entry ", header.id(), " of kind ", EntryKindName(header.kind),
-               " takes offsets");
+      Violated("group ", header.group, ": entry ", header.id(), " of kind ", EntryKindName(header.kind), " takes offsets");
     }
     end = header.end_offset();
   }
@@ -142,19 +136,17 @@ class ConfigurationRules final : public Invariant {
     const LogSeen* log = chronicle.LogOf(now.group, now.self);
     if (log == nullptr) return;
     const LogIndex committed = chronicle.CommittedEnd(now.group);
-    const auto pending = std::count_if(log->configurations.begin(), log->configurations.end(),
-                                       [&](LogIndex index) { return index > committed; });
+    const auto pending =
+        std::count_if(log->configurations.begin(), log->configurations.end(), [&](LogIndex index) { return index > committed; });
     if (pending > 1) {
-      Violated("group ", now.group, ": the log of replica ", now.self, " has ", pending,
-               " changes of members that are not committed");
+      Violated("group ", now.group, ": the log of replica ", now.self, " has ", pending, " changes of members that are not committed");
     }
     // What is not handed to the disk yet cannot be compared.
     if (log->last() != now.last.index || log->TermAt(now.last.index) != now.last.term) return;
     const LogIndex last = log->configurations.empty() ? LogIndex{} : log->configurations.back();
-    if (last > now.configuration_index ||
-        (last < now.configuration_index && now.configuration_index > log->start.index)) {
-      Violated("group ", now.group, ": replica ", now.self, " follows the configuration at ",
-               now.configuration_index, ", the last in its log is at ", last);
+    if (last > now.configuration_index || (last < now.configuration_index && now.configuration_index > log->start.index)) {
+      Violated("group ", now.group, ": replica ", now.self, " follows the configuration at ", now.configuration_index,
+               ", the last in its log is at ", last);
     }
     if (before != nullptr && before->configuration_index == now.configuration_index) return;
     CheckContent(chronicle, now, *log);
@@ -163,13 +155,11 @@ class ConfigurationRules final : public Invariant {
     if (seen.entry.header.kind != EntryKind::kConfiguration) return;
     const GroupId group = seen.entry.header.group;
     Result<Configuration> next = raft::DecodeConfiguration(seen.entry.payload.view());
-    if (!next.ok())
-      return Violated("group ", group, ": committed configuration ", seen.entry.id(), ": ", next.status());
+    if (!next.ok()) return Violated("group ", group, ": committed configuration ", seen.entry.id(), ": ", next.status());
     auto [before, first] = committed_.try_emplace(group);
     if (first) before->second = chronicle.FirstConfiguration(group);
     if (!Follows(before->second, *next)) {
-      Violated("group ", group, ": configuration ", seen.entry.id(), " (", *next, ") cannot follow (",
-               before->second, ")");
+      Violated("group ", group, ": configuration ", seen.entry.id(), " (", *next, ") cannot follow (", before->second, ")");
     }
     before->second = *next;
   }
@@ -187,8 +177,7 @@ class ConfigurationRules final : public Invariant {
     if (entry == nullptr) return;
     Result<Configuration> written = raft::DecodeConfiguration(entry->payload.view());
     if (written.ok() && *written == *now.configuration) return;
-    Violated("group ", now.group, ": replica ", now.self, " follows ", *now.configuration,
-             ", its log says otherwise at ", entry->id());
+    Violated("group ", now.group, ": replica ", now.self, " follows ", *now.configuration, ", its log says otherwise at ", entry->id());
   }
   std::map<GroupId, Configuration> committed_;
 };

@@ -23,15 +23,12 @@ class StateMachineSafety final : public Invariant {
  public:
   using Invariant::Invariant;
   const char* name() const override { return "state machine safety"; }
-  void OnStarted(const Chronicle&, const StartedSeen& seen) override {
-    applied_[{seen.group, seen.self, seen.boot}] = seen.applied;
-  }
+  void OnStarted(const Chronicle&, const StartedSeen& seen) override { applied_[{seen.group, seen.self, seen.boot}] = seen.applied; }
   void OnApplied(const Chronicle& chronicle, const AppliedSeen& seen) override {
     const storage::EntryHeader& header = seen.entry.header;
     LogIndex& applied = applied_[{header.group, seen.self, seen.boot}];
     if (header.index != applied + 1) {
-      Violated("group ", header.group, ": replica ", seen.self, " applied ", header.index, " after ",
-               applied);
+      Violated("group ", header.group, ": replica ", seen.self, " applied ", header.index, " after ", applied);
     }
     applied = header.index;
     const Entry* committed = chronicle.CommittedAt(header.group, header.index);
@@ -50,8 +47,7 @@ class StateMachineSafety final : public Invariant {
     std::optional<uint64_t>& state = states[header.index.value()];
     if (!state) state = seen.state_hash;
     if (state == seen.state_hash) return;
-    Violated("group ", header.group, ": the state of replica ", seen.self, " after ", header.id(),
-             " differs from that of another replica");
+    Violated("group ", header.group, ": the state of replica ", seen.self, " after ", header.id(), " differs from that of another replica");
   }
   std::map<std::tuple<GroupId, ReplicaId, uint64_t>, LogIndex> applied_;
   std::map<GroupId, std::vector<std::optional<uint64_t>>> states_;
@@ -66,15 +62,14 @@ class AcknowledgedIsApplied final : public Invariant {
     if (!seen.status.ok()) {
       const Reason reason = seen.status.reason();
       if (reason != Reason::kNotLeader && reason != Reason::kOutcomeUnknown) {
-        Violated("group ", seen.group, ": a proposal ended with ", seen.status,
-                 ", which tells a client nothing");
+        Violated("group ", seen.group, ": a proposal ended with ", seen.status, ", which tells a client nothing");
       }
       return;
     }
     const Entry* committed = chronicle.CommittedAt(seen.group, seen.at.index);
     if (committed == nullptr || committed->id() != seen.at) {
-      return Violated("group ", seen.group, ": node ", seen.node, " acknowledged ", seen.at,
-                      ", committed there is ", committed == nullptr ? EntryId{} : committed->id());
+      return Violated("group ", seen.group, ": node ", seen.node, " acknowledged ", seen.at, ", committed there is ",
+                      committed == nullptr ? EntryId{} : committed->id());
     }
     for (size_t back = 0; back < seen.ids.size(); ++back) CheckCommand(chronicle, seen, back);
   }
@@ -84,8 +79,8 @@ class AcknowledgedIsApplied final : public Invariant {
     const uint64_t id = seen.ids[seen.ids.size() - 1 - back];
     const Entry* entry = chronicle.CommittedAt(seen.group, seen.at.index - back);
     if (entry != nullptr && CommandIdOf(*entry) == id) return;
-    Violated("group ", seen.group, ": node ", seen.node, " acknowledged command ", id, " at ",
-             seen.at.index - back, ", where another entry is committed");
+    Violated("group ", seen.group, ": node ", seen.node, " acknowledged command ", id, " at ", seen.at.index - back,
+             ", where another entry is committed");
   }
 };
 
@@ -106,16 +101,14 @@ class RefusedNeverAppears final : public Invariant {
     if (!id) return;
     committed_.insert(*id);
     if (refused_.count(*id) == 0) return;
-    Violated("group ", seen.entry.header.group, ": command ", *id, " was refused and is committed at ",
-             seen.entry.id());
+    Violated("group ", seen.entry.header.group, ": command ", *id, " was refused and is committed at ", seen.entry.id());
   }
 
  private:
   void Refuse(const OutcomeSeen& seen, uint64_t id) {
     refused_.insert(id);
     if (committed_.count(id) == 0) return;
-    Violated("group ", seen.group, ": node ", seen.node, " refused command ", id,
-             ", which is committed: ", seen.status);
+    Violated("group ", seen.group, ": node ", seen.node, " refused command ", id, ", which is committed: ", seen.status);
   }
   std::set<uint64_t> refused_;
   std::set<uint64_t> committed_;
@@ -130,8 +123,7 @@ class AppliedOnce final : public Invariant {
     if (!id) return;
     auto [where, first] = where_.try_emplace(*id, seen.entry.id());
     if (first) return;
-    Violated("group ", seen.entry.header.group, ": command ", *id, " is committed at ", where->second,
-             " and at ", seen.entry.id());
+    Violated("group ", seen.entry.header.group, ": command ", *id, " is committed at ", where->second, " and at ", seen.entry.id());
   }
 
  private:
@@ -144,12 +136,12 @@ class LinearizableReads final : public Invariant {
   const char* name() const override { return "linearizable reads"; }
   void OnRead(const Chronicle&, const ReadSeen& seen) override {
     if (seen.index < seen.floor) {
-      Violated("group ", seen.group, ": a read on node ", seen.node, " was served at ", seen.index,
-               " although ", seen.floor, " was committed when it began");
+      Violated("group ", seen.group, ": a read on node ", seen.node, " was served at ", seen.index, " although ", seen.floor,
+               " was committed when it began");
     }
     if (seen.applied < seen.index) {
-      Violated("group ", seen.group, ": a read on node ", seen.node, " was released at ", seen.index,
-               " with only ", seen.applied, " applied");
+      Violated("group ", seen.group, ": a read on node ", seen.node, " was released at ", seen.index, " with only ", seen.applied,
+               " applied");
     }
   }
 };
@@ -160,8 +152,7 @@ class BoundedMemory final : public Invariant {
   const char* name() const override { return "bounded memory"; }
   void OnAmount(const Chronicle&, const AmountSeen& seen) override {
     if (seen.value <= seen.limit) return;
-    Violated("group ", seen.group, ": ", seen.what, " of replica ", seen.self, " is ", seen.value,
-             ", the limit is ", seen.limit);
+    Violated("group ", seen.group, ": ", seen.what, " of replica ", seen.self, " is ", seen.value, ", the limit is ", seen.limit);
   }
 };
 
@@ -174,16 +165,13 @@ class DamageIsNeverServed final : public Invariant {
     if (append == nullptr) return;
     for (const Entry& entry : append->entries) Check(message.from, "sent", entry);
   }
-  void OnApplied(const Chronicle&, const AppliedSeen& seen) override {
-    Check(seen.self, "applied", seen.entry);
-  }
+  void OnApplied(const Chronicle&, const AppliedSeen& seen) override { Check(seen.self, "applied", seen.entry); }
 
  private:
   void Check(ReplicaId replica, const char* did, const Entry& entry) {
     const Status sound = storage::VerifyEntry(entry);
     if (sound.ok()) return;
-    Violated("group ", entry.header.group, ": replica ", replica, " ", did, " damaged entry ", entry.id(),
-             ": ", sound);
+    Violated("group ", entry.header.group, ": replica ", replica, " ", did, " damaged entry ", entry.id(), ": ", sound);
   }
 };
 
@@ -193,8 +181,7 @@ class HonestFaults final : public Invariant {
   const char* name() const override { return "honest faults"; }
   void OnFault(const Chronicle&, const FaultSeen& seen) override {
     if (seen.excused) return;
-    Violated("group ", seen.group, ": replica ", seen.self,
-             " gave up although nothing was done to it: ", seen.reason);
+    Violated("group ", seen.group, ": replica ", seen.self, " gave up although nothing was done to it: ", seen.reason);
   }
 };
 

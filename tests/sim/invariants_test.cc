@@ -27,9 +27,7 @@ constexpr ReplicaId C{NodeId{3}, 1};
 
 class FakeDisks final : public DurableView {
  public:
-  bool Holds(GroupId, ReplicaId replica, const EntryId& entry) const override {
-    return held.count({replica, entry}) != 0;
-  }
+  bool Holds(GroupId, ReplicaId replica, const EntryId& entry) const override { return held.count({replica, entry}) != 0; }
   std::optional<Term> TermOnDisk(GroupId, ReplicaId replica, LogIndex index) const override {
     for (const auto& [holder, entry] : held) {
       if (holder == replica && entry.index == index) return entry.term;

@@ -100,10 +100,8 @@ class PartitionMachine final : public SimMachine {
 
 }  // namespace
 
-std::unique_ptr<SimMachine> MakeMachine(GroupId group, const MachineOptions& options,
-                                        MachineObserver& observer) {
-  if (options.kind == MachineKind::kRegister)
-    return std::make_unique<RegisterMachine>(group, options, observer);
+std::unique_ptr<SimMachine> MakeMachine(GroupId group, const MachineOptions& options, MachineObserver& observer) {
+  if (options.kind == MachineKind::kRegister) return std::make_unique<RegisterMachine>(group, options, observer);
   return std::make_unique<PartitionMachine>(group, options, observer);
 }
 
@@ -193,8 +191,7 @@ void SimMachine::Apply(std::span<const Entry> entries, std::vector<StateWrite>* 
     const bool commands = kind == EntryKind::kData || kind == EntryKind::kTrim;
     // A trim moves the start of the log, which is not part of the cells.
     if (commands && (applied_ > included_ || kind == EntryKind::kTrim)) {
-      if (const std::optional<Command> command = DecodeCommand(entry.payload.view()))
-        Execute(*command, entry);
+      if (const std::optional<Command> command = DecodeCommand(entry.payload.view())) Execute(*command, entry);
     }
     included_ = std::max(included_, applied_);
     observer_.OnApplied(entry, StateHash());

@@ -85,7 +85,6 @@ class SimMachine : public raft::StateMachine {
   bool rows_stale_ = false;         // all of them
 };
 
-std::unique_ptr<SimMachine> MakeMachine(GroupId group, const MachineOptions& options,
-                                        MachineObserver& observer);
+std::unique_ptr<SimMachine> MakeMachine(GroupId group, const MachineOptions& options, MachineObserver& observer);
 
 }  // namespace flotilla::sim

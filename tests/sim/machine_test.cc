@@ -39,20 +39,15 @@ class MachineTest : public ::testing::TestWithParam<MachineKind> {
     return MakeMachine(kGroup, {.kind = GetParam(), .rows = rows, .chunk_bytes = 10}, observer_);
   }
   Entry MakeEntry(uint64_t id, uint64_t producer, uint64_t sequence) {
-    return make_.Data(
-        EncodeCommand({.id = id, .producer = producer, .sequence = sequence, .key = id % 2}, 3));
+    return make_.Data(EncodeCommand({.id = id, .producer = producer, .sequence = sequence, .key = id % 2}, 3));
   }
   Silent observer_;
   EntryMaker make_{kGroup};
   std::vector<storage::StateWrite> rows_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Kinds, MachineTest,
-                         ::testing::Values(MachineKind::kRegister, MachineKind::kPartition),
-                         [](const auto& kind) {
-                           return std::string(kind.param == MachineKind::kRegister ? "Register"
-                                                                                   : "Partition");
-                         });
+INSTANTIATE_TEST_SUITE_P(Kinds, MachineTest, ::testing::Values(MachineKind::kRegister, MachineKind::kPartition),
+                         [](const auto& kind) { return std::string(kind.param == MachineKind::kRegister ? "Register" : "Partition"); });
 
 TEST_P(MachineTest, TheSameEntriesInOnePieceOrInSeveralGiveTheSameState) {
   const std::vector<Entry> entries{MakeEntry(1, 1, 1), MakeEntry(2, 2, 1), MakeEntry(3, 1, 2)};

@@ -13,8 +13,7 @@ constexpr uint64_t kEffectsMax = 60;
 
 }  // namespace
 
-Nemesis::Nemesis(World& world, Random random)
-    : world_(world), random_(0), recurring_(world.events(), world.parts(), random, random_) {}
+Nemesis::Nemesis(World& world, Random random) : world_(world), random_(0), recurring_(world.events(), world.parts(), random, random_) {}
 
 void Nemesis::Start() {
   const FaultRates& faults = world_.swarm().faults;
@@ -66,9 +65,7 @@ void Nemesis::BootAll() {
 Node& Nemesis::AnyNode() { return *world_.nodes()[random_.Below(world_.nodes().size())]; }
 
 // Around the time in which an election happens: shorter is not noticed, longer teaches nothing new.
-Time Nemesis::Lasting() {
-  return static_cast<Time>(random_.Below(static_cast<uint64_t>(4 * world_.swarm().ElectionTime())));
-}
+Time Nemesis::Lasting() { return static_cast<Time>(random_.Below(static_cast<uint64_t>(4 * world_.swarm().ElectionTime()))); }
 
 void Nemesis::Cut() {
   Node& from = AnyNode();
@@ -195,8 +192,7 @@ void Nemesis::FlipBit() {
   if (replica == nullptr || replica->lost || image == nullptr || image->entries.empty()) return;
   if (image->state.identity.self != replica->id || !world_.MayLose(group, replica->id)) return;
   if (random_.OneIn(4) && world_.FlipChunkBit(node, group, random_.Next())) return;
-  world_.FlipBit(node, group, image->state.bounds.first_index() + random_.Below(image->entries.size()),
-                 random_.Next());
+  world_.FlipBit(node, group, image->state.bounds.first_index() + random_.Below(image->entries.size()), random_.Next());
 }
 
 void Nemesis::Wipe() {

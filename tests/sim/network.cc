@@ -27,15 +27,13 @@ std::vector<PeerMessage> Split(PeerMessage whole) {
 }
 
 size_t PartsOf(const PeerMessage& message) {
-  return message.messages.size() + message.chunks.size() + message.chunk_replies.size() +
-         (message.heartbeat ? 1 : 0) + (message.heartbeat_reply ? 1 : 0);
+  return message.messages.size() + message.chunks.size() + message.chunk_replies.size() + (message.heartbeat ? 1 : 0) +
+         (message.heartbeat_reply ? 1 : 0);
 }
 
 }  // namespace
 
-void Network::Burst(NodeId from, NodeId to, const NetworkConditions& conditions, Time until) {
-  bursts_[{from, to}] = {conditions, until};
-}
+void Network::Burst(NodeId from, NodeId to, const NetworkConditions& conditions, Time until) { bursts_[{from, to}] = {conditions, until}; }
 
 const NetworkConditions& Network::ConditionsOf(Direction direction) {
   auto burst = bursts_.find(direction);
@@ -71,8 +69,8 @@ void Network::SendOne(raft::Channel channel, PeerMessage message, const NetworkC
   if (copies > 1) coverage_.Add(Met::kMessageRepeated);
   Time& last = last_arrival_[{message.from, message.to, channel}];
   for (int copy = 0; copy < copies; ++copy) {
-    Time arrival = events_.now() + conditions.delay_min +
-                   static_cast<Time>(random_.Below(static_cast<uint64_t>(conditions.delay_spread) + 1));
+    Time arrival =
+        events_.now() + conditions.delay_min + static_cast<Time>(random_.Below(static_cast<uint64_t>(conditions.delay_spread) + 1));
     if (random_.Chance(conditions.straggler)) {
       arrival += static_cast<Time>(random_.Below(static_cast<uint64_t>(conditions.straggler_max) + 1));
     }
@@ -137,8 +135,8 @@ std::string Describe(const PeerMessage& message) {
     const auto& heartbeat = *message.heartbeat;
     out << between << "heartbeat v" << heartbeat.version << (heartbeat.full ? " full" : "");
     for (const auto& row : heartbeat.rows) {
-      out << " [g" << row.group << ' ' << row.from << "->" << row.to << " t" << row.term << " commit "
-          << row.commit << " round " << row.read_round << ']';
+      out << " [g" << row.group << ' ' << row.from << "->" << row.to << " t" << row.term << " commit " << row.commit << " round "
+          << row.read_round << ']';
     }
     between = "; ";
   }
@@ -147,21 +145,19 @@ std::string Describe(const PeerMessage& message) {
     out << between << "heartbeat reply v" << reply.version << (reply.known ? "" : " unknown");
     for (GroupId group : reply.absent) out << " absent g" << group;
     for (const auto& row : reply.rows) {
-      out << " [g" << row.group << ' ' << row.from << "->" << row.to << " t" << row.term << " round "
-          << row.read_round << " last " << row.last << ']';
+      out << " [g" << row.group << ' ' << row.from << "->" << row.to << " t" << row.term << " round " << row.read_round << " last "
+          << row.last << ']';
     }
     between = "; ";
   }
   for (const auto& chunk : message.chunks) {
-    out << between << "g" << chunk.group << ' ' << chunk.from << "->" << chunk.to << " t" << chunk.term
-        << " chunk " << chunk.number << '/' << chunk.meta.chunks << " of snapshot " << chunk.meta.id << " at "
-        << chunk.meta.anchor.last;
+    out << between << "g" << chunk.group << ' ' << chunk.from << "->" << chunk.to << " t" << chunk.term << " chunk " << chunk.number << '/'
+        << chunk.meta.chunks << " of snapshot " << chunk.meta.id << " at " << chunk.meta.anchor.last;
     between = "; ";
   }
   for (const auto& reply : message.chunk_replies) {
-    out << between << "g" << reply.group << ' ' << reply.from << "->" << reply.to << " t" << reply.term
-        << " chunk reply next " << reply.next << " of snapshot " << reply.snapshot_id
-        << (reply.done ? " done" : "") << (reply.refused ? " refused" : "");
+    out << between << "g" << reply.group << ' ' << reply.from << "->" << reply.to << " t" << reply.term << " chunk reply next "
+        << reply.next << " of snapshot " << reply.snapshot_id << (reply.done ? " done" : "") << (reply.refused ? " refused" : "");
     between = "; ";
   }
   return std::move(out).str();

@@ -23,8 +23,8 @@ namespace flotilla::sim {
 struct NetworkConditions {
   double loss = 0;
   double repeat = 0;
-  double split = 0;         // a bundle is torn into messages that travel alone
-  bool ordered = true;      // as a connection does; otherwise each message for itself
+  double split = 0;     // a bundle is torn into messages that travel alone
+  bool ordered = true;  // as a connection does; otherwise each message for itself
   // The sender of a message that is lost learns that the connection broke; and, unless it is 0, the peers of a process that dies do.
   double break_notice = 0;
   Time delay_min = 200 * kMicrosecond;

@@ -48,8 +48,7 @@ class NetworkTest : public ::testing::Test {
     message.from = NodeId{from};
     message.to = NodeId{to};
     for (uint64_t term : terms) {
-      message.messages.push_back(
-          {GroupId{1}, {NodeId{from}, 1}, {NodeId{to}, 1}, Term{term}, raft::TimeoutNow{}});
+      message.messages.push_back({GroupId{1}, {NodeId{from}, 1}, {NodeId{to}, 1}, Term{term}, raft::TimeoutNow{}});
     }
     network_->Send(Channel::kControl, std::move(message));
   }

@@ -14,8 +14,8 @@ constexpr Time kExitAfterStorageFailureMax = 500 * kMillisecond;
 }  // namespace
 
 Node::Node(NodeId id, const Environment& environment, NodeOwner& owner, Random random)
-    : Computer(id, environment.events, environment.trace, {.sync_min = environment.swarm.sync_min, .sync_spread = environment.swarm.sync_spread},
-               environment.swarm.store, random),
+    : Computer(id, environment.events, environment.trace,
+               {.sync_min = environment.swarm.sync_min, .sync_spread = environment.swarm.sync_spread}, environment.swarm.store, random),
       environment_(environment),
       owner_(owner) {
   environment_.network.Attach(id, *this);
@@ -62,8 +62,8 @@ void Node::Boot() {
   raft::HostOptions options = environment_.swarm.host;
   options.node = id();
   options.boot = life();
-  program_->host = std::make_unique<raft::RaftHost>(options, executor(), readers(), hooked_store(),
-                                                    static_cast<raft::Transport&>(*this), random().Fork());
+  program_->host = std::make_unique<raft::RaftHost>(options, executor(), readers(), hooked_store(), static_cast<raft::Transport&>(*this),
+                                                    random().Fork());
   owner_.OnBoot(*this);
   const Time first_tick = static_cast<Time>(random().Below(static_cast<uint64_t>(environment_.swarm.tick)));
   environment_.events.After(first_tick, [this, life = life()] { Tick(life); });
@@ -76,8 +76,7 @@ void Node::Calm() {
 
 void Node::Tick(uint64_t life) {
   if (!IsLife(life)) return;
-  const Time next =
-      std::max<Time>(1, static_cast<Time>(static_cast<double>(environment_.swarm.tick) * clock_factor_));
+  const Time next = std::max<Time>(1, static_cast<Time>(static_cast<double>(environment_.swarm.tick) * clock_factor_));
   environment_.events.After(next, [this, life] { Tick(life); });
   if (paused() && !environment_.swarm.catch_up_ticks) return;
   Post([this] { program_->host->Tick(); });
@@ -128,8 +127,7 @@ void Node::ConnectionBroken(NodeId peer) {
 void Node::Send(raft::Channel channel, raft::PeerMessage message) {
   if (DiesHere(Met::kCrashBeforeSend)) return;
   owner_.OnSend(*this, message);
-  if (environment_.trace.text())
-    environment_.trace.Line(id(), "sends to n", message.to, ": ", Describe(message));
+  if (environment_.trace.text()) environment_.trace.Line(id(), "sends to n", message.to, ": ", Describe(message));
   environment_.network.Send(channel, std::move(message));
 }
 

@@ -39,8 +39,7 @@ class NodeOwner {
   virtual void OnStarted(Node& node, GroupId group, LogIndex applied, bool from_snapshot) = 0;
   virtual void OnApplied(Node& node, const storage::Entry& entry, std::optional<uint64_t> state_hash) = 0;
   virtual void OnFault(Node& node, GroupId group, const Status& reason) = 0;
-  virtual void OnProposal(Node& node, uint64_t token, const Status& status,
-                          const storage::EntryHeader& header) = 0;
+  virtual void OnProposal(Node& node, uint64_t token, const Status& status, const storage::EntryHeader& header) = 0;
   virtual void OnRead(Node& node, uint64_t token, const Status& status, LogIndex index) = 0;
   virtual void OnGroup(Node& node, GroupId group, const Status& status) = 0;
 };

@@ -96,8 +96,7 @@ void Operators::Snapshot() {
 void Operators::Priority() {
   const std::optional<GroupId> group = AnyGroup();
   if (only_repair_ || !group) return;
-  world_.SetPriority(*group, NodeId{1 + random_.Below(world_.nodes().size())},
-                     static_cast<uint32_t>(random_.Below(3)));
+  world_.SetPriority(*group, NodeId{1 + random_.Below(world_.nodes().size())}, static_cast<uint32_t>(random_.Below(3)));
 }
 
 void Operators::Campaign() {
@@ -147,8 +146,7 @@ bool Operators::Replace(GroupId group, NodeId leader, const Configuration& confi
   }
   // The only voter cannot be replaced: nobody is left to agree.
   if (change.remove.empty() || configuration.voters == change.remove) return false;
-  if (const std::optional<ReplicaId> joiner = Joiner(group, change.remove.front().node))
-    change.add_learners = {*joiner};
+  if (const std::optional<ReplicaId> joiner = Joiner(group, change.remove.front().node)) change.add_learners = {*joiner};
   world_.coverage().Add(Met::kReplaced);
   world_.ProposeChange(group, leader, std::move(change));
   return true;
@@ -186,8 +184,7 @@ void Operators::ChangeMembers() {
     return !book.lost && !book.retired;
   };
   if (random_.OneIn(2)) {
-    if (const std::optional<ReplicaId> joiner = Joiner(*group, NodeId{}))
-      change.add_learners.push_back(*joiner);
+    if (const std::optional<ReplicaId> joiner = Joiner(*group, NodeId{})) change.add_learners.push_back(*joiner);
   }
   for (const ReplicaId& learner : configuration.learners) {
     if (sound(learner) && random_.OneIn(2)) {

@@ -85,8 +85,7 @@ class Simulation {
     while (world_.verdict().ok() && !events.empty() && events.next() <= end) {
       events.RunOne();
       if (events.executed() > kEventsMax) {
-        world_.verdict().Violated("work ends", kEventsMax,
-                                  " events and no end: something goes round in circles");
+        world_.verdict().Violated("work ends", kEventsMax, " events and no end: something goes round in circles");
       }
     }
   }
@@ -104,8 +103,7 @@ class Simulation {
       const std::string missing = asked ? MissingProbes(group) : MissingIn(group);
       if (!missing.empty()) return missing;
       if (asked) continue;
-      for (const ReplicaId& member : Leader(group)->configuration().Replicas())
-        probes_[group].push_back({.view = member.node});
+      for (const ReplicaId& member : Leader(group)->configuration().Replicas()) probes_[group].push_back({.view = member.node});
       return "nothing was asked yet";
     }
     for (GroupId group : world_.LiveGroups()) {
@@ -139,14 +137,12 @@ class Simulation {
         return std::move(out).str();
       }
       if (other == nullptr || other->self() != replica || !other->fault().ok()) {
-        out << "does not take part"
-            << (other != nullptr && !other->fault().ok() ? ": " + other->fault().ToString() : "");
+        out << "does not take part" << (other != nullptr && !other->fault().ok() ? ": " + other->fault().ToString() : "");
         return std::move(out).str();
       }
-      if (other->applied() != core->applied() || other->term() != core->term() ||
-          core->applied() != core->log().last()) {
-        out << "is at " << other->applied() << " of term " << other->term() << ", the leader at "
-            << core->applied() << " of " << core->log().last() << " of term " << core->term();
+      if (other->applied() != core->applied() || other->term() != core->term() || core->applied() != core->log().last()) {
+        out << "is at " << other->applied() << " of term " << other->term() << ", the leader at " << core->applied() << " of "
+            << core->log().last() << " of term " << core->term();
         return std::move(out).str();
       }
       // Until its last acknowledgement arrives, the leader rightly counts the entry as on its way.
@@ -156,8 +152,7 @@ class Simulation {
         return std::move(out).str();
       }
       const SimMachine* machine = world_.node(replica.node).machine(group);
-      if (machine == nullptr || !machine->StateHash() ||
-          machine->StateHash() != world_.node(*leader).machine(group)->StateHash()) {
+      if (machine == nullptr || !machine->StateHash() || machine->StateHash() != world_.node(*leader).machine(group)->StateHash()) {
         out << "has another state than the leader " << *leader;
         return std::move(out).str();
       }
@@ -176,9 +171,8 @@ class Simulation {
       if (proposed && proposed->ok() && read && read->ok()) continue;
       if (!IsMember(group, probe.view)) continue;  // a change that was under way has dropped it since
       std::ostringstream out;
-      out << "group " << group << ": a fresh proposal to the leader that node " << probe.view
-          << " names ended with " << (proposed ? proposed->ToString() : "nothing")
-          << ", and a read on it with " << (read ? read->ToString() : "nothing");
+      out << "group " << group << ": a fresh proposal to the leader that node " << probe.view << " names ended with "
+          << (proposed ? proposed->ToString() : "nothing") << ", and a read on it with " << (read ? read->ToString() : "nothing");
       missing = std::move(out).str();
       const raft::RaftCore* core = world_.CoreOn(group, probe.view);
       if (core == nullptr) continue;
@@ -209,15 +203,13 @@ class Simulation {
       const Result<raft::GroupCounters> counters = world_.node(leader).host().Counters(group);
       if (!counters.ok()) continue;
       if (counters->core.uncommitted_bytes != 0 || counters->proposals_waiting != 0) {
-        world_.verdict().Violated("nothing is left over", "group ", group, " is idle and counts ",
-                                  counters->core.uncommitted_bytes, " uncommitted bytes and ",
-                                  counters->proposals_waiting, " waiting proposals");
+        world_.verdict().Violated("nothing is left over", "group ", group, " is idle and counts ", counters->core.uncommitted_bytes,
+                                  " uncommitted bytes and ", counters->proposals_waiting, " waiting proposals");
       }
       for (const raft::ReplicaStatus& replica : counters->core.replicas) {
         if (replica.inflight_messages == 0 && replica.inflight_bytes == 0) continue;
-        world_.verdict().Violated("nothing is left over", "group ", group, " is idle and counts ",
-                                  replica.inflight_messages, " messages and ", replica.inflight_bytes,
-                                  " bytes on their way to ", replica.id);
+        world_.verdict().Violated("nothing is left over", "group ", group, " is idle and counts ", replica.inflight_messages,
+                                  " messages and ", replica.inflight_bytes, " bytes on their way to ", replica.id);
       }
     }
   }
@@ -248,8 +240,7 @@ RunResult RunSeed(uint64_t seed, const RunOptions& options) {
                    .coverage = world.coverage(),
                    .parts = world.parts().taken(),
                    .hurt_for = world.swarm().hurt_for};
-  if (!result.ok() && options.out != nullptr && options.mode == Trace::Mode::kKeepLast)
-    world.trace().PrintLast(*options.out);
+  if (!result.ok() && options.out != nullptr && options.mode == Trace::Mode::kKeepLast) world.trace().PrintLast(*options.out);
   return result;
 }
 

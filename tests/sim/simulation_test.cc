@@ -69,9 +69,7 @@ TEST(SimulationTest, AGroupIsNotIdleBeforeItsLeaderHasHeardOfTheLastEntry) {
   EXPECT_TRUE(run.ok()) << run.failure;
 }
 
-TEST(SimulationTest, AnotherSeedIsAnotherRun) {
-  EXPECT_NE(RunSeed(3, {}).trace_hash, RunSeed(4, {}).trace_hash);
-}
+TEST(SimulationTest, AnotherSeedIsAnotherRun) { EXPECT_NE(RunSeed(3, {}).trace_hash, RunSeed(4, {}).trace_hash); }
 
 }  // namespace
 }  // namespace flotilla::sim

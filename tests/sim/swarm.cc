@@ -110,13 +110,11 @@ Swarm MakeSwarm(uint64_t seed) {
 std::string Swarm::Describe() const {
   std::ostringstream out;
   const raft::CoreOptions& core = host.core;
-  out << nodes << " nodes, " << groups << ".." << groups_max << " groups, tick " << tick / kMillisecond
-      << " ms, election " << core.election_ticks << ", heartbeat " << core.heartbeat_ticks << ", append "
-      << core.append_bytes_max << " B / " << core.append_entries_max << ", window "
-      << core.inflight_messages_max << " / " << core.inflight_bytes_max << " B, uncommitted "
-      << core.uncommitted_bytes_max << " B, tail " << core.tail_bytes_max << " B, loss " << network.loss
-      << ", repeat " << network.repeat << (network.ordered ? ", ordered" : ", unordered") << ", hurt for "
-      << hurt_for / kSecond << " s";
+  out << nodes << " nodes, " << groups << ".." << groups_max << " groups, tick " << tick / kMillisecond << " ms, election "
+      << core.election_ticks << ", heartbeat " << core.heartbeat_ticks << ", append " << core.append_bytes_max << " B / "
+      << core.append_entries_max << ", window " << core.inflight_messages_max << " / " << core.inflight_bytes_max << " B, uncommitted "
+      << core.uncommitted_bytes_max << " B, tail " << core.tail_bytes_max << " B, loss " << network.loss << ", repeat " << network.repeat
+      << (network.ordered ? ", ordered" : ", unordered") << ", hurt for " << hurt_for / kSecond << " s";
   return std::move(out).str();
 }
 

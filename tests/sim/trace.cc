@@ -10,8 +10,8 @@ void Trace::PrintLast(std::ostream& out) const {
 }
 
 void Trace::Begin(NodeId node, std::ostream* line) const {
-  *line << std::setw(5) << clock_.now() / kSecond << '.' << std::setfill('0') << std::setw(6)
-        << clock_.now() % kSecond << std::setfill(' ') << "  ";
+  *line << std::setw(5) << clock_.now() / kSecond << '.' << std::setfill('0') << std::setw(6) << clock_.now() % kSecond << std::setfill(' ')
+        << "  ";
   if (node.value() == 0) {
     *line << "     ";
   } else {

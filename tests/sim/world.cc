@@ -75,8 +75,7 @@ bool World::FlipChunkBit(Node& node, GroupId group, uint64_t bit) {
   if (!node.disk().FlipChunkBit(group, snapshot, number, bit)) return false;
   replica->lost = true;
   coverage_.Add(Met::kChunkFlipped);
-  trace_.Story(node.id(), "a bit of chunk ", number, " of snapshot ", snapshot, " of group ", group,
-              " flips on its disk");
+  trace_.Story(node.id(), "a bit of chunk ", number, " of snapshot ", snapshot, " of group ", group, " flips on its disk");
   return true;
 }
 
@@ -230,8 +229,7 @@ bool World::Survives(GroupId id, const Configuration& configuration) const {
     }
     return lost <= (half.size() - 1) / 2;
   };
-  return !configuration.voters.empty() && sound(configuration.voters) &&
-         (configuration.outgoing.empty() || sound(configuration.outgoing));
+  return !configuration.voters.empty() && sound(configuration.voters) && (configuration.outgoing.empty() || sound(configuration.outgoing));
 }
 
 bool World::MayLose(GroupId id, ReplicaId replica) const {
@@ -280,8 +278,7 @@ std::optional<NodeId> World::LeaderOf(GroupId group) {
   Term term;
   for (const auto& node : nodes_) {
     const raft::RaftCore* core = CoreOn(group, node->id());
-    if (core == nullptr || core->role() != raft::Role::kLeader || core->term() < term || !core->fault().ok())
-      continue;
+    if (core == nullptr || core->role() != raft::Role::kLeader || core->term() < term || !core->fault().ok()) continue;
     leader = node->id();
     term = core->term();
   }

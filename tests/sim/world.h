@@ -31,14 +31,14 @@ namespace flotilla::sim {
 // A replica as the operators of the cluster keep it in their books.
 struct ReplicaBook {
   ReplicaId id;
-  bool made = false;                      // exists on its node's disk, or did
-  bool member = false;                    // was in a committed configuration
-  bool lost = false;                      // its disk was wiped or damaged: what it had cannot be counted on
-  bool faulted = false;                   // it said so itself
-  bool retired = false;                   // to be deleted, or deleted: another incarnation takes its place
-  bool starts_alone = false;              // asks for votes when it is made
-  Configuration first;                    // that it is made with; empty: joins later
-  Configuration configuration, previous;  // that it follows, as last seen
+  bool made = false;                            // exists on its node's disk, or did
+  bool member = false;                          // was in a committed configuration
+  bool lost = false;                            // its disk was wiped or damaged: what it had cannot be counted on
+  bool faulted = false;                         // it said so itself
+  bool retired = false;                         // to be deleted, or deleted: another incarnation takes its place
+  bool starts_alone = false;                    // asks for votes when it is made
+  Configuration first;                          // that it is made with; empty: joins later
+  Configuration configuration, previous;        // that it follows, as last seen
   std::optional<storage::GroupState> departed;  // what its disk had when it was lost or deleted
 };
 
@@ -139,8 +139,7 @@ class World final : private NodeOwner, private DurableView {
   void OnStarted(Node& node, GroupId group, LogIndex applied, bool from_snapshot) override;
   void OnApplied(Node& node, const storage::Entry& entry, std::optional<uint64_t> state_hash) override;
   void OnFault(Node& node, GroupId group, const Status& reason) override;
-  void OnProposal(Node& node, uint64_t token, const Status& status,
-                  const storage::EntryHeader& header) override;
+  void OnProposal(Node& node, uint64_t token, const Status& status, const storage::EntryHeader& header) override;
   void OnRead(Node& node, uint64_t token, const Status& status, LogIndex index) override;
   void OnGroup(Node& node, GroupId group, const Status& status) override;
   // DurableView
@@ -175,8 +174,7 @@ class World final : private NodeOwner, private DurableView {
   std::map<GroupId, GroupBook> groups_;
   std::vector<std::unique_ptr<Node>> nodes_;
   std::map<std::pair<NodeId, GroupId>, ReplicaId> running_;
-  std::map<std::pair<NodeId, GroupId>, uint64_t>
-      busy_;  // a group is made or deleted in this life of the node
+  std::map<std::pair<NodeId, GroupId>, uint64_t> busy_;  // a group is made or deleted in this life of the node
   std::map<std::pair<GroupId, ReplicaId>, raft::Role> roles_;
   std::map<GroupId, Configuration> committed_configurations_;
   std::map<uint64_t, Call> calls_;

@@ -22,16 +22,10 @@ uint64_t World::UncommittedBytes(Node& node, GroupId group) const {
   return core == nullptr ? 0 : core->status().uncommitted_bytes;
 }
 
-uint64_t World::Propose(GroupId group, NodeId id, std::vector<Command> commands, EntryKind kind,
-                        size_t padding) {
+uint64_t World::Propose(GroupId group, NodeId id, std::vector<Command> commands, EntryKind kind, size_t padding) {
   const uint64_t token = ++last_token_;
   Node& at = node(id);
-  calls_[token] = {.kind = Call::Kind::kPropose,
-                   .group = group,
-                   .node = id,
-                   .ids = IdsOf(commands),
-                   .change = {},
-                   .floor = {}};
+  calls_[token] = {.kind = Call::Kind::kPropose, .group = group, .node = id, .ids = IdsOf(commands), .change = {}, .floor = {}};
   if (!at.up()) {
     End(token, Status(Reason::kOutcomeUnknown, "the node is down"));
     return token;
@@ -53,14 +47,13 @@ uint64_t World::Propose(GroupId group, NodeId id, std::vector<Command> commands,
     // What a new leader finds uncommitted may be more; what it takes on top may not.
     if (first.ok() && at.up() && waiting != 0) {
       const raft::RaftCore* core = at.host().Find(group);
-      chronicle_.Amount({group, core->self(), "uncommitted bytes after a proposal",
-                         UncommittedBytes(at, group), swarm_.host.core.uncommitted_bytes_max});
+      chronicle_.Amount(
+          {group, core->self(), "uncommitted bytes after a proposal", UncommittedBytes(at, group), swarm_.host.core.uncommitted_bytes_max});
     }
-    trace_.Story(at.id(), "client proposes ", commands.size(), " to group ", group, ", command ",
-                commands.back().id, ": ", first.ok() ? Status() : first.status());
+    trace_.Story(at.id(), "client proposes ", commands.size(), " to group ", group, ", command ", commands.back().id, ": ",
+                 first.ok() ? Status() : first.status());
     if (first.ok() || !at.up()) return;
-    coverage_.Add(first.status().reason() == Reason::kOverloaded ? Met::kProposalOverloaded
-                                                                 : Met::kProposalRefused);
+    coverage_.Add(first.status().reason() == Reason::kOverloaded ? Met::kProposalOverloaded : Met::kProposalRefused);
     chronicle_.Outcome({group, at.id(), IdsOf(commands), first.status(), true, {}});
     End(token, first.status());
   });
@@ -70,8 +63,7 @@ uint64_t World::Propose(GroupId group, NodeId id, std::vector<Command> commands,
 uint64_t World::ProposeChange(GroupId group, NodeId id, raft::MembershipChange change) {
   const uint64_t token = ++last_token_;
   Node& at = node(id);
-  calls_[token] = {
-      .kind = Call::Kind::kChange, .group = group, .node = id, .ids = {}, .change = change, .floor = {}};
+  calls_[token] = {.kind = Call::Kind::kChange, .group = group, .node = id, .ids = {}, .change = change, .floor = {}};
   if (!at.up()) {
     End(token, Status(Reason::kOutcomeUnknown, "the node is down"));
     return token;
@@ -82,8 +74,7 @@ uint64_t World::ProposeChange(GroupId group, NodeId id, raft::MembershipChange c
     const raft::RaftCore* core = at.host().Find(group);
     if (core != nullptr) {
       const Result<Configuration> next = core->configuration().Change(change);
-      if (next.ok() && !Survives(group, *next))
-        return End(token, Status(Reason::kIllegalConfiguration, "would lose data"));
+      if (next.ok() && !Survives(group, *next)) return End(token, Status(Reason::kIllegalConfiguration, "would lose data"));
     }
     const Result<LogIndex> index = at.host().ProposeChange(group, change, token, at);
     if (trace_.text()) {
@@ -92,8 +83,7 @@ uint64_t World::ProposeChange(GroupId group, NodeId id, raft::MembershipChange c
       for (const ReplicaId& replica : change.promote) what << " promote " << replica;
       for (const ReplicaId& replica : change.demote) what << " demote " << replica;
       for (const ReplicaId& replica : change.remove) what << " remove " << replica;
-      trace_.Story(at.id(), "operator asks group ", group, " for", what.str(), ": ",
-                  index.ok() ? Status() : index.status());
+      trace_.Story(at.id(), "operator asks group ", group, " for", what.str(), ": ", index.ok() ? Status() : index.status());
     }
     if (index.ok() || !at.up()) return;
     coverage_.Add(Met::kChangeRefused);
@@ -105,8 +95,7 @@ uint64_t World::ProposeChange(GroupId group, NodeId id, raft::MembershipChange c
 uint64_t World::Read(GroupId group, NodeId id) {
   const uint64_t token = ++last_token_;
   Node& at = node(id);
-  calls_[token] = {
-      .kind = Call::Kind::kRead, .group = group, .node = id, .ids = {}, .change = {}, .floor = {}};
+  calls_[token] = {.kind = Call::Kind::kRead, .group = group, .node = id, .ids = {}, .change = {}, .floor = {}};
   if (!at.up()) {
     End(token, Status(Reason::kOutcomeUnknown, "the node is down"));
     return token;
@@ -118,8 +107,7 @@ uint64_t World::Read(GroupId group, NodeId id) {
     call.on_leader = core != nullptr && core->role() == raft::Role::kLeader;
     trace_.Mark(Event::kRead, at.id(), group.value(), token);
     const Status status = at.host().ReadIndex(group, token, at);
-    trace_.Story(at.id(), "client reads group ", group, ", call ", token, ", committed is ", call.floor, ": ",
-                status);
+    trace_.Story(at.id(), "client reads group ", group, ", call ", token, ", committed is ", call.floor, ": ", status);
     if (status.ok() || !at.up()) return;
     coverage_.Add(Met::kReadFailed);
     End(token, status);
@@ -175,14 +163,13 @@ void World::End(uint64_t token, const Status& status) {
 void World::OnProposal(Node& node, uint64_t token, const Status& status, const storage::EntryHeader& header) {
   auto found = calls_.find(token);
   if (found == calls_.end() || found->second.node != node.id()) {
-    return verdict_.Violated("one answer to each call", "node ", node.id(), " answered call ", token,
-                             " again: ", status);
+    return verdict_.Violated("one answer to each call", "node ", node.id(), " answered call ", token, " again: ", status);
   }
   const Call call = found->second;
   trace_.Mark(Event::kOutcome, node.id(), token, static_cast<uint64_t>(status.reason()));
   trace_.Story(node.id(), "answers call ", token, (call.ids.empty() ? "" : ", command "),
-              (call.ids.empty() ? "" : std::to_string(call.ids.back())), ": ", status,
-              status.ok() ? " at " : "", status.ok() ? std::to_string(header.index.value()) : "");
+               (call.ids.empty() ? "" : std::to_string(call.ids.back())), ": ", status, status.ok() ? " at " : "",
+               status.ok() ? std::to_string(header.index.value()) : "");
   chronicle_.Outcome({call.group, node.id(), call.ids, status, false, header.id()});
   if (status.ok()) {
     coverage_.Add(Met::kProposalApplied);
@@ -199,8 +186,7 @@ void World::NoteChange(const Call& call) {
   coverage_.Add(Met::kPromoted, change.promote.size());
   coverage_.Add(Met::kDemoted, change.demote.size());
   coverage_.Add(Met::kRemoved, change.remove.size());
-  const size_t all =
-      change.add_learners.size() + change.promote.size() + change.demote.size() + change.remove.size();
+  const size_t all = change.add_learners.size() + change.promote.size() + change.demote.size() + change.remove.size();
   if (all > 1) coverage_.Add(Met::kSeveralAtOnce);
   for (const ReplicaId& replica : change.remove) {
     if (replica.node == call.node) coverage_.Add(Met::kLeaderRemoved);
@@ -210,8 +196,7 @@ void World::NoteChange(const Call& call) {
 void World::OnRead(Node& node, uint64_t token, const Status& status, LogIndex index) {
   auto found = calls_.find(token);
   if (found == calls_.end() || found->second.node != node.id()) {
-    return verdict_.Violated("one answer to each call", "node ", node.id(), " answered read ", token,
-                             " again: ", status);
+    return verdict_.Violated("one answer to each call", "node ", node.id(), " answered read ", token, " again: ", status);
   }
   const Call call = found->second;
   trace_.Mark(Event::kReadDone, node.id(), token, index.value());
@@ -219,8 +204,7 @@ void World::OnRead(Node& node, uint64_t token, const Status& status, LogIndex in
   if (status.ok()) {
     coverage_.Add(call.on_leader ? Met::kReadOnLeader : Met::kReadOnFollower);
     const SimMachine* machine = node.machine(call.group);
-    chronicle_.Read(
-        {call.group, node.id(), call.floor, index, machine == nullptr ? LogIndex{} : machine->applied()});
+    chronicle_.Read({call.group, node.id(), call.floor, index, machine == nullptr ? LogIndex{} : machine->applied()});
   } else {
     coverage_.Add(Met::kReadFailed);
   }
@@ -277,31 +261,25 @@ void World::OnSubmit(Node& node, const storage::WriteTask& task) {
     std::ostringstream what;
     if (task.create) what << " create " << task.create->self;
     if (task.destroy) what << " destroy";
-    if (task.snapshot)
-      what << (task.replace_log ? " replace log by " : " start after ") << task.snapshot->anchor.last;
-    if (!task.entries.empty())
-      what << " entries " << task.entries.front().id() << ".." << task.entries.back().id();
+    if (task.snapshot) what << (task.replace_log ? " replace log by " : " start after ") << task.snapshot->anchor.last;
+    if (!task.entries.empty()) what << " entries " << task.entries.front().id() << ".." << task.entries.back().id();
     if (task.hard_state) {
-      what << " term " << task.hard_state->term << " vote " << task.hard_state->voted_for << " commit "
-           << task.hard_state->commit;
+      what << " term " << task.hard_state->term << " vote " << task.hard_state->voted_for << " commit " << task.hard_state->commit;
     }
     if (!task.state.empty()) what << " rows " << task.state.size();
     if (!task.chunks.empty()) what << " chunks " << task.chunks.size();
     trace_.Line(node.id(), "writes group ", task.group, ":", what.str());
   }
   if (task.destroy || !self.valid()) return;
-  if (task.snapshot && !task.create)
-    coverage_.Add(task.replace_log ? Met::kSnapshotInstalled : Met::kLogTrimmed);
+  if (task.snapshot && !task.create) coverage_.Add(task.replace_log ? Met::kSnapshotInstalled : Met::kLogTrimmed);
   const LogSeen* log = chronicle_.LogOf(task.group, self);
-  if (!task.entries.empty() && log != nullptr && task.entries.front().index() <= log->last())
-    coverage_.Add(Met::kSuffixOverwritten);
+  if (!task.entries.empty() && log != nullptr && task.entries.front().index() <= log->last()) coverage_.Add(Met::kSuffixOverwritten);
   chronicle_.Task(self, task);
 }
 
 void World::OnSend(Node& node, const raft::PeerMessage& message) {
   if (message.from != node.id() || message.to == node.id()) {
-    verdict_.Violated("messages go to others", "node ", node.id(), " sent one from ", message.from, " to ",
-                      message.to);
+    verdict_.Violated("messages go to others", "node ", node.id(), " sent one from ", message.from, " to ", message.to);
   }
   for (const raft::Message& part : message.messages) {
     chronicle_.Sent(part);
@@ -317,8 +295,7 @@ void World::OnSend(Node& node, const raft::PeerMessage& message) {
 void World::OnStarted(Node& node, GroupId group, LogIndex applied, bool from_snapshot) {
   const ReplicaBook* replica = Running(node, group);
   if (replica == nullptr) return;
-  trace_.Line(node.id(), "group ", group, " starts after ", applied,
-              from_snapshot ? ", from a snapshot" : "");
+  trace_.Line(node.id(), "group ", group, " starts after ", applied, from_snapshot ? ", from a snapshot" : "");
   chronicle_.Started({group, replica->id, node.life(), applied});
 }
 
@@ -326,8 +303,7 @@ void World::OnApplied(Node& node, const storage::Entry& entry, std::optional<uin
   const ReplicaBook* replica = Running(node, entry.header.group);
   if (replica == nullptr) return;
   trace_.Mark(Event::kApply, node.id(), entry.header.group.value(), entry.index().value());
-  trace_.Line(node.id(), "group ", entry.header.group, " applies ", entry.id(), ' ',
-              EntryKindName(entry.header.kind));
+  trace_.Line(node.id(), "group ", entry.header.group, " applies ", entry.id(), ' ', EntryKindName(entry.header.kind));
   chronicle_.Applied({replica->id, node.life(), entry, state_hash});
 }
 
@@ -378,10 +354,9 @@ void World::NoteRole(const ReplicaSeen& seen) {
   using raft::Role;
   Role& before = roles_[{seen.group, seen.self}];
   if (before == seen.role) return;
-  trace_.Mark(Event::kRole, seen.self.node, seen.group.value(), seen.term.value(),
-              static_cast<uint64_t>(seen.role));
-  trace_.Story(seen.self.node, "group ", seen.group, ": replica ", seen.self, ' ', raft::RoleName(before),
-              " -> ", raft::RoleName(seen.role), " in term ", seen.term);
+  trace_.Mark(Event::kRole, seen.self.node, seen.group.value(), seen.term.value(), static_cast<uint64_t>(seen.role));
+  trace_.Story(seen.self.node, "group ", seen.group, ": replica ", seen.self, ' ', raft::RoleName(before), " -> ",
+               raft::RoleName(seen.role), " in term ", seen.term);
   // One event may take several steps: count those that were passed through.
   Role at = before;
   if (seen.role == Role::kFollower) {
@@ -403,15 +378,11 @@ void World::NoteRole(const ReplicaSeen& seen) {
 
 void World::NoteConfiguration(const ReplicaSeen& seen) {
   const Configuration& committed = chronicle_.CommittedConfiguration(seen.group);
-  auto [before, first] =
-      committed_configurations_.try_emplace(seen.group, chronicle_.FirstConfiguration(seen.group));
+  auto [before, first] = committed_configurations_.try_emplace(seen.group, chronicle_.FirstConfiguration(seen.group));
   if (before->second == committed) return;
-  coverage_.Add(committed.joint()        ? Met::kSimpleToJoint
-                : before->second.joint() ? Met::kJointToSimple
-                                         : Met::kSimpleToSimple);
+  coverage_.Add(committed.joint() ? Met::kSimpleToJoint : before->second.joint() ? Met::kJointToSimple : Met::kSimpleToSimple);
   before->second = committed;
-  for (auto& [id, replica] : groups_.at(seen.group).replicas)
-    replica.member = replica.member || committed.Contains(id);
+  for (auto& [id, replica] : groups_.at(seen.group).replicas) replica.member = replica.member || committed.Contains(id);
 }
 
 void World::CheckAmounts(Node& node, const GroupBook& group) {

@@ -36,9 +36,7 @@ class EntryMaker {
   // Where the next entry goes.
   const LogAnchor& at() const { return at_; }
 
-  Entry Data(std::string_view payload, DataOptions options = {}) {
-    return Next(EntryKind::kData, Bytes::Copy(payload), options);
-  }
+  Entry Data(std::string_view payload, DataOptions options = {}) { return Next(EntryKind::kData, Bytes::Copy(payload), options); }
   // The payload is shared, not copied.
   Entry Data(const Bytes& payload, DataOptions options = {}) { return Next(EntryKind::kData, payload, options); }
   // A batch of records all of which are of this time.
@@ -46,13 +44,10 @@ class EntryMaker {
     return Data(payload, {.records = 1, .min_timestamp_ms = timestamp_ms, .max_timestamp_ms = timestamp_ms});
   }
   Entry Noop() { return Next(EntryKind::kNoop, {}, kNoRecords); }
-  Entry Configuration(std::string_view members) {
-    return Next(EntryKind::kConfiguration, Bytes::Copy(members), kNoRecords);
-  }
+  Entry Configuration(std::string_view members) { return Next(EntryKind::kConfiguration, Bytes::Copy(members), kNoRecords); }
 
  private:
-  static constexpr DataOptions kNoRecords{
-      .records = 0, .min_timestamp_ms = kNoTimestamp, .max_timestamp_ms = kNoTimestamp};
+  static constexpr DataOptions kNoRecords{.records = 0, .min_timestamp_ms = kNoTimestamp, .max_timestamp_ms = kNoTimestamp};
 
   Entry Next(EntryKind kind, Bytes payload, DataOptions options) {
     Entry entry;

@@ -1,5 +1,4 @@
 #include "tests/support/fault_file_system.h"
-#include "tests/support/file_content.h"
 
 #include <glog/logging.h>
 
@@ -8,6 +7,8 @@
 #include <fstream>
 #include <iterator>
 #include <utility>
+
+#include "tests/support/file_content.h"
 
 namespace flotilla::storage {
 
@@ -69,19 +70,16 @@ class FaultFile final : public rocksdb::FSWritableFileOwnerWrapper {
   IOStatus Append(const Slice& data, const IOOptions& options, IODebugContext* debug) override {
     return Write(size_, data, [&](const Slice& part) { return target()->Append(part, options, debug); });
   }
-  IOStatus Append(const Slice& data, const IOOptions& options, const rocksdb::DataVerificationInfo& info,
-                  IODebugContext* debug) override {
+  IOStatus Append(const Slice& data, const IOOptions& options, const rocksdb::DataVerificationInfo& info, IODebugContext* debug) override {
     return Write(size_, data, [&](const Slice& part) {
-      return part.size() == data.size() ? target()->Append(part, options, info, debug)
-                                        : target()->Append(part, options, debug);
+      return part.size() == data.size() ? target()->Append(part, options, info, debug) : target()->Append(part, options, debug);
     });
   }
-  IOStatus PositionedAppend(const Slice& data, uint64_t offset, const IOOptions& options,
-                            IODebugContext* debug) override {
+  IOStatus PositionedAppend(const Slice& data, uint64_t offset, const IOOptions& options, IODebugContext* debug) override {
     return Write(offset, data, [&](const Slice& part) { return target()->PositionedAppend(part, offset, options, debug); });
   }
-  IOStatus PositionedAppend(const Slice& data, uint64_t offset, const IOOptions& options,
-                            const rocksdb::DataVerificationInfo&, IODebugContext* debug) override {
+  IOStatus PositionedAppend(const Slice& data, uint64_t offset, const IOOptions& options, const rocksdb::DataVerificationInfo&,
+                            IODebugContext* debug) override {
     return PositionedAppend(data, offset, options, debug);
   }
   IOStatus Truncate(uint64_t size, const IOOptions& options, IODebugContext* debug) override {
@@ -338,8 +336,8 @@ void FaultFileSystem::Created(const std::string& path, uint64_t size) {
 
 // --- rocksdb::FileSystem
 
-IOStatus FaultFileSystem::NewWritableFile(const std::string& path, const FileOptions& options,
-                                          std::unique_ptr<FSWritableFile>* file, IODebugContext* debug) {
+IOStatus FaultFileSystem::NewWritableFile(const std::string& path, const FileOptions& options, std::unique_ptr<FSWritableFile>* file,
+                                          IODebugContext* debug) {
   // As with IsPretended: when RocksDB cannot make a WAL file it seals a memtable twice. So a stopped machine pretends to make files;
   // nothing on the disk will ever name them.
   const bool ghost = frozen();
@@ -360,8 +358,8 @@ IOStatus FaultFileSystem::NewWritableFile(const std::string& path, const FileOpt
   return status;
 }
 
-IOStatus FaultFileSystem::ReopenWritableFile(const std::string& path, const FileOptions& options,
-                                             std::unique_ptr<FSWritableFile>* file, IODebugContext* debug) {
+IOStatus FaultFileSystem::ReopenWritableFile(const std::string& path, const FileOptions& options, std::unique_ptr<FSWritableFile>* file,
+                                             IODebugContext* debug) {
   if (IOStatus stopped = JudgeChange(); !stopped.ok()) return stopped;
   const bool is_new = !std::filesystem::exists(path);
   std::unique_ptr<FSWritableFile> beneath;
@@ -377,16 +375,15 @@ IOStatus FaultFileSystem::ReopenWritableFile(const std::string& path, const File
   return status;
 }
 
-IOStatus FaultFileSystem::ReuseWritableFile(const std::string& path, const std::string& old_path,
-                                            const FileOptions& options, std::unique_ptr<FSWritableFile>* file,
-                                            IODebugContext* debug) {
+IOStatus FaultFileSystem::ReuseWritableFile(const std::string& path, const std::string& old_path, const FileOptions& options,
+                                            std::unique_ptr<FSWritableFile>* file, IODebugContext* debug) {
   // Overwrites what is there: such files are not append-only. Nobody asks for it unless WAL files are recycled.
   CHECK(false) << "recycling " << old_path << " as " << path << " is not simulated";
   return FileSystemWrapper::ReuseWritableFile(path, old_path, options, file, debug);
 }
 
-IOStatus FaultFileSystem::NewDirectory(const std::string& path, const IOOptions& options,
-                                       std::unique_ptr<FSDirectory>* directory, IODebugContext* debug) {
+IOStatus FaultFileSystem::NewDirectory(const std::string& path, const IOOptions& options, std::unique_ptr<FSDirectory>* directory,
+                                       IODebugContext* debug) {
   std::unique_ptr<FSDirectory> beneath;
   IOStatus status = target()->NewDirectory(path, options, &beneath, debug);
   if (status.ok()) *directory = std::make_unique<FaultDirectory>(*this, path);
@@ -403,16 +400,14 @@ IOStatus FaultFileSystem::DeleteFile(const std::string& path, const IOOptions& o
   return status;
 }
 
-IOStatus FaultFileSystem::Truncate(const std::string& path, size_t size, const IOOptions& options,
-                                   IODebugContext* debug) {
+IOStatus FaultFileSystem::Truncate(const std::string& path, size_t size, const IOOptions& options, IODebugContext* debug) {
   if (IOStatus stopped = JudgeChange(); !stopped.ok()) return stopped;
   IOStatus status = target()->Truncate(path, size, options, debug);
   if (status.ok()) HasSize(path, size);
   return status;
 }
 
-IOStatus FaultFileSystem::RenameFile(const std::string& from, const std::string& to, const IOOptions& options,
-                                     IODebugContext* debug) {
+IOStatus FaultFileSystem::RenameFile(const std::string& from, const std::string& to, const IOOptions& options, IODebugContext* debug) {
   if (IOStatus stopped = JudgeChange(); !stopped.ok()) return stopped;
   const std::optional<std::string> replaced = FileContent(to);
   IOStatus status = target()->RenameFile(from, to, options, debug);
@@ -427,8 +422,7 @@ IOStatus FaultFileSystem::RenameFile(const std::string& from, const std::string&
   return status;
 }
 
-IOStatus FaultFileSystem::LinkFile(const std::string& from, const std::string& to, const IOOptions& options,
-                                   IODebugContext* debug) {
+IOStatus FaultFileSystem::LinkFile(const std::string& from, const std::string& to, const IOOptions& options, IODebugContext* debug) {
   if (IOStatus stopped = JudgeChange(); !stopped.ok()) return stopped;
   IOStatus status = target()->LinkFile(from, to, options, debug);
   if (status.ok()) {

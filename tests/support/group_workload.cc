@@ -23,8 +23,7 @@ std::ostream& operator<<(std::ostream& out, const GroupModel& model) {
   if (!model.exists) return out << " (none)";
   return out << " log (" << model.start.last << ", " << model.AnchorAt(model.last_index()).last << "] ending at offset "
              << model.AnchorAt(model.last_index()).end_offset << ", term " << model.hard_state.term << ", vote "
-             << model.hard_state.voted_for << ", commit " << model.hard_state.commit << ", " << model.rows.size()
-             << " rows";
+             << model.hard_state.voted_for << ", commit " << model.hard_state.commit << ", " << model.rows.size() << " rows";
 }
 
 Result<GroupModel> ReadModel(const LogReader& store, GroupId group) {

@@ -33,8 +33,7 @@ int main(int argc, char** argv) {
   for (v1::SubscribeResponse event; status.ok() && reader->Read(&event);) {
     for (const v1::RecordBatch& batch : event.batches().batches()) {
       for (int i = 0; i < batch.records().records_size(); ++i) {
-        std::cout << event.batches().partition() << "/" << batch.base_offset() + i << " "
-                  << batch.records().records(i).value() << "\n";
+        std::cout << event.batches().partition() << "/" << batch.base_offset() + i << " " << batch.records().records(i).value() << "\n";
       }
     }
   }

@@ -37,9 +37,7 @@ std::vector<const google::protobuf::ServiceDescriptor*> PublicServices() {
   return services;
 }
 
-int Millis(Duration duration) {
-  return static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(duration).count());
-}
+int Millis(Duration duration) { return static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(duration).count()); }
 
 class ClientServerImpl final : public ClientServer {
  public:
@@ -101,12 +99,11 @@ Status ClientServerImpl::Listen() {
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
-  Result<std::unique_ptr<ServerPort>> port =
-      ServerPort::Open({.address = options.listen_address,
-                        .connections_max = options.connections_max,
-                        .advice = "close some, or go to another node",
-                        .handshake_max = options.handshake_max},
-                       options.credentials, &builder);
+  Result<std::unique_ptr<ServerPort>> port = ServerPort::Open({.address = options.listen_address,
+                                                               .connections_max = options.connections_max,
+                                                               .advice = "close some, or go to another node",
+                                                               .handshake_max = options.handshake_max},
+                                                              options.credentials, &builder);
   if (!port.ok()) {
     return Status(Reason::kInvalidArgument, "cannot listen for clients on " + Quoted(options.listen_address) + ": " +
                                                 std::string(port.status().message()) +

@@ -60,8 +60,8 @@ class ClientServer {
  public:
   // References outlive the server; the api's executor and `workers` (any number of threads) run until Stop has returned.
   // INVALID_ARGUMENT: the address cannot be listened on; the text says why it may be.
-  static Result<std::unique_ptr<ClientServer>> Start(const ClientServerOptions& options, broker::ClientApi& api,
-                                                     raft::Executor& workers, const Access& access, const Clock& clock);
+  static Result<std::unique_ptr<ClientServer>> Start(const ClientServerOptions& options, broker::ClientApi& api, raft::Executor& workers,
+                                                     const Access& access, const Clock& clock);
   // Stops at once, if it was not stopped.
   virtual ~ClientServer() = default;
 

@@ -33,9 +33,9 @@ enum class Rejection : uint8_t {
   kTooSlow,
 };
 inline constexpr size_t kRejections = 8;
-inline constexpr std::array<const char*, kRejections> kRejectionNames = {
-    "LIMIT_EXCEEDED",  "CORRUPT_MESSAGE", "OVERLOADED",       "TOO_MANY_STREAMS", "SHUTTING_DOWN",
-    "NOT_INITIALIZED", "PERMISSION_DENIED", "DEADLINE_EXCEEDED"};
+inline constexpr std::array<const char*, kRejections> kRejectionNames = {"LIMIT_EXCEEDED",    "CORRUPT_MESSAGE",  "OVERLOADED",
+                                                                         "TOO_MANY_STREAMS",  "SHUTTING_DOWN",    "NOT_INITIALIZED",
+                                                                         "PERMISSION_DENIED", "DEADLINE_EXCEEDED"};
 
 // At one moment.
 struct ClientCounters {
@@ -75,8 +75,8 @@ class MethodCounters {
     Add(latency_micros_sum_, micros);
   }
   ClientCounters::Method Read() const {
-    ClientCounters::Method read{.method = method_, .bytes_in = bytes_in_, .bytes_out = bytes_out_,
-                                .latency_micros_sum = latency_micros_sum_};
+    ClientCounters::Method read{
+        .method = method_, .bytes_in = bytes_in_, .bytes_out = bytes_out_, .latency_micros_sum = latency_micros_sum_};
     for (size_t i = 0; i < kCodes; ++i) read.by_code[i] = by_code_[i];
     for (size_t i = 0; i < kLatencyBuckets; ++i) read.latency[i] = latency_[i];
     return read;

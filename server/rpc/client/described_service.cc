@@ -1,12 +1,12 @@
 #include "server/rpc/client/described_service.h"
 
-#include "server/rpc/client/intake.h"
-
-#include <grpcpp/impl/rpc_service_method.h>
 #include <grpcpp/impl/codegen/server_callback_handlers.h>
+#include <grpcpp/impl/rpc_service_method.h>
 
 #include <string>
 #include <utility>
+
+#include "server/rpc/client/intake.h"
 
 namespace flotilla::rpc::client {
 namespace {
@@ -40,9 +40,8 @@ DescribedService::DescribedService(const google::protobuf::ServiceDescriptor& se
     }
     CHECK_EQ(counters.method(), "/flotilla.v1.ProduceService/ProduceStream") << "a stream that nobody serves";
     MethodCounters& requests = NewCounters(counters.method() + "/request");
-    Add(counters, [&edge, &counters, &requests](CallbackServerContext* context) {
-      return StartProduceStream(edge, counters, requests, context);
-    });
+    Add(counters,
+        [&edge, &counters, &requests](CallbackServerContext* context) { return StartProduceStream(edge, counters, requests, context); });
   }
 }
 

@@ -41,7 +41,8 @@ Status Edge::TakeBytes(size_t bytes) {
 
 Status Edge::Overloaded(size_t inflight_bytes) {
   Rejected(Rejection::kOverloaded);
-  return Status(Reason::kOverloaded, std::to_string(inflight_bytes) + " bytes of produce requests are in flight at this node; the limit is " +
+  return Status(Reason::kOverloaded, std::to_string(inflight_bytes) +
+                                         " bytes of produce requests are in flight at this node; the limit is " +
                                          std::to_string(options.inflight_bytes_max) + ", wait for answers")
       .With("limit", options.inflight_bytes_max);
 }
@@ -51,14 +52,16 @@ Status Edge::TakeAnswerBytes(size_t bytes) {
   if (before == 0 || before + bytes <= options.answer_bytes_max) return {};
   ReturnAnswerBytes(bytes);
   Rejected(Rejection::kOverloaded);
-  return Status(Reason::kOverloaded, "clients have not taken " + std::to_string(before) + " bytes of what they asked this node for; the limit is " +
+  return Status(Reason::kOverloaded, "clients have not taken " + std::to_string(before) +
+                                         " bytes of what they asked this node for; the limit is " +
                                          std::to_string(options.answer_bytes_max) + ", ask again soon, or for less")
       .With("limit", options.answer_bytes_max);
 }
 
 Status Edge::TooSlow() {
   Rejected(Rejection::kTooSlow);
-  return Refuse(Refusal::kDeadlineExceeded, "the request did not arrive within " + std::to_string(options.upload_max / std::chrono::seconds(1)) +
+  return Refuse(Refusal::kDeadlineExceeded, "the request did not arrive within " +
+                                                std::to_string(options.upload_max / std::chrono::seconds(1)) +
                                                 " seconds; nothing of it was done: send less at a time")
       .With("limit_ms", static_cast<uint64_t>(options.upload_max / std::chrono::milliseconds(1)));
 }
@@ -67,8 +70,8 @@ Status Edge::EnterStream() {
   if (streams_.fetch_add(1, std::memory_order_relaxed) < options.streams_max) return {};
   LeaveStream();
   Rejected(Rejection::kTooManyStreams);
-  return Refuse(Refusal::kTooManyStreams, "this node has " + std::to_string(options.streams_max) +
-                                              " streams open, its limit; close some, or go to another node")
+  return Refuse(Refusal::kTooManyStreams,
+                "this node has " + std::to_string(options.streams_max) + " streams open, its limit; close some, or go to another node")
       .With("limit", options.streams_max);
 }
 

@@ -35,8 +35,8 @@ class LongCall {
 
 class Edge {
  public:
-  Edge(const ClientServerOptions& client_options, broker::ClientApi& client_api, raft::Executor& sending_workers,
-       const Access& who_may, const Clock& time)
+  Edge(const ClientServerOptions& client_options, broker::ClientApi& client_api, raft::Executor& sending_workers, const Access& who_may,
+       const Clock& time)
       : options(client_options),
         api(client_api),
         executor(client_api.executor()),

@@ -142,8 +142,7 @@ class EventStreamCall : public OneRequest, public LongCall {
 
 class SubscribeCall final : public EventStreamCall, public broker::SubscribeSink {
  public:
-  SubscribeCall(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context)
-      : EventStreamCall(edge, counters, context) {}
+  SubscribeCall(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context) : EventStreamCall(edge, counters, context) {}
   ~SubscribeCall() override {
     stream_.reset();  // before its sink is gone
     edge_.ReturnAnswerBytes(answer_bytes_);
@@ -210,8 +209,7 @@ class SubscribeCall final : public EventStreamCall, public broker::SubscribeSink
 
 class WatchCall final : public EventStreamCall, public broker::WatchSink {
  public:
-  WatchCall(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context)
-      : EventStreamCall(edge, counters, context) {}
+  WatchCall(Edge& edge, MethodCounters& counters, grpc::CallbackServerContext* context) : EventStreamCall(edge, counters, context) {}
   ~WatchCall() override { stream_.reset(); }
 
   void OnEvent(v1::WatchMetadataResponse event) override {
@@ -222,8 +220,7 @@ class WatchCall final : public EventStreamCall, public broker::WatchSink {
 
  private:
   Status Accept(const grpc::ByteBuffer& request) override {
-    FLOTILLA_RETURN_IF_ERROR(
-        edge_.Authorise({.principal = caller_.principal, .action = Action::kWatch, .resource = "metadata"}));
+    FLOTILLA_RETURN_IF_ERROR(edge_.Authorise({.principal = caller_.principal, .action = Action::kWatch, .resource = "metadata"}));
     return Parse(edge_, request, &request_);
   }
   std::unique_ptr<broker::EventStream> Open() override { return edge_.api.WatchMetadata(request_, caller_, *this); }

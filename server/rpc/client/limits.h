@@ -91,7 +91,8 @@ inline constexpr Duration kPingEveryMin = std::chrono::seconds(10);
 static_assert(partition::kBatchRecordsBytesMax <= kRequestBytesMax, "the largest batch that can be stored can nearly be sent");
 static_assert(kRequestBytesMax <= kStreamInflightBytesMax && kRequestBytesMax <= kInflightBytesMax,
               "the largest request must be admissible");
-static_assert(kConnectionsMax <= kCallsMax && kStreamsMax < kCallsMax, "every connection can have a call, and streams leave room for calls");
+static_assert(kConnectionsMax <= kCallsMax && kStreamsMax < kCallsMax,
+              "every connection can have a call, and streams leave room for calls");
 static_assert(kConnectionsMax * 20 * kKiB <= kReceivedBytesMax * 2 / 3, "connections alone are no reason to cut calls off");
 static_assert(kUploadMax <= kDefaultDeadline, "a call's time is not over before its request is here");
 static_assert(kStreamInflightRequestsMax >= kStreamInflightRequestsPromised, "promised in produce.proto");

@@ -1,4 +1,5 @@
-// A call that begins with one request: it is received within ClientServerOptions::upload_max, or the call ends. Included by files that know gRPC.
+// A call that begins with one request: it is received within ClientServerOptions::upload_max, or the call ends. Included by files that know
+// gRPC.
 //
 // All such calls are registered as streams in both directions, unary ones too: for a unary method gRPC would receive the whole
 // request first, for as long as that takes, and only then tell that there is a call.

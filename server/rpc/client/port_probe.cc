@@ -49,8 +49,7 @@ class PortProbe::Impl {
       const grpc::Slice nothing;
       request_ = grpc::ByteBuffer(&nothing, 1);
     }
-    stub_.UnaryCall(context, kMethod, grpc::StubOptions(), &request_, &response_,
-                    [this](const grpc::Status& status) { OnEnd(status); });
+    stub_.UnaryCall(context, kMethod, grpc::StubOptions(), &request_, &response_, [this](const grpc::Status& status) { OnEnd(status); });
   }
 
   uint64_t answers() const {

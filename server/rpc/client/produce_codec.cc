@@ -189,10 +189,10 @@ void ReadItems(MessageReader& in, RawProduce* request) {
   }
   in.Skip();
   if (!request->refusal.ok()) return;
-  request->refusal = Status(Reason::kLimitExceeded, "more than " + std::to_string(limits::kItemsMax) +
-                                                        " items in a request; send several requests")
-                         .With("field", "items")
-                         .With("limit", limits::kItemsMax);
+  request->refusal =
+      Status(Reason::kLimitExceeded, "more than " + std::to_string(limits::kItemsMax) + " items in a request; send several requests")
+          .With("field", "items")
+          .With("limit", limits::kItemsMax);
 }
 
 void ReadRequest(MessageReader& in, RawProduce* request) {

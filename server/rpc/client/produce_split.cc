@@ -20,9 +20,7 @@ using broker::ProducePart;
 using partition::PreparedBatch;
 using partition::RecordBuffer;
 
-Status Invalid(const char* field, std::string text) {
-  return Status(Reason::kInvalidArgument, std::move(text)).With("field", field);
-}
+Status Invalid(const char* field, std::string text) { return Status(Reason::kInvalidArgument, std::move(text)).With("field", field); }
 
 Status Negative(const char* field, int64_t value) {
   return Invalid(field, std::string(field) + " is " + std::to_string(value) + "; it is 0 or more");
@@ -146,9 +144,8 @@ bool NamesWhatIsNotThere(const RawProduce& request, const metadata::Image& image
   const Result<const metadata::Topic*> topic = FindTopic(request.topic, image);
   if (!topic.ok()) return RefusalOf(topic.status()) == Refusal::kTopicNotFound;
   const auto there = static_cast<int64_t>((*topic)->partitions.size());
-  return request.partition_count > there || std::any_of(request.items.begin(), request.items.end(), [there](const RawItem& item) {
-           return item.partition.value_or(0) >= there;
-         });
+  return request.partition_count > there || std::any_of(request.items.begin(), request.items.end(),
+                                                        [there](const RawItem& item) { return item.partition.value_or(0) >= there; });
 }
 
 struct ProduceSplitter::Target {
@@ -208,8 +205,9 @@ Result<std::vector<ProducePart>> ProduceSplitter::Parts(RawItem item, const Targ
     return Invalid("partition", "a compressed batch without a partition; the broker does not look inside, name the partition");
   }
   if (!item.partition && item.batch->producer_id != 0 && !target.spread_was_said) {
-    return Invalid("partition_count", "partition_count is missing; with a producer id and without a partition every attempt has to "
-                                      "go the same way, send the number from InitProducer");
+    return Invalid("partition_count",
+                   "partition_count is missing; with a producer id and without a partition every attempt has to "
+                   "go the same way, send the number from InitProducer");
   }
   const partition::BatchClaims claims{.codec = *codec,
                                       .crc32c = item.batch->crc32c,
@@ -233,9 +231,8 @@ Result<std::vector<ProducePart>> ProduceSplitter::ByKey(const RawItem& item, Pre
   // Drawn even when all records have keys: so that it does not depend on what is inside.
   const auto keyless = producer.producer_id == 0
                            ? static_cast<uint32_t>(random_.Below(count))
-                           : static_cast<uint32_t>(PartitionForItem({.producer_id = item.batch->producer_id,
-                                                                     .base_sequence = item.batch->base_sequence},
-                                                                    target.spread_over));
+                           : static_cast<uint32_t>(PartitionForItem(
+                                 {.producer_id = item.batch->producer_id, .base_sequence = item.batch->base_sequence}, target.spread_over));
   std::vector<uint32_t> goes_to;
   goes_to.reserve(batch.summary.records);
   std::map<uint32_t, size_t> bytes;  // of each partition

@@ -29,7 +29,11 @@ constexpr int kLooksPerUpload = 6;
 class ProduceStream final : public OrderedServerReactor, public broker::ProduceSink, public LongCall {
  public:
   ProduceStream(Edge& edge, MethodCounters& counters, MethodCounters& requests, grpc::CallbackServerContext* context)
-      : edge_(edge), counters_(counters), requests_(requests), context_(context), caller_(CallerOf(edge, *context)),
+      : edge_(edge),
+        counters_(counters),
+        requests_(requests),
+        context_(context),
+        caller_(CallerOf(edge, *context)),
         mark_(edge, context->peer()) {
     has_deadline_ = context->deadline() != std::chrono::system_clock::time_point::max();
     const MutexLock lock(mutex_);
@@ -155,12 +159,12 @@ class ProduceStream final : public OrderedServerReactor, public broker::ProduceS
   bool in_streams_ = false;
   MonotonicTime looked_at_;  // executor
 
-  grpc::ByteBuffer received_;       // of the reader
+  grpc::ByteBuffer received_;                                  // of the reader
   std::atomic<MonotonicTime> reading_since_{MonotonicTime{}};  // nothing: it does not read
   std::atomic<bool> held_back_{false};                         // it does not read although the client may have sent more
-  bool heard_ = false;              // of the reader: there was a request
-  std::optional<Waiting> waiting_;  // of the reader: for newer metadata
-  grpc::ByteBuffer response_;       // of the writer
+  bool heard_ = false;                                         // of the reader: there was a request
+  std::optional<Waiting> waiting_;                             // of the reader: for newer metadata
+  grpc::ByteBuffer response_;                                  // of the writer
 
   // Executor.
   std::unique_ptr<broker::ProduceSession> session_;

@@ -30,7 +30,9 @@ class UnaryCall : public OneRequest {
     if (!status.ok()) return Send(status);
     Receive();
   }
-  void WhenCancelled() final { edge_.executor.Post([this] { Cancelled(); }); }
+  void WhenCancelled() final {
+    edge_.executor.Post([this] { Cancelled(); });
+  }
   void WhenDone() final {
     if (answering_) edge_.answers.End(answer_wait_);
     {
@@ -165,8 +167,7 @@ class PlainCall final : public UnaryCall {
       return status;
     }
     caller_ = CallerOf(edge_, context());
-    FLOTILLA_RETURN_IF_ERROR(
-        edge_.Authorise({.principal = caller_.principal, .action = Action::kCall, .resource = counters_.method()}));
+    FLOTILLA_RETURN_IF_ERROR(edge_.Authorise({.principal = caller_.principal, .action = Action::kCall, .resource = counters_.method()}));
     request_ = std::string(ToBytes(request).view());
     return {};
   }
@@ -272,8 +273,8 @@ class FetchCall final : public UnaryCall {
       CutBehind(codecs_, &room, &fetched);
       FLOTILLA_RETURN_IF_ERROR(TakeRoom(BytesToDecompress(codecs_, fetched)));
       const Status status = Accept(codecs_, decompressor, &fetched);
-      LOG_IF(ERROR, !status.ok()) << "event=batch_does_not_decompress topic=" << fetched.topic.name()
-                                  << " partition=" << fetched.partition << " status=\"" << status << "\"";
+      LOG_IF(ERROR, !status.ok()) << "event=batch_does_not_decompress topic=" << fetched.topic.name() << " partition=" << fetched.partition
+                                  << " status=\"" << status << "\"";
     }
     for (Denied& denied : denied_) {  // by ascending position, so each is right when it is put in
       answer.partitions.insert(answer.partitions.begin() + denied.position, std::move(denied.answer));

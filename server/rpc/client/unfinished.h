@@ -19,10 +19,10 @@ class Unfinished {
  public:
   // Of a connection since it began. A new one has zeros.
   struct Totals {
-    uint64_t received = 0;       // bytes, from the client
-    uint64_t acknowledged = 0;   // bytes that the client took: it says so, and grants room for more
-    uint64_t calls = 0;          // that began
-    uint64_t requests = 0;       // that came whole
+    uint64_t received = 0;      // bytes, from the client
+    uint64_t acknowledged = 0;  // bytes that the client took: it says so, and grants room for more
+    uint64_t calls = 0;         // that began
+    uint64_t requests = 0;      // that came whole
     uint64_t request_bytes = 0;
   };
 
@@ -58,8 +58,7 @@ class Unfinished {
     const uint64_t request_bytes = totals.request_bytes - seen_.request_bytes;
     const auto millis = static_cast<uint64_t>(looked_at_ ? (now - *looked_at_) / std::chrono::milliseconds(1) : 0);
     return request_bytes + request_bytes / 4 + (totals.requests - seen_.requests) * flotilla::limits::kKiB +
-           (totals.calls - seen_.calls) * 16 * flotilla::limits::kKiB + (totals.acknowledged - seen_.acknowledged) / 16 +
-           millis;
+           (totals.calls - seen_.calls) * 16 * flotilla::limits::kKiB + (totals.acknowledged - seen_.acknowledged) / 16 + millis;
   }
 
   Totals seen_;

@@ -17,8 +17,7 @@ class Backoff {
   Duration Next() {
     const Duration bound = next_;
     next_ = std::min(max_, next_ * 2);
-    return bound / 2 +
-           Duration(static_cast<Duration::rep>(random_.Below(static_cast<uint64_t>(bound.count() / 2 + 1))));
+    return bound / 2 + Duration(static_cast<Duration::rep>(random_.Below(static_cast<uint64_t>(bound.count() / 2 + 1))));
   }
   // It went well.
   void Reset() { next_ = min_; }

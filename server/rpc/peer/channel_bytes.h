@@ -10,8 +10,7 @@ namespace flotilla::rpc {
 // of tag and the length in front of it.
 constexpr size_t BundleBytes(size_t request_bytes) {
   size_t length_bytes = 1;
-  for (size_t largest = 0x7f; request_bytes > 1 + length_bytes + largest; largest = largest << 7 | 0x7f)
-    ++length_bytes;
+  for (size_t largest = 0x7f; request_bytes > 1 + length_bytes + largest; largest = largest << 7 | 0x7f) ++length_bytes;
   return request_bytes > 1 + length_bytes ? request_bytes - 1 - length_bytes : 0;
 }
 static_assert(BundleBytes(2 + 127) == 127 && BundleBytes(3 + 128) == 128);

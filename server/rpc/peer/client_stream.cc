@@ -11,17 +11,15 @@
 
 namespace flotilla::rpc {
 
-std::shared_ptr<ClientStream> ClientStream::Create(const std::shared_ptr<grpc::Channel>& channel,
-                                                   const Call& call, std::shared_ptr<StreamEvents> events,
-                                                   LiveStreams& live) {
+std::shared_ptr<ClientStream> ClientStream::Create(const std::shared_ptr<grpc::Channel>& channel, const Call& call,
+                                                   std::shared_ptr<StreamEvents> events, LiveStreams& live) {
   std::shared_ptr<ClientStream> stream(new ClientStream(std::move(events)));
   stream->ticket_ = live.Enter(stream);
   if (!stream->ticket_.valid()) return nullptr;
   stream->channel_ = channel;
   if (!call.handshake.empty()) stream->context_.AddMetadata(kHandshakeMetadata, call.handshake);
   if (call.timeout) {
-    stream->context_.set_deadline(
-        gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_nanos(call.timeout->count(), GPR_TIMESPAN)));
+    stream->context_.set_deadline(gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_nanos(call.timeout->count(), GPR_TIMESPAN)));
   }
   grpc::GenericStub(channel).PrepareBidiStreamingCall(&stream->context_, call.method, {}, stream.get());
   return stream;
@@ -91,8 +89,7 @@ void ClientStream::WhenWritten(bool ok) {
 
 void ClientStream::WhenDone(const grpc::Status& status) {
   const std::shared_ptr<ClientStream> self = std::move(self_);
-  StreamEvents::End end{
-      .status = FromGrpcStatus(status, context_), .answered = HasErrorTrailer(context_), .opened = opened_};
+  StreamEvents::End end{.status = FromGrpcStatus(status, context_), .answered = HasErrorTrailer(context_), .opened = opened_};
   {
     MutexLock lock(mutex_);
     if (aborted_ && !end.answered && !end.status.ok()) end.status = *aborted_;

@@ -44,9 +44,7 @@ class StreamEvents {
   virtual void OnClosed(const End& end) = 0;
 };
 
-class ClientStream final : public OrderedClientReactor,
-                           public LiveStreams::Stream,
-                           public std::enable_shared_from_this<ClientStream> {
+class ClientStream final : public OrderedClientReactor, public LiveStreams::Stream, public std::enable_shared_from_this<ClientStream> {
  public:
   struct Call {
     std::string method;

@@ -8,8 +8,7 @@
 
 namespace flotilla::rpc {
 
-std::shared_ptr<grpc::Channel> OpenConnection(const std::string& address,
-                                              const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
+std::shared_ptr<grpc::Channel> OpenConnection(const std::string& address, const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(static_cast<int>(kReceivedMessageBytesMax));
   arguments.SetMaxSendMessageSize(-1);

@@ -28,8 +28,7 @@ EdgeTimer EdgeTimer::Start(Duration delay, LiveStreams& live, std::function<void
   waiting->ticket = live.Enter({});
   if (!waiting->ticket.valid()) return timer;
   waiting->fire = std::move(fire);
-  const gpr_timespec deadline =
-      gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_nanos(delay.count(), GPR_TIMESPAN));
+  const gpr_timespec deadline = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_nanos(delay.count(), GPR_TIMESPAN));
   timer.alarm_ = std::make_unique<grpc::Alarm>();
   waiting->set.Give();
   timer.alarm_->Set(deadline, [waiting = std::move(waiting)](bool expired) {

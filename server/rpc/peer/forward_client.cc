@@ -29,8 +29,7 @@ size_t AboutBytes(const ForwardRequest& request) {
 }
 
 Status NotReached(const broker::Peer& peer, const std::string& why) {
-  return Status(Reason::kNoLeader, "node " + std::to_string(peer.id.value()) + " at " + peer.address +
-                                       " was not reached: " + why);
+  return Status(Reason::kNoLeader, "node " + std::to_string(peer.id.value()) + " at " + peer.address + " was not reached: " + why);
 }
 
 }  // namespace
@@ -59,8 +58,7 @@ Status ForwardClient::Admit(ForwardRequest* request) {
   const bool cancel = std::holds_alternative<broker::ForwardCancel>(request->operation);
   MutexLock lock(mutex_);
   if (cancel) {
-    const auto waiting = std::find_if(queue_.begin(), queue_.end(),
-                                      [&](const Queued& other) { return other.request.id == request->id; });
+    const auto waiting = std::find_if(queue_.begin(), queue_.end(), [&](const Queued& other) { return other.request.id == request->id; });
     if (waiting != queue_.end()) {
       queued_bytes_ -= waiting->bytes;
       queue_.erase(waiting);
@@ -70,24 +68,21 @@ Status ForwardClient::Admit(ForwardRequest* request) {
   } else if (state_ == State::kClosed) {
     return NotReached(context_->peer, "it is no member any more");
   } else if (queued_bytes_ + bytes > context_->limits.forward_queue_bytes) {
-    return NotReached(context_->peer, "overloaded, " + std::to_string(queued_bytes_) +
-                                          " bytes wait to be sent; the limit is " +
+    return NotReached(context_->peer, "overloaded, " + std::to_string(queued_bytes_) + " bytes wait to be sent; the limit is " +
                                           std::to_string(context_->limits.forward_queue_bytes))
         .With("limit", context_->limits.forward_queue_bytes);
   }
   queued_bytes_ += bytes;
   const MonotonicTime now = clock_.Now();
   const MonotonicTime deadline = now + request->timeout;
-  const MonotonicTime connect_by =
-      std::min(deadline, now + request->connect_within.value_or(request->timeout));
+  const MonotonicTime connect_by = std::min(deadline, now + request->connect_within.value_or(request->timeout));
   queue_.push_back({std::move(*request), bytes, deadline, connect_by});
   return {};
 }
 
 void ForwardClient::Connect() {
-  auto stream = ClientStream::Create(
-      connection_, {.method = kMethod, .handshake = context_->Handshake().SerializeAsString()},
-      shared_from_this(), *context_->live);
+  auto stream = ClientStream::Create(connection_, {.method = kMethod, .handshake = context_->Handshake().SerializeAsString()},
+                                     shared_from_this(), *context_->live);
   if (stream == nullptr) return;
   bool closed = false;
   {
@@ -118,8 +113,7 @@ void ForwardClient::Pump() {
   {
     MutexLock lock(mutex_);
     if (state_ != State::kOpen || writing_) return;
-    const auto in_time =
-        std::find_if(queue_.begin(), queue_.end(), [&](const Queued& part) { return part.deadline > now; });
+    const auto in_time = std::find_if(queue_.begin(), queue_.end(), [&](const Queued& part) { return part.deadline > now; });
     if (in_time == queue_.end()) return;
     queued_bytes_ -= in_time->bytes;
     next = std::move(*in_time);
@@ -149,14 +143,14 @@ void ForwardClient::OnMessage(const grpc::ByteBuffer& message) {
     }
     return stream->Abort(answer.status());
   }
-  context_->sink.Post([from = context_->peer.id, answer = *std::move(answer)](
-                          broker::PeerSink& sink) mutable { sink.OnForwardAnswer(from, std::move(answer)); });
+  context_->sink.Post([from = context_->peer.id, answer = *std::move(answer)](broker::PeerSink& sink) mutable {
+    sink.OnForwardAnswer(from, std::move(answer));
+  });
 }
 
 void ForwardClient::Refuse(const ForwardRequest& request, const Status& why) {
-  context_->sink.Post([from = context_->peer.id, id = request.id, why](broker::PeerSink& sink) {
-    sink.OnForwardAnswer(from, {.id = id, .status = why});
-  });
+  context_->sink.Post(
+      [from = context_->peer.id, id = request.id, why](broker::PeerSink& sink) { sink.OnForwardAnswer(from, {.id = id, .status = why}); });
 }
 
 void ForwardClient::OnClosed(const End& end) {
@@ -171,8 +165,7 @@ void ForwardClient::OnClosed(const End& end) {
   }
   // Until then parts that come now are put to those of the broken stream, which the broker takes them for,
   // too.
-  context_->sink.Post(
-      [self = shared_from_this(), was_open](broker::PeerSink& sink) { self->SettleBroken(was_open, sink); });
+  context_->sink.Post([self = shared_from_this(), was_open](broker::PeerSink& sink) { self->SettleBroken(was_open, sink); });
 }
 
 // Tells the sink at once, not by another post: the broker must not forward anything in between.
@@ -194,13 +187,11 @@ void ForwardClient::SettleBroken(bool was_open, broker::PeerSink& sink) {
   }
   for (const Queued& part : unsent) {
     if (std::holds_alternative<broker::ForwardCancel>(part.request.operation)) continue;
-    sink.OnForwardAnswer(context_->peer.id,
-                         {.id = part.request.id, .status = NotReached(context_->peer, trouble)});
+    sink.OnForwardAnswer(context_->peer.id, {.id = part.request.id, .status = NotReached(context_->peer, trouble)});
   }
   if (was_open) sink.OnForwardBroken(context_->peer.id);
   if (!retry) return;
-  EdgeTimer timer =
-      EdgeTimer::Start(delay, *context_->live, [self = shared_from_this()] { self->OnRetryTime(); });
+  EdgeTimer timer = EdgeTimer::Start(delay, *context_->live, [self = shared_from_this()] { self->OnRetryTime(); });
   MutexLock lock(mutex_);
   if (state_ == State::kWaiting) std::swap(retry_timer_, timer);
 }
@@ -221,8 +212,7 @@ void ForwardClient::WatchDeadlines() {
     if (watching_ || queue_.empty()) return;
     watching_ = true;
   }
-  EdgeTimer timer =
-      EdgeTimer::Start(kDeadlineGrain, *context_->live, [self = shared_from_this()] { self->OnDeadlines(); });
+  EdgeTimer timer = EdgeTimer::Start(kDeadlineGrain, *context_->live, [self = shared_from_this()] { self->OnDeadlines(); });
   MutexLock lock(mutex_);
   if (state_ != State::kClosed) std::swap(deadline_timer_, timer);
 }
@@ -265,8 +255,7 @@ void ForwardClient::Close() {
     std::swap(deadline_timer, deadline_timer_);
   }
   if (stream != nullptr) stream->Abort(Status(Reason::kCancelled, "the connection was closed"));
-  context_->sink.Post(
-      [self = shared_from_this()](broker::PeerSink& sink) { self->SettleBroken(/*was_open=*/false, sink); });
+  context_->sink.Post([self = shared_from_this()](broker::PeerSink& sink) { self->SettleBroken(/*was_open=*/false, sink); });
 }
 
 }  // namespace flotilla::rpc

@@ -54,8 +54,7 @@ void ReadMessage(WireReader& in, T* value) {
 // --- Small parts
 
 uint64_t Milliseconds(Duration duration) {
-  return static_cast<uint64_t>(
-      std::max<int64_t>(0, std::chrono::floor<std::chrono::milliseconds>(duration).count()));
+  return static_cast<uint64_t>(std::max<int64_t>(0, std::chrono::floor<std::chrono::milliseconds>(duration).count()));
 }
 Duration FromMilliseconds(uint64_t milliseconds) {
   constexpr uint64_t kDay = 24ull * 60 * 60 * 1000;  // longer is as good as for ever, and does not overflow
@@ -98,9 +97,7 @@ struct PutPosition {
   void operator()(const partition::Earliest&) const { out.AlwaysVarint(1, 1); }
   void operator()(const partition::Latest&) const { out.AlwaysVarint(1, 2); }
   void operator()(const Offset& offset) const { out.AlwaysVarint(2, offset.value()); }
-  void operator()(const partition::AtTime& time) const {
-    out.AlwaysVarint(3, static_cast<uint64_t>(time.timestamp_ms));
-  }
+  void operator()(const partition::AtTime& time) const { out.AlwaysVarint(3, static_cast<uint64_t>(time.timestamp_ms)); }
   void operator()(const partition::LastRecords& last) const { out.AlwaysVarint(4, last.count); }
 };
 template <typename Out>
@@ -153,8 +150,7 @@ bool ReadProducerField(WireReader& in, ProducerBatch* producer, uint64_t* scope)
 }
 void TakeScope(WireReader& in, uint64_t scope, ProducerBatch* producer) {
   if (scope > static_cast<uint64_t>(SequenceScope::kTopic) || (scope == 0) != (producer->producer_id == 0)) {
-    return in.Fail("a sequence scope of " + std::to_string(scope) + " with producer id " +
-                   std::to_string(producer->producer_id));
+    return in.Fail("a sequence scope of " + std::to_string(scope) + " with producer id " + std::to_string(producer->producer_id));
   }
   producer->scope = static_cast<SequenceScope>(scope);
 }
@@ -357,8 +353,7 @@ const char* const kAnswerName = "answer to a forwarded call";
 
 Status CheckSize(const char* what, size_t bytes) {
   if (bytes <= limits::kPeerMessageBytesMax) return {};
-  return Status(Reason::kCorruptMessage, std::string(what) + " of " + std::to_string(bytes) +
-                                             " bytes; the limit is " +
+  return Status(Reason::kCorruptMessage, std::string(what) + " of " + std::to_string(bytes) + " bytes; the limit is " +
                                              std::to_string(limits::kPeerMessageBytesMax));
 }
 
@@ -367,8 +362,7 @@ Result<ForwardAppend> Prepare(IncomingAppend append, partition::Decompressor& de
   if (!codec.ok()) return codec.status();
   append.batch.claims.codec = *codec;
   if (!append.batch.records) append.batch.records.emplace(0);
-  Result<partition::PreparedBatch> batch =
-      partition::PrepareBatch(*std::move(append.batch.records), append.batch.claims, decompressor);
+  Result<partition::PreparedBatch> batch = partition::PrepareBatch(*std::move(append.batch.records), append.batch.claims, decompressor);
   if (!batch.ok()) return batch.status();
   return ForwardAppend{.batch = *std::move(batch),
                        .producer = append.batch.producer,
@@ -501,9 +495,7 @@ void ReadFields(WireReader& in, Lookup* lookup) {
   }
 }
 Lookup LookupOf(const FetchResult& result) {
-  return {.offsets = {.offset = result.start_offset,
-                      .log_start_offset = result.log_start_offset,
-                      .high_watermark = result.high_watermark},
+  return {.offsets = {.offset = result.start_offset, .log_start_offset = result.log_start_offset, .high_watermark = result.high_watermark},
           .leader_epoch = result.leader_epoch};
 }
 FetchResult ResultOf(const Lookup& lookup) {
@@ -602,9 +594,7 @@ Result<DecodedForward> DecodeForwardRequest(google::protobuf::io::ZeroCopyInputS
 
 EncodedMessage EncodeForwardAnswer(const ForwardAnswer& answer, Asked asked) {
   return Encode(OutgoingAnswer{
-      .answer = answer,
-      .asked = asked,
-      .error = answer.status.ok() ? Bytes() : Bytes(ToError(answer.status).SerializeAsString())});
+      .answer = answer, .asked = asked, .error = answer.status.ok() ? Bytes() : Bytes(ToError(answer.status).SerializeAsString())});
 }
 
 Result<ForwardAnswer> DecodeForwardAnswer(const Bytes& encoded) {
@@ -629,8 +619,7 @@ Result<ForwardAnswer> DecodeForwardAnswer(const Bytes& encoded) {
     }
   }
   v1::Error parsed;
-  if (!error.empty() && !parsed.ParseFromArray(error.data(), static_cast<int>(error.size())))
-    in.Fail("a broken error");
+  if (!error.empty() && !parsed.ParseFromArray(error.data(), static_cast<int>(error.size()))) in.Fail("a broken error");
   if (!in.ok()) return in.status();
   if (!error.empty()) answer.status = ToStatus(parsed);
   answer.leader = leader.node;

@@ -29,8 +29,7 @@ EncodedMessage Encoded(std::string bytes) {
 template <typename Message>
 Status Parse(const Bytes& bytes, const char* what, Message* message) {
   if (message->ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return {};
-  return Status(Reason::kCorruptMessage,
-                std::string(what) + ": " + std::to_string(bytes.size()) + " bytes that are none");
+  return Status(Reason::kCorruptMessage, std::string(what) + ": " + std::to_string(bytes.size()) + " bytes that are none");
 }
 
 std::string Named(NodeId node) { return "node " + std::to_string(node.value()); }
@@ -49,8 +48,7 @@ void ChannelReceiver::OnMessage(const grpc::ByteBuffer& message) {
   if (!content.ok()) return End(content.status());
   const auto* hello = std::get_if<EncodedHello>(&*content);
   const Status done =
-      hello != nullptr ? Greet(hello->bytes)
-                       : Deliver(std::get<raft::PeerMessage>(*std::move(content)), BundleBytes(bytes.size()));
+      hello != nullptr ? Greet(hello->bytes) : Deliver(std::get<raft::PeerMessage>(*std::move(content)), BundleBytes(bytes.size()));
   if (!done.ok()) return End(done);
   ReadNext();
 }
@@ -61,8 +59,7 @@ Status ChannelReceiver::Greet(const Bytes& hello) {
   FLOTILLA_RETURN_IF_ERROR(Parse(hello, "hello", &parsed));
   if (!wire::Channel_IsValid(parsed.channel()) || parsed.channel() == wire::CHANNEL_UNSPECIFIED) {
     return Status(Reason::kInvalidArgument,
-                  "hello: channel " + std::to_string(parsed.channel()) +
-                      " is none; use CHANNEL_CONTROL, CHANNEL_DATA or CHANNEL_SNAPSHOT");
+                  "hello: channel " + std::to_string(parsed.channel()) + " is none; use CHANNEL_CONTROL, CHANNEL_DATA or CHANNEL_SNAPSHOT");
   }
   const wire::NodeIdentity& caller = parsed.handshake().caller();
   Result<wire::HandshakeResponse> accepted = api_.Greet(parsed.handshake());
@@ -71,8 +68,7 @@ Status ChannelReceiver::Greet(const Bytes& hello) {
   }
   if (!accepted.ok()) {
     LOG_EVERY_T(WARNING, 10) << "peer refused node=" << caller.node_id() << " name=" << caller.node_name()
-                             << " address=" << caller.peer_address() << " reason=\"" << accepted.status()
-                             << "\"";
+                             << " address=" << caller.peer_address() << " reason=\"" << accepted.status() << "\"";
     return accepted.status();
   }
   greeted_ = NodeId{caller.node_id()};
@@ -84,21 +80,18 @@ Status ChannelReceiver::Greet(const Bytes& hello) {
 }
 
 Status ChannelReceiver::Deliver(raft::PeerMessage message, size_t bytes) {
-  if (greeted_.value() == 0)
-    return Refuse(Refusal::kNodeMismatch, "a message before the hello; say who you are first");
+  if (greeted_.value() == 0) return Refuse(Refusal::kNodeMismatch, "a message before the hello; say who you are first");
   if (message.from != greeted_) {
-    return Mismatch("a message from " + Named(message.from) + " on the stream of " + Named(greeted_),
-                    greeted_, message.from);
+    return Mismatch("a message from " + Named(message.from) + " on the stream of " + Named(greeted_), greeted_, message.from);
   }
   if (message.to != self_node_) {
-    return Mismatch("a message to " + Named(message.to) + " came to " + Named(self_node_), self_node_,
-                    message.to);
+    return Mismatch("a message to " + Named(message.to) + " came to " + Named(self_node_), self_node_, message.to);
   }
-  api_.executor().Post([self = std::static_pointer_cast<ChannelReceiver>(shared_from_this()),
-                        message = std::move(message), bytes]() mutable {
-    self->api_.Receive(std::move(message));
-    self->Took(bytes);
-  });
+  api_.executor().Post(
+      [self = std::static_pointer_cast<ChannelReceiver>(shared_from_this()), message = std::move(message), bytes]() mutable {
+        self->api_.Receive(std::move(message));
+        self->Took(bytes);
+      });
   return {};
 }
 
@@ -131,8 +124,7 @@ void ForwardReceiver::OnMessage(const grpc::ByteBuffer& message) {
   if (!part.ok()) return End(part.status());
   const NodeId us{api_.Identity().node_id()};
   if (part->request.target != us) {
-    return End(Mismatch("a part for " + Named(part->request.target) + " came to " + Named(us), us,
-                        part->request.target));
+    return End(Mismatch("a part for " + Named(part->request.target) + " came to " + Named(us), us, part->request.target));
   }
   if (!part->refusal.ok()) {
     Write(EncodeForwardAnswer({.id = part->request.id, .status = part->refusal}, Asked::kOther));
@@ -145,9 +137,7 @@ void ForwardReceiver::OnMessage(const grpc::ByteBuffer& message) {
     go_on = inbox_bytes_ <= limits_.forward_inbox_bytes;
     paused_ = !go_on;
   }
-  api_.executor().Post([self = Self(), request = std::move(part->request), bytes]() mutable {
-    self->Submit(std::move(request), bytes);
-  });
+  api_.executor().Post([self = Self(), request = std::move(part->request), bytes]() mutable { self->Submit(std::move(request), bytes); });
   if (go_on) ReadNext();
 }
 
@@ -169,8 +159,8 @@ void ForwardReceiver::Submit(broker::ForwardRequest request, size_t bytes) {
 void ForwardReceiver::OnForwardDone(broker::ForwardAnswer answer) {
   const Asked asked = lookups_.erase(answer.id) != 0 ? Asked::kLocate : Asked::kOther;
   if (Write(EncodeForwardAnswer(answer, asked)) <= limits_.forward_queue_bytes) return;
-  Break(Refuse(Refusal::kSlowConsumer, "answers to forwarded calls are not read; more than " +
-                                           std::to_string(limits_.forward_queue_bytes) + " bytes wait"));
+  Break(Refuse(Refusal::kSlowConsumer,
+               "answers to forwarded calls are not read; more than " + std::to_string(limits_.forward_queue_bytes) + " bytes wait"));
 }
 
 void ForwardReceiver::OnOver() {
@@ -182,14 +172,11 @@ void ForwardReceiver::OnOver() {
 void UnaryReceiver::OnMessage(const grpc::ByteBuffer& message) {
   asked_ = true;
   api_.executor().Post([self = Self(), request = std::string(ToBytes(message).view())] {
-    self->api_.PeerCall(self->method_, request,
-                        [self](Result<std::string> outcome) { self->Answer(std::move(outcome)); });
+    self->api_.PeerCall(self->method_, request, [self](Result<std::string> outcome) { self->Answer(std::move(outcome)); });
   });
 }
 
-void UnaryReceiver::OnHalfClose() {
-  End(Status(Reason::kCorruptMessage, method_ + ": the call ended without a request; send one"));
-}
+void UnaryReceiver::OnHalfClose() { End(Status(Reason::kCorruptMessage, method_ + ": the call ended without a request; send one")); }
 
 void UnaryReceiver::Answer(Result<std::string> outcome) {
   if (!outcome.ok()) return End(outcome.status());

@@ -50,9 +50,7 @@ class ForwardReceiver final : public ServerStream, public broker::ForwardSink {
   // Executor.
   void OnForwardDone(broker::ForwardAnswer answer) override;
   void Submit(broker::ForwardRequest request, size_t bytes);
-  std::shared_ptr<ForwardReceiver> Self() {
-    return std::static_pointer_cast<ForwardReceiver>(shared_from_this());
-  }
+  std::shared_ptr<ForwardReceiver> Self() { return std::static_pointer_cast<ForwardReceiver>(shared_from_this()); }
 
   broker::PeerApi& api_;
   const PeerLimits limits_;
@@ -75,9 +73,7 @@ class UnaryReceiver final : public ServerStream {
   void OnMessage(const grpc::ByteBuffer& message) override;
   void OnHalfClose() override;
   void Answer(Result<std::string> outcome);
-  std::shared_ptr<UnaryReceiver> Self() {
-    return std::static_pointer_cast<UnaryReceiver>(shared_from_this());
-  }
+  std::shared_ptr<UnaryReceiver> Self() { return std::static_pointer_cast<UnaryReceiver>(shared_from_this()); }
 
   broker::PeerApi& api_;
   const std::string method_;
@@ -87,8 +83,7 @@ class UnaryReceiver final : public ServerStream {
 // PeerService.Handshake.
 class HandshakeReceiver final : public ServerStream {
  public:
-  HandshakeReceiver(grpc::CallbackServerContext& context, broker::PeerApi& api)
-      : ServerStream(context), api_(api) {}
+  HandshakeReceiver(grpc::CallbackServerContext& context, broker::PeerApi& api) : ServerStream(context), api_(api) {}
 
  private:
   void OnMessage(const grpc::ByteBuffer& message) override;

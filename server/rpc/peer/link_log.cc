@@ -32,9 +32,8 @@ void LinkLog::Down(const char* stream, bool was_up, const Status& why) {
     told_down_ = true;
     silent = std::exchange(silent_, 0);
   }
-  LOG(WARNING) << (was_up ? "peer connection broke" : "peer cannot be reached") << " node=" << peer_.id
-               << " address=" << peer_.address << " stream=" << stream << " not_logged_before=" << silent
-               << " reason=\"" << why << "\"; trying again";
+  LOG(WARNING) << (was_up ? "peer connection broke" : "peer cannot be reached") << " node=" << peer_.id << " address=" << peer_.address
+               << " stream=" << stream << " not_logged_before=" << silent << " reason=\"" << why << "\"; trying again";
 }
 
 // While it is down only trouble of another kind is news; when it was up in between, any is, but not all the

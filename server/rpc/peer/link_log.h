@@ -14,8 +14,7 @@ namespace flotilla::rpc {
 class LinkLog {
  public:
   // Counts up to `streams` that are up at once. `interval`: between two lines about the same trouble.
-  LinkLog(broker::Peer peer, int streams, Duration interval)
-      : peer_(std::move(peer)), streams_(streams), interval_(interval) {}
+  LinkLog(broker::Peer peer, int streams, Duration interval) : peer_(std::move(peer)), streams_(streams), interval_(interval) {}
 
   void Up();
   // `was_up`: of a stream that Up was called for; otherwise an attempt failed.

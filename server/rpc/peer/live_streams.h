@@ -43,8 +43,7 @@ class LiveStreams : public std::enable_shared_from_this<LiveStreams> {
 
    private:
     friend class LiveStreams;
-    Ticket(std::shared_ptr<LiveStreams> streams, uint64_t number)
-        : streams_(std::move(streams)), number_(number) {}
+    Ticket(std::shared_ptr<LiveStreams> streams, uint64_t number) : streams_(std::move(streams)), number_(number) {}
     std::shared_ptr<LiveStreams> streams_;
     uint64_t number_ = 0;
   };

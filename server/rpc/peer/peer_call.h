@@ -19,8 +19,8 @@ class PeerCall final : public StreamEvents, public std::enable_shared_from_this<
     Duration timeout{};
   };
   // `done` is posted to the sink's executor, once; not when `live` is closed.
-  static void Begin(const std::shared_ptr<grpc::Channel>& connection, Request request, broker::PeerDone done,
-                    const SinkPost& sink, LiveStreams& live);
+  static void Begin(const std::shared_ptr<grpc::Channel>& connection, Request request, broker::PeerDone done, const SinkPost& sink,
+                    LiveStreams& live);
 
  private:
   PeerCall(Request request, broker::PeerDone done, const SinkPost& sink)

@@ -41,7 +41,6 @@ inline constexpr size_t kPeerReceivedBytesMax = 1024 * limits::kMiB;
 inline constexpr size_t kReceivedMessageBytesMax = limits::kPeerMessageBytesMax + limits::kMiB;
 
 static_assert(2 * 30 * kReceivedMessageBytesMax <= kPeerReceivedBytesMax + 4 * limits::kMiB);
-static_assert(PeerLimits{}.acknowledge_bytes * 2 <= PeerLimits{}.window_bytes,
-              "the window must not close for good");
+static_assert(PeerLimits{}.acknowledge_bytes * 2 <= PeerLimits{}.window_bytes, "the window must not close for good");
 
 }  // namespace flotilla::rpc

@@ -51,10 +51,7 @@ struct PeerLink {
 class GrpcPeerNetwork::Links {
  public:
   Links(PeerNetworkOptions options, raft::Executor& executor, broker::PeerSink& sink)
-      : options_(std::move(options)),
-        random_(options_.seed),
-        sink_(executor, sink),
-        live_(std::make_shared<LiveStreams>()) {}
+      : options_(std::move(options)), random_(options_.seed), sink_(executor, sink), live_(std::make_shared<LiveStreams>()) {}
 
   std::shared_ptr<const PeerLink> Find(NodeId node) {
     MutexLock lock(mutex_);
@@ -93,11 +90,8 @@ class GrpcPeerNetwork::Links {
   }
 
   void Refuse(NodeId to, const broker::ForwardRequest& request) {
-    const Status why(Reason::kNoLeader,
-                     "node " + std::to_string(to.value()) + " is not a member; nothing was sent");
-    sink_.Post([to, id = request.id, why](broker::PeerSink& sink) {
-      sink.OnForwardAnswer(to, {.id = id, .status = why});
-    });
+    const Status why(Reason::kNoLeader, "node " + std::to_string(to.value()) + " is not a member; nothing was sent");
+    sink_.Post([to, id = request.id, why](broker::PeerSink& sink) { sink.OnForwardAnswer(to, {.id = id, .status = why}); });
   }
 
   void Stop() {
@@ -116,14 +110,13 @@ class GrpcPeerNetwork::Links {
 
  private:
   std::shared_ptr<const PeerLink> Make(const broker::Peer& peer) {
-    auto context = std::shared_ptr<LinkContext>(
-        new LinkContext{.peer = peer,
-                        .limits = options_.limits,
-                        .credentials = options_.credentials,
-                        .identity = options_.identity,
-                        .sink = sink_,
-                        .live = live_,
-                        .log = {peer, kRaftChannels, options_.limits.log_interval}});
+    auto context = std::shared_ptr<LinkContext>(new LinkContext{.peer = peer,
+                                                                .limits = options_.limits,
+                                                                .credentials = options_.credentials,
+                                                                .identity = options_.identity,
+                                                                .sink = sink_,
+                                                                .live = live_,
+                                                                .log = {peer, kRaftChannels, options_.limits.log_interval}});
     return std::make_shared<const PeerLink>(context, random_);
   }
 
@@ -151,11 +144,9 @@ void GrpcPeerNetwork::Send(raft::Channel channel, raft::PeerMessage message) {
 
 void GrpcPeerNetwork::SetPeers(const std::vector<broker::Peer>& peers) { links_->Set(peers); }
 
-void GrpcPeerNetwork::Call(const std::string& address, std::string_view method, std::string request,
-                           Duration timeout, broker::PeerDone done) {
-  links_->Call(
-      {.address = address, .method = std::string(method), .bytes = std::move(request), .timeout = timeout},
-      std::move(done));
+void GrpcPeerNetwork::Call(const std::string& address, std::string_view method, std::string request, Duration timeout,
+                           broker::PeerDone done) {
+  links_->Call({.address = address, .method = std::string(method), .bytes = std::move(request), .timeout = timeout}, std::move(done));
 }
 
 void GrpcPeerNetwork::Forward(NodeId to, broker::ForwardRequest request) {

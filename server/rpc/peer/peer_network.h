@@ -50,8 +50,7 @@ class GrpcPeerNetwork final : public broker::PeerNetwork {
 
   void Send(raft::Channel channel, raft::PeerMessage message) override;
   void SetPeers(const std::vector<broker::Peer>& peers) override;
-  void Call(const std::string& address, std::string_view method, std::string request, Duration timeout,
-            broker::PeerDone done) override;
+  void Call(const std::string& address, std::string_view method, std::string request, Duration timeout, broker::PeerDone done) override;
   // What is refused is answered later, never from inside of this.
   void Forward(NodeId to, broker::ForwardRequest request) override;
 

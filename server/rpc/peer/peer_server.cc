@@ -47,8 +47,7 @@ const Route* Find(std::string_view method) {
 }
 
 Status NotServed(const std::string& method, const internal::v1::NodeIdentity& self) {
-  const std::string port =
-      "this is the peer port of node " + std::to_string(self.node_id()) + ", for nodes only";
+  const std::string port = "this is the peer port of node " + std::to_string(self.node_id()) + ", for nodes only";
   const bool for_clients = method.rfind("/flotilla.v1.", 0) == 0 || method.rfind("/grpc.", 0) == 0;
   if (!for_clients) return Refuse(Refusal::kUnsupported, "no such method " + Quoted(method) + "; " + port);
   const std::string there = self.client_address().empty() ? "its client port" : self.client_address();
@@ -69,16 +68,14 @@ Status CheckHandshake(const grpc::CallbackServerContext& context, const broker::
 
 class PeerService final : public grpc::CallbackGenericService {
  public:
-  PeerService(broker::PeerApi& api, const PeerLimits& bounds)
-      : api_(api), limits_(bounds), live_(std::make_shared<LiveStreams>()) {}
+  PeerService(broker::PeerApi& api, const PeerLimits& bounds) : api_(api), limits_(bounds), live_(std::make_shared<LiveStreams>()) {}
 
   LiveStreams& live() { return *live_; }
 
   grpc::ServerGenericBidiReactor* CreateReactor(grpc::GenericCallbackServerContext* context) override {
     const Route* route = Find(context->method());
     if (route == nullptr) {
-      return ServerStream::Begin(std::make_shared<RefusedCall>(*context),
-                                 NotServed(context->method(), api_.Identity()), *live_);
+      return ServerStream::Begin(std::make_shared<RefusedCall>(*context), NotServed(context->method(), api_.Identity()), *live_);
     }
     const Status greeted = route->kind == Kind::kForward ? CheckHandshake(*context, api_) : Status();
     return ServerStream::Begin(Make(*route, *context), greeted, *live_);
@@ -108,18 +105,16 @@ class PeerServer::Running {
 
   Status Listen(const PeerServerOptions& options) {
     grpc::ServerBuilder builder;
-    Result<std::unique_ptr<ServerPort>> port = ServerPort::Open(
-        {.address = options.address,
-         .connections_max = kPeerConnectionsMax,
-         .advice = "this is the peer port, for nodes only",
-         .silence_max = std::chrono::seconds(10)},
-        options.credentials, &builder);
+    Result<std::unique_ptr<ServerPort>> port = ServerPort::Open({.address = options.address,
+                                                                 .connections_max = kPeerConnectionsMax,
+                                                                 .advice = "this is the peer port, for nodes only",
+                                                                 .silence_max = std::chrono::seconds(10)},
+                                                                options.credentials, &builder);
     if (!port.ok()) {
-      return Status(Reason::kInvalidArgument,
-                    "cannot listen for peers on " + options.address + ": " +
-                        std::string(port.status().message()) +
-                        "; the port is taken, or the address is none of this machine: stop what "
-                        "listens there or choose another one")
+      return Status(Reason::kInvalidArgument, "cannot listen for peers on " + options.address + ": " +
+                                                  std::string(port.status().message()) +
+                                                  "; the port is taken, or the address is none of this machine: stop what "
+                                                  "listens there or choose another one")
           .With("field", options.address);
     }
     port_ = *std::move(port);

@@ -45,10 +45,8 @@ size_t AboutBytes(const raft::PeerMessage& message) {
     for (const storage::Entry& entry : append->entries) bytes += kPart + entry.payload.size();
   }
   if (message.heartbeat) bytes += message.heartbeat->rows.size() * kPart;
-  if (message.heartbeat_reply)
-    bytes += (message.heartbeat_reply->rows.size() + message.heartbeat_reply->absent.size()) * kPart;
-  for (const raft::SnapshotChunk& chunk : message.chunks)
-    bytes += kPart + chunk.data.size() + chunk.meta.configuration.size();
+  if (message.heartbeat_reply) bytes += (message.heartbeat_reply->rows.size() + message.heartbeat_reply->absent.size()) * kPart;
+  for (const raft::SnapshotChunk& chunk : message.chunks) bytes += kPart + chunk.data.size() + chunk.meta.configuration.size();
   return bytes + message.chunk_replies.size() * kPart;
 }
 
@@ -56,10 +54,8 @@ Status CheckCallee(const broker::Peer& peer, const wire::NodeIdentity& callee) {
   if (callee.node_id() == peer.id.value() && callee.node_uuid() == peer.uuid.bytes()) return {};
   const std::optional<Uuid> found = Uuid::FromBytes(callee.node_uuid());
   const std::string theirs = found ? found->ToString() : "none";
-  return Refuse(Refusal::kNodeMismatch, peer.address + " answers as node " +
-                                            std::to_string(callee.node_id()) + " with UUID " + theirs +
-                                            "; expected node " + std::to_string(peer.id.value()) +
-                                            " with UUID " + peer.uuid.ToString())
+  return Refuse(Refusal::kNodeMismatch, peer.address + " answers as node " + std::to_string(callee.node_id()) + " with UUID " + theirs +
+                                            "; expected node " + std::to_string(peer.id.value()) + " with UUID " + peer.uuid.ToString())
       .With("node_id", callee.node_id())
       .With("ours", peer.uuid.ToString())
       .With("theirs", theirs)
@@ -133,8 +129,7 @@ void RaftChannel::Pump() {
       if (!fits) writing_ = false;
     }
     if (fits) return stream->Write(std::move(encoded));
-    LOG_EVERY_T(ERROR, 10) << "message to a peer dropped: too large node=" << context_->peer.id
-                           << " stream=" << name_ << " bytes=" << bytes
+    LOG_EVERY_T(ERROR, 10) << "message to a peer dropped: too large node=" << context_->peer.id << " stream=" << name_ << " bytes=" << bytes
                            << " limit=" << limits::kPeerMessageBytesMax;
   }
 }
@@ -179,8 +174,7 @@ void RaftChannel::OnWritten() {
 }
 
 void RaftChannel::OnClosed(const End& end) {
-  const Status why =
-      end.status.ok() ? Status(Reason::kShuttingDown, "the peer ended the stream") : end.status;
+  const Status why = end.status.ok() ? Status(Reason::kShuttingDown, "the peer ended the stream") : end.status;
   std::deque<Queued> dropped;
   Duration delay{};
   bool was_accepted = false, closed = false;
@@ -205,8 +199,7 @@ void RaftChannel::OnClosed(const End& end) {
 }
 
 void RaftChannel::WaitForNext(Duration delay) {
-  EdgeTimer timer =
-      EdgeTimer::Start(delay, *context_->live, [self = shared_from_this()] { self->Connect(); });
+  EdgeTimer timer = EdgeTimer::Start(delay, *context_->live, [self = shared_from_this()] { self->Connect(); });
   MutexLock lock(mutex_);
   // The old one has fired. After a Close this one fires for nothing.
   if (state_ == State::kWaiting) std::swap(timer_, timer);

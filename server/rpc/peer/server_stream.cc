@@ -10,8 +10,7 @@
 
 namespace flotilla::rpc {
 
-grpc::ServerGenericBidiReactor* ServerStream::Begin(const std::shared_ptr<ServerStream>& stream,
-                                                    const Status& why, LiveStreams& live) {
+grpc::ServerGenericBidiReactor* ServerStream::Begin(const std::shared_ptr<ServerStream>& stream, const Status& why, LiveStreams& live) {
   stream->self_ = stream;
   stream->ticket_ = live.Enter(stream);
   if (!stream->ticket_.valid()) {

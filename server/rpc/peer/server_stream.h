@@ -18,13 +18,10 @@
 
 namespace flotilla::rpc {
 
-class ServerStream : public OrderedServerReactor,
-                     public LiveStreams::Stream,
-                     public std::enable_shared_from_this<ServerStream> {
+class ServerStream : public OrderedServerReactor, public LiveStreams::Stream, public std::enable_shared_from_this<ServerStream> {
  public:
   // What gRPC is given. `why` not OK: the call ends so.
-  static grpc::ServerGenericBidiReactor* Begin(const std::shared_ptr<ServerStream>& stream, const Status& why,
-                                               LiveStreams& live);
+  static grpc::ServerGenericBidiReactor* Begin(const std::shared_ptr<ServerStream>& stream, const Status& why, LiveStreams& live);
 
   void Abort(const Status& why) override { End(why); }
 
@@ -72,8 +69,7 @@ class ServerStream : public OrderedServerReactor,
   std::deque<EncodedMessage> queue_ FLOTILLA_GUARDED_BY(mutex_);
   size_t queued_bytes_ FLOTILLA_GUARDED_BY(mutex_) = 0;
   bool writing_ FLOTILLA_GUARDED_BY(mutex_) = false;
-  int starting_ FLOTILLA_GUARDED_BY(mutex_) =
-      0;  // operations that somebody is about to start, but for the write
+  int starting_ FLOTILLA_GUARDED_BY(mutex_) = 0;  // operations that somebody is about to start, but for the write
   bool finished_ FLOTILLA_GUARDED_BY(mutex_) = false;
   std::optional<Status> end_ FLOTILLA_GUARDED_BY(mutex_);
 };

@@ -13,8 +13,7 @@ namespace flotilla::rpc {
 
 class SinkPost {
  public:
-  SinkPost(raft::Executor& executor, broker::PeerSink& sink)
-      : executor_(executor), gate_(std::make_shared<Gate>(Gate{&sink})) {}
+  SinkPost(raft::Executor& executor, broker::PeerSink& sink) : executor_(executor), gate_(std::make_shared<Gate>(Gate{&sink})) {}
 
   // Any thread. Copies share the gate.
   void Post(std::function<void(broker::PeerSink&)> work) const {

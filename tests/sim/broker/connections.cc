@@ -21,7 +21,9 @@ namespace {
 constexpr Time kClientGrace = 500 * kMillisecond;
 
 Caller CallerOf(Place client, Machine& machine, Time timeout) {
-  return {.principal = "", .address = "client-" + std::to_string(client.value()), .deadline = machine.clock().Now() + std::chrono::microseconds(timeout)};
+  return {.principal = "",
+          .address = "client-" + std::to_string(client.value()),
+          .deadline = machine.clock().Now() + std::chrono::microseconds(timeout)};
 }
 
 }  // namespace
@@ -64,31 +66,34 @@ void Connections::Call(Place client, Machine& machine, std::string_view method, 
     environment.events.After(environment.wires.NoticeDelay(), [pending] { pending->Break(); });
   };
   const uint64_t stream = environment_.wires.NextStream();
-  const auto arrived = [this, client, &machine, pending, lost, stream, timeout, done, method = std::string(method), request = std::move(request)] {
+  const auto arrived = [this, client, &machine, pending, lost, stream, timeout, done, method = std::string(method),
+                        request = std::move(request)] {
     if (!machine.serving()) return lost();
     machine.Post([this, client, &machine, pending, lost, stream, timeout, done, method, request] {
-      machine.broker().Call(method, request, CallerOf(client, machine, timeout), [this, client, &machine, pending, lost, stream, done](const Result<std::string>& answer) {
-        if (machine.DiesHere("crash before an answer to a client")) return;
-        CallOutcome outcome;
-        if (answer.ok()) {
-          outcome.response = *answer;
-        } else {
-          outcome.error = ToError(answer.status());
-          environment_.tally.Add("answered " + v1::ErrorReason_Name(outcome.error->reason()));
-        }
-        environment_.wires.Carry(
-            {.from = machine.place(), .to = client, .stream = stream},
-            [pending, done, outcome = std::move(outcome)] {
-              if (pending->Decide()) done(outcome);
-            },
-            lost);
-      });
+      machine.broker().Call(method, request, CallerOf(client, machine, timeout),
+                            [this, client, &machine, pending, lost, stream, done](const Result<std::string>& answer) {
+                              if (machine.DiesHere("crash before an answer to a client")) return;
+                              CallOutcome outcome;
+                              if (answer.ok()) {
+                                outcome.response = *answer;
+                              } else {
+                                outcome.error = ToError(answer.status());
+                                environment_.tally.Add("answered " + v1::ErrorReason_Name(outcome.error->reason()));
+                              }
+                              environment_.wires.Carry(
+                                  {.from = machine.place(), .to = client, .stream = stream},
+                                  [pending, done, outcome = std::move(outcome)] {
+                                    if (pending->Decide()) done(outcome);
+                                  },
+                                  lost);
+                            });
     });
   };
   environment_.wires.Carry({.from = client, .to = machine.place(), .stream = stream}, arrived, lost);
 }
 
-void Connections::Fetch(Place client, Machine& machine, const v1::FetchRequest& request, Time timeout, std::function<void(FetchOutcome)> done) {
+void Connections::Fetch(Place client, Machine& machine, const v1::FetchRequest& request, Time timeout,
+                        std::function<void(FetchOutcome)> done) {
   const std::shared_ptr<Pending> pending = Begin(client, machine, timeout);
   pending->broken = [done] { done({.broken = true, .error = {}, .answer = {}}); };
   const auto lost = [pending, &environment = environment_] {
@@ -113,7 +118,8 @@ void Connections::Fetch(Place client, Machine& machine, const v1::FetchRequest& 
   };
   const auto arrived = [client, &machine, lost, timeout, answered, request] {
     if (!machine.serving()) return lost();
-    machine.Post([client, &machine, timeout, answered, request] { machine.broker().Fetch(request, CallerOf(client, machine, timeout), answered); });
+    machine.Post(
+        [client, &machine, timeout, answered, request] { machine.broker().Fetch(request, CallerOf(client, machine, timeout), answered); });
   };
   environment_.wires.Carry({.from = client, .to = machine.place(), .stream = stream}, arrived, lost);
 }
@@ -241,10 +247,11 @@ class Connections::ProducePort final : public Session, public flotilla::broker::
       connections_.environment_.tally.Add("produce waits for newer metadata");
       synchronising_ = true;
       auto shared = std::make_shared<RawProduce>(*std::move(raw));
-      machine_.broker().SyncMetadata(caller, [&machine = machine_, session = session_, correlation_id = next.correlation_id, shared, caller](const Status& status) {
-        auto* port = static_cast<ProducePort*>(machine.Find(session));
-        if (port != nullptr) port->Synchronised(status, correlation_id, std::move(*shared), caller);
-      });
+      machine_.broker().SyncMetadata(
+          caller, [&machine = machine_, session = session_, correlation_id = next.correlation_id, shared, caller](const Status& status) {
+            auto* port = static_cast<ProducePort*>(machine.Find(session));
+            if (port != nullptr) port->Synchronised(status, correlation_id, std::move(*shared), caller);
+          });
     }
   }
 
@@ -286,7 +293,8 @@ class Connections::ProducePort final : public Session, public flotilla::broker::
     for (const v1::ProduceResult& result : answer.response().results()) {
       if (result.has_error()) tally.Add("answered " + v1::ErrorReason_Name(result.error().reason()));
     }
-    connections_.AtClient(stream_, [&listener = listener_, stream = stream_, answer = std::move(answer)] { listener.OnAnswer(stream, answer); });
+    connections_.AtClient(stream_,
+                          [&listener = listener_, stream = stream_, answer = std::move(answer)] { listener.OnAnswer(stream, answer); });
   }
 
   Connections& connections_;
@@ -388,7 +396,9 @@ class Connections::WatchPort final : public Session, public flotilla::broker::Wa
   WatchPort(Connections& connections, Machine& machine, uint64_t stream, WatchListener& listener)
       : connections_(connections), machine_(machine), stream_(stream), listener_(listener) {}
 
-  void Open(const v1::WatchMetadataRequest& request, const Caller& caller) { events_ = machine_.broker().WatchMetadata(request, caller, *this); }
+  void Open(const v1::WatchMetadataRequest& request, const Caller& caller) {
+    events_ = machine_.broker().WatchMetadata(request, caller, *this);
+  }
   void Ready() {
     if (!ended_) events_->Ready();
   }

@@ -32,9 +32,7 @@ struct CallOutcome {
   std::string response;
   bool ok() const { return !broken && !error; }
   // Certainly nothing was done.
-  bool nothing_done() const {
-    return !broken && error && (error->retry() == v1::RETRY_SAFE || error->retry() == v1::RETRY_NEVER);
-  }
+  bool nothing_done() const { return !broken && error && (error->retry() == v1::RETRY_SAFE || error->retry() == v1::RETRY_NEVER); }
   std::string ToString() const;
 };
 struct FetchOutcome {
@@ -70,7 +68,8 @@ class Connections {
   Connections(const Connections&) = delete;
   Connections& operator=(const Connections&) = delete;
 
-  void Call(Place client, Machine& machine, std::string_view method, std::string request, Time timeout, std::function<void(CallOutcome)> done);
+  void Call(Place client, Machine& machine, std::string_view method, std::string request, Time timeout,
+            std::function<void(CallOutcome)> done);
   void Fetch(Place client, Machine& machine, const v1::FetchRequest& request, Time timeout, std::function<void(FetchOutcome)> done);
 
   // Streams. Listeners live until the stream is closed or has ended.

@@ -16,7 +16,8 @@ constexpr Time kAgainAfter = 200 * kMillisecond;
 // One record, sent until it is answered with success. Deletes itself.
 class Probe final : public ProduceListener {
  public:
-  static void Send(World& world, Place place, Machine& machine, const v1::ProduceRequest& request, std::function<void(const v1::ProduceStreamResponse*)> done) {
+  static void Send(World& world, Place place, Machine& machine, const v1::ProduceRequest& request,
+                   std::function<void(const v1::ProduceStreamResponse*)> done) {
     auto* probe = new Probe(world, std::move(done));
     probe->stream_ = world.connections().OpenProduce(place, machine, *probe);
     world.connections().Produce(probe->stream_, 1, request, kTimeout);
@@ -89,7 +90,8 @@ void EndCheck::HealthAnswered(size_t machine, const CallOutcome& outcome) {
   for (const v1::HealthProblem& problem : health.problems()) {
     // A lost or damaged disk leaves a dead node, replicas that nobody replaces yet, and moves that wait for it (Movers::Waiting).
     const bool left_over = world_.harmed != nullptr &&
-                           (problem.kind() == "NODE_DEAD" || problem.kind() == "MOVE_STALLED" || problem.kind() == "DECOMMISSION_STALLED" || problem.kind() == "UNDER_REPLICATED" || problem.kind() == "REPLICA_STOPPED");
+                           (problem.kind() == "NODE_DEAD" || problem.kind() == "MOVE_STALLED" || problem.kind() == "DECOMMISSION_STALLED" ||
+                            problem.kind() == "UNDER_REPLICATED" || problem.kind() == "REPLICA_STOPPED");
     left_overs += left_over ? 1 : 0;
     // Clocks stay as far apart as they were put, and disks as sick.
     if (problem.severity() == v1::HEALTH_STATUS_OK || problem.kind() == "CLOCK_SKEW") continue;
@@ -98,7 +100,8 @@ void EndCheck::HealthAnswered(size_t machine, const CallOutcome& outcome) {
   }
   auto nodes = static_cast<int32_t>(asked_);
   for (const NodeId ghost : world_.ghosts) nodes += world_.moves().newest()->FindNode(ghost) != nullptr ? 1 : 0;
-  if (well && problems.empty() && health.nodes() != nodes) problems = " the cluster has " + std::to_string(health.nodes()) + " nodes of " + std::to_string(nodes);
+  if (well && problems.empty() && health.nodes() != nodes)
+    problems = " the cluster has " + std::to_string(health.nodes()) + " nodes of " + std::to_string(nodes);
   const auto counters = world_.machines()[machine]->up() ? world_.machines()[machine]->broker().counters() : std::nullopt;
   const uint64_t not_open = counters ? counters->replicas.not_open : 0;
   if (well && problems.empty() && left_overs == 0 && not_open != 0) {
@@ -148,7 +151,8 @@ void EndCheck::WriteOne(TopicFacts* topic, int32_t partition, Machine& machine) 
     }
     world_.ledger().Unknown(record);
     const std::string why = answer == nullptr ? "the connection broke" : answer->ShortDebugString();
-    missing_ = "partition " + topic->name + "/" + std::to_string(partition) + " takes no record through machine " + std::to_string(machine.place().value()) + ": " + why;
+    missing_ = "partition " + topic->name + "/" + std::to_string(partition) + " takes no record through machine " +
+               std::to_string(machine.place().value()) + ": " + why;
     world_.Tell(place_, missing_);
     world_.events().After(kAgainAfter, [this, topic, partition, &machine] { WriteOne(topic, partition, machine); });
   });
@@ -169,27 +173,30 @@ void EndCheck::MakeAndDeleteTopic() {
   request.mutable_topic()->set_name("after-all");
   request.set_partition_count(2);
   // A crippled node starts again and again and takes no replica.
-  const auto able = std::count_if(world_.machines().begin(), world_.machines().end(), [](const auto& machine) { return machine->sound() && !machine->removed(); });
+  const auto able = std::count_if(world_.machines().begin(), world_.machines().end(),
+                                  [](const auto& machine) { return machine->sound() && !machine->removed(); });
   request.set_replication_factor(able >= 3 ? 3 : 1);
   request.set_request_id("end-create-" + std::to_string(round_));
-  world_.connections().Call(place_, AnyMachine(), "/flotilla.v1.AdminService/CreateTopic", request.SerializeAsString(), kTimeout, [this](const CallOutcome& made) {
-    if (!made.ok()) {
-      missing_ = "a topic cannot be created: " + made.ToString();
-      world_.events().After(kAgainAfter, [this] { MakeAndDeleteTopic(); });
-      return;
-    }
-    v1::DeleteTopicRequest remove;
-    remove.mutable_topic()->set_name("after-all");
-    remove.set_request_id("end-delete-" + std::to_string(round_));
-    world_.connections().Call(place_, AnyMachine(), "/flotilla.v1.AdminService/DeleteTopic", remove.SerializeAsString(), kTimeout, [this](const CallOutcome& gone) {
-      if (!gone.ok()) {
-        missing_ = "a topic cannot be deleted: " + gone.ToString();
-        world_.events().After(kAgainAfter, [this] { MakeAndDeleteTopic(); });
-        return;
-      }
-      OneDone();
-    });
-  });
+  world_.connections().Call(place_, AnyMachine(), "/flotilla.v1.AdminService/CreateTopic", request.SerializeAsString(), kTimeout,
+                            [this](const CallOutcome& made) {
+                              if (!made.ok()) {
+                                missing_ = "a topic cannot be created: " + made.ToString();
+                                world_.events().After(kAgainAfter, [this] { MakeAndDeleteTopic(); });
+                                return;
+                              }
+                              v1::DeleteTopicRequest remove;
+                              remove.mutable_topic()->set_name("after-all");
+                              remove.set_request_id("end-delete-" + std::to_string(round_));
+                              world_.connections().Call(place_, AnyMachine(), "/flotilla.v1.AdminService/DeleteTopic",
+                                                        remove.SerializeAsString(), kTimeout, [this](const CallOutcome& gone) {
+                                                          if (!gone.ok()) {
+                                                            missing_ = "a topic cannot be deleted: " + gone.ToString();
+                                                            world_.events().After(kAgainAfter, [this] { MakeAndDeleteTopic(); });
+                                                            return;
+                                                          }
+                                                          OneDone();
+                                                        });
+                            });
 }
 
 void EndCheck::ReadAll() {
@@ -240,7 +247,8 @@ void EndCheck::ReadOne(const std::shared_ptr<Reading>& reading) {
   partition.set_partition(reading->partition.second);
   partition.mutable_start()->set_offset(reading->position);
   world_.connections().Fetch(place_, AnyMachine(), request, kTimeout, [this, reading](const FetchOutcome& outcome) {
-    const bool read = !outcome.broken && !outcome.error && outcome.answer.partitions.size() == 1 && outcome.answer.partitions[0].status.ok();
+    const bool read =
+        !outcome.broken && !outcome.error && outcome.answer.partitions.size() == 1 && outcome.answer.partitions[0].status.ok();
     if (read) {
       const int64_t from = reading->position;
       if (!TakeFetched(world_, "the last Fetch", reading->partition, outcome.answer.partitions[0], &reading->position)) return;
@@ -253,8 +261,9 @@ void EndCheck::ReadOne(const std::shared_ptr<Reading>& reading) {
       }
     } else {
       missing_ = "partition " + reading->topic->name + "/" + std::to_string(reading->partition.second) + " is not read: " +
-                 (outcome.error ? outcome.error->ShortDebugString()
-                                : outcome.broken ? "the connection broke" : outcome.answer.partitions[0].status.ToString());
+                 (outcome.error    ? outcome.error->ShortDebugString()
+                  : outcome.broken ? "the connection broke"
+                                   : outcome.answer.partitions[0].status.ToString());
     }
     world_.events().After(read ? 1 : kAgainAfter, [this, reading] { ReadOne(reading); });
   });
@@ -277,10 +286,12 @@ void EndCheck::CheckTopics() {
   for (const auto& [name, topic] : world_.ledger().topics()) {
     const metadata::Topic* found = image->FindTopic(metadata::kDefaultNamespace, name);
     if (topic.refused && found != nullptr) {
-      world_.verdict().Violated("outcomes are honest", "topic ", name, " exists; its creation was answered with a failure that says that nothing was done");
+      world_.verdict().Violated("outcomes are honest", "topic ", name,
+                                " exists; its creation was answered with a failure that says that nothing was done");
     }
     if (topic.deleted && found != nullptr) world_.verdict().Violated("what was deleted is gone", "topic ", name, " exists");
-    if (topic.created && !topic.delete_asked && found == nullptr) world_.verdict().Violated("what was created is there", "topic ", name, " does not exist");
+    if (topic.created && !topic.delete_asked && found == nullptr)
+      world_.verdict().Violated("what was created is there", "topic ", name, " does not exist");
   }
   world_.ledger().CheckFates();
 }

@@ -57,7 +57,8 @@ void Ledger::Unknown(uint64_t record) {
 void Ledger::Saw(const PartitionName& partition, int64_t offset, uint64_t record, const char* how) {
   tally_.Add("record read");
   if (record == 0 || record >= records_.size()) {
-    return verdict_.Violated("records come from producers", how, " of ", Name(partition, offset), " brings a record that nobody wrote: ", record);
+    return verdict_.Violated("records come from producers", how, " of ", Name(partition, offset),
+                             " brings a record that nobody wrote: ", record);
   }
   const auto [at, added] = truth_[partition].emplace(offset, record);
   if (!added && at->second != record) {
@@ -67,7 +68,8 @@ void Ledger::Saw(const PartitionName& partition, int64_t offset, uint64_t record
   RecordFate& fate = records_[record];
   const std::pair<int32_t, int64_t> place(partition.second, offset);
   if (fate.topic != partition.first) {
-    return verdict_.Violated("records stay in their topic", how, " of ", Name(partition, offset), " brings record ", record, " of another topic");
+    return verdict_.Violated("records stay in their topic", how, " of ", Name(partition, offset), " brings record ", record,
+                             " of another topic");
   }
   if (fate.seen && *fate.seen != place) {
     return verdict_.Violated("duplicate", "record ", record, " stands at ", Name(partition, offset), " and at ",
@@ -87,8 +89,8 @@ void Ledger::TrimAsked(const PartitionName& partition, int64_t before) {
 
 void Ledger::Trimmed(const PartitionName& partition, int64_t log_start) {
   if (log_start > trim_asked(partition)) {
-    verdict_.Violated("only what was asked for is trimmed", Name(partition, log_start), " is the start after a trim; the most that was asked for is ",
-                      trim_asked(partition));
+    verdict_.Violated("only what was asked for is trimmed", Name(partition, log_start),
+                      " is the start after a trim; the most that was asked for is ", trim_asked(partition));
   }
   int64_t& trimmed = trimmed_[partition];
   trimmed = std::max(trimmed, log_start);
@@ -101,11 +103,12 @@ Ledger::Floor Ledger::FloorOf(const PartitionName& partition) const {
 void Ledger::Listed(const PartitionName& partition, const Floor& floor, int64_t log_start, int64_t end) {
   tally_.Add("offsets listed");
   if (end < floor.end) {
-    verdict_.Violated("stale ListOffsets", Name(partition, end), " is the end that a look tells which began after ", floor.end, " was known");
+    verdict_.Violated("stale ListOffsets", Name(partition, end), " is the end that a look tells which began after ", floor.end,
+                      " was known");
   }
   if (log_start < floor.log_start) {
-    verdict_.Violated("stale ListOffsets", Name(partition, log_start), " is the start that a look tells which began after the log was trimmed to ",
-                      floor.log_start);
+    verdict_.Violated("stale ListOffsets", Name(partition, log_start),
+                      " is the start that a look tells which began after the log was trimmed to ", floor.log_start);
   }
   if (log_start > trim_asked(partition)) {
     verdict_.Violated("only what was asked for is trimmed", Name(partition, log_start), " is the start; the most that was asked for is ",
@@ -138,18 +141,19 @@ std::vector<TopicFacts*> Ledger::LiveTopics() {
 void Ledger::CheckEnd(const PartitionName& partition, const Contents& contents) {
   const int64_t asked = trim_asked(partition);
   if (contents.log_start > asked) {
-    verdict_.Violated("only what was asked for is trimmed", Name(partition, contents.log_start), " is the start in the end; asked for was ", asked);
+    verdict_.Violated("only what was asked for is trimmed", Name(partition, contents.log_start), " is the start in the end; asked for was ",
+                      asked);
   }
   if (static_cast<int64_t>(contents.records.size()) != contents.end - contents.log_start) {
-    verdict_.Violated("offsets have no gaps", Name(partition, contents.end), " is the end, the start ", contents.log_start, ", and there are ",
-                      contents.records.size(), " records");
+    verdict_.Violated("offsets have no gaps", Name(partition, contents.end), " is the end, the start ", contents.log_start,
+                      ", and there are ", contents.records.size(), " records");
   }
   for (const auto& [offset, record] : truth_[partition]) {
     if (offset < contents.log_start) continue;
     const auto at = static_cast<size_t>(offset - contents.log_start);
     if (at >= contents.records.size()) {
-      return verdict_.Violated("lost write", "record ", record, " was acknowledged or read at ", Name(partition, offset), ", and the log ends at ",
-                               contents.end);
+      return verdict_.Violated("lost write", "record ", record, " was acknowledged or read at ", Name(partition, offset),
+                               ", and the log ends at ", contents.end);
     }
   }
   // Divergence and duplicates were found while reading; what is left is the order.
@@ -159,8 +163,8 @@ void Ledger::CheckEnd(const PartitionName& partition, const Contents& contents) 
     if (!fate.ordered) continue;
     const auto [at, added] = last.emplace(fate.producer, fate.sequence);
     if (!added && at->second >= fate.sequence) {
-      return verdict_.Violated("write order", Name(partition, contents.log_start + static_cast<int64_t>(i)), " has sequence ", fate.sequence,
-                               " of producer ", fate.producer, " behind ", at->second);
+      return verdict_.Violated("write order", Name(partition, contents.log_start + static_cast<int64_t>(i)), " has sequence ",
+                               fate.sequence, " of producer ", fate.producer, " behind ", at->second);
     }
     at->second = fate.sequence;
   }

@@ -25,15 +25,15 @@ namespace flotilla::sim::broker {
 using PartitionName = std::pair<std::string, int32_t>;  // topic id, number
 
 struct RecordFate {
-  std::string topic;        // its id
-  uint64_t producer = 0;    // whose; orders by sequence when `ordered`
+  std::string topic;      // its id
+  uint64_t producer = 0;  // whose; orders by sequence when `ordered`
   uint64_t sequence = 0;
-  bool ordered = false;     // idempotent
-  bool durable = false;     // acks QUORUM
+  bool ordered = false;  // idempotent
+  bool durable = false;  // acks QUORUM
   // What is known.
-  uint32_t open = 0;        // attempts without an answer
-  bool unknown = false;     // an attempt of which nothing is known
-  bool refused = false;     // an attempt that certainly did nothing
+  uint32_t open = 0;                                        // attempts without an answer
+  bool unknown = false;                                     // an attempt of which nothing is known
+  bool refused = false;                                     // an attempt that certainly did nothing
   std::optional<std::pair<int32_t, int64_t>> acknowledged;  // partition, offset
   std::optional<std::pair<int32_t, int64_t>> seen;
 };
@@ -61,7 +61,9 @@ class KnownRecordSink {
 class Ledger {
  public:
   // `known` may be null.
-  Ledger(Verdict& verdict, Tally& tally, KnownRecordSink* known = nullptr) : verdict_(verdict), tally_(tally), known_(known) { records_.emplace_back(); }
+  Ledger(Verdict& verdict, Tally& tally, KnownRecordSink* known = nullptr) : verdict_(verdict), tally_(tally), known_(known) {
+    records_.emplace_back();
+  }
 
   // --- records; numbers from 1
   uint64_t NewRecord(RecordFate fate);

@@ -20,8 +20,8 @@ constexpr uint64_t kTicksBehindMax = 10;
 }  // namespace
 
 Machine::Machine(Place place, const Environment& environment, MachineOwner& owner, PeerDirectory& directory, Random random)
-    : Computer(place, environment.events, environment.trace, {.sync_min = environment.swarm.sync_min, .sync_spread = environment.swarm.sync_spread},
-               environment.swarm.store, random),
+    : Computer(place, environment.events, environment.trace,
+               {.sync_min = environment.swarm.sync_min, .sync_spread = environment.swarm.sync_spread}, environment.swarm.store, random),
       environment_(environment),
       owner_(owner),
       directory_(directory),

@@ -35,10 +35,8 @@ bool IsHonest(v1::ErrorReason reason) {
     case v1::ERROR_REASON_QUORUM_AT_RISK:
     case v1::ERROR_REASON_NODE_ALIVE:
     case v1::ERROR_REASON_NODE_DECOMMISSIONING:
-    case v1::ERROR_REASON_BALANCE_UNDER_WAY:
-      return true;
-    default:
-      return false;
+    case v1::ERROR_REASON_BALANCE_UNDER_WAY: return true;
+    default: return false;
   }
 }
 
@@ -84,7 +82,8 @@ std::string Movers::Waiting() const {
   });
   if (image()->balancing) waiting += " the cluster is being balanced";
   image()->nodes.ForEach([&](NodeId id, const metadata::Shared<metadata::Node>& node) {
-    if (node->mode == metadata::NodeMode::kDecommissioning && !held_up.contains(id)) waiting += " node " + std::to_string(id.value()) + " is being decommissioned";
+    if (node->mode == metadata::NodeMode::kDecommissioning && !held_up.contains(id))
+      waiting += " node " + std::to_string(id.value()) + " is being decommissioned";
   });
   return waiting;
 }

@@ -82,8 +82,8 @@ void MovesWatch::Note(Machine& machine, const raft::RaftCore& core) {
   if (configuration.empty()) return;
   const auto [at, added] = history_.emplace(std::pair{core.group(), index}, configuration);
   if (!added && !(at->second == configuration)) {
-    verdict_.Violated("one history of configurations", "group ", core.group(), " has two configurations at ", index, ": ", at->second, " and ",
-                      configuration, " (machine ", machine.place(), ')');
+    verdict_.Violated("one history of configurations", "group ", core.group(), " has two configurations at ", index, ": ", at->second,
+                      " and ", configuration, " (machine ", machine.place(), ')');
   }
   Committed& newest = committed_[core.group()];
   if (!newest.configuration.empty() && index <= newest.index) return;
@@ -99,8 +99,8 @@ void MovesWatch::CheckVoters(Machine& machine, const raft::RaftCore& core, const
   const size_t replicas = newest_->FindTopic(key->topic)->replication_factor;
   const size_t at_least = rebuilt_.contains(core.group()) && replicas > 1 ? replicas - 1 : replicas;
   if (voters.size() >= at_least) return;
-  verdict_.Violated("nothing below its replication", "machine ", machine.place(), " has in group ", core.group(), " committed ", core.configuration(),
-                    "; its topic has ", replicas, " replicas");
+  verdict_.Violated("nothing below its replication", "machine ", machine.place(), " has in group ", core.group(), " committed ",
+                    core.configuration(), "; its topic has ", replicas, " replicas");
 }
 
 void MovesWatch::Tell(const std::vector<std::unique_ptr<Machine>>& machines, Trace& trace) const {
@@ -113,11 +113,13 @@ void MovesWatch::Tell(const std::vector<std::unique_ptr<Machine>>& machines, Tra
   for (const auto& machine : machines) {
     const raft::RaftCore* core = machine->up() ? machine->broker().Replica(metadata::kMetadataGroup) : nullptr;
     if (core == nullptr) continue;
-    trace.Story(machine->place(), "metadata: ", core->self(), ' ', raft::RoleName(core->role()), " term ", core->term(), " leader ", core->leader(), " commit ",
-                core->commit(), " log ", core->log().first(), "..", core->log().last(), ": ", core->configuration(), ' ', core->fault());
+    trace.Story(machine->place(), "metadata: ", core->self(), ' ', raft::RoleName(core->role()), " term ", core->term(), " leader ",
+                core->leader(), " commit ", core->commit(), " log ", core->log().first(), "..", core->log().last(), ": ",
+                core->configuration(), ' ', core->fault());
     if (core->role() != raft::Role::kLeader) continue;
     for (const raft::ReplicaStatus& replica : core->status().replicas) {
-      trace.Story(machine->place(), "  sees ", replica.id, ' ', raft::ProgressStateName(replica.state), " match ", replica.match, " next ", replica.next);
+      trace.Story(machine->place(), "  sees ", replica.id, ' ', raft::ProgressStateName(replica.state), " match ", replica.match, " next ",
+                  replica.next);
     }
   }
   newest_->groups.ForEach([&](GroupId group, const metadata::PartitionKey&) {
@@ -127,9 +129,8 @@ void MovesWatch::Tell(const std::vector<std::unique_ptr<Machine>>& machines, Tra
       const raft::RaftCore* core = machine->up() ? machine->broker().Replica(group) : nullptr;
       if (core != nullptr && core->leads_surely()) leader = core->self().node;
     }
-    const bool known = std::all_of(machines.begin(), machines.end(), [&](const auto& machine) {
-      return !machine->up() || machine->broker().LeaderOf(group).node == leader;
-    });
+    const bool known = std::all_of(machines.begin(), machines.end(),
+                                   [&](const auto& machine) { return !machine->up() || machine->broker().LeaderOf(group).node == leader; });
     if (leader.value() != 0 && known && !partition.movement) return;
     trace.Story(NodeId{}, "group ", group, " epoch ", partition.placement_epoch, " wants", list(partition.replicas),
                 partition.movement ? ", had" + list(partition.movement->settled) + ", leaving" + list(partition.movement->leaving) : "");
@@ -139,9 +140,9 @@ void MovesWatch::Tell(const std::vector<std::unique_ptr<Machine>>& machines, Tra
       const raft::RaftCore* core = machine->broker().Replica(group);
       trace.Story(machine->place(), "knows of leader ", hint.node, " in term ", hint.epoch);
       if (core == nullptr) continue;
-      trace.Story(machine->place(), "has ", core->self(), ' ', raft::RoleName(core->role()), " term ", core->term(), " leader ", core->leader(), " commit ",
-                  core->commit(), " last ", core->log().last_id().term, '/', core->log().last(), " at ", core->log().configuration_index(), ": ",
-                  core->configuration(), ' ', core->fault());
+      trace.Story(machine->place(), "has ", core->self(), ' ', raft::RoleName(core->role()), " term ", core->term(), " leader ",
+                  core->leader(), " commit ", core->commit(), " last ", core->log().last_id().term, '/', core->log().last(), " at ",
+                  core->log().configuration_index(), ": ", core->configuration(), ' ', core->fault());
     }
   });
 }
@@ -164,14 +165,15 @@ void MovesWatch::CheckEnd(const std::vector<std::unique_ptr<Machine>>& machines)
       if (at == wanted.end() || at->second != stored.state.identity.self) {
         // One that never hears of its removal keeps what it has: it stops when it asks.
         if (machine->removed() || machine->down()) continue;
-        verdict_.Violated("everybody has what the metadata wants", "machine ", machine->place(), " has replica ", stored.state.identity.self, " of group ",
-                          group, ", which is not wanted");
+        verdict_.Violated("everybody has what the metadata wants", "machine ", machine->place(), " has replica ",
+                          stored.state.identity.self, " of group ", group, ", which is not wanted");
       }
       if (at != wanted.end()) wanted.erase(at);
     }
     if (!machine->sound()) continue;  // damaged, and unable to make anything
     for (const auto& [group, replica] : wanted) {
-      verdict_.Violated("everybody has what the metadata wants", "machine ", machine->place(), " lacks replica ", replica, " of group ", group);
+      verdict_.Violated("everybody has what the metadata wants", "machine ", machine->place(), " lacks replica ", replica, " of group ",
+                        group);
     }
     if (!machine->up()) continue;
     newest_->groups.ForEach([&](GroupId group, const metadata::PartitionKey&) {
@@ -180,7 +182,8 @@ void MovesWatch::CheckEnd(const std::vector<std::unique_ptr<Machine>>& machines)
       std::vector<ReplicaId> replicas = newest_->FindPartition(group)->replicas;
       std::sort(replicas.begin(), replicas.end());
       if (core->configuration() == raft::Configuration{.voters = replicas}) return;
-      verdict_.Violated("groups are as the metadata wants", "group ", group, " has ", core->configuration(), " (machine ", machine->place(), ')');
+      verdict_.Violated("groups are as the metadata wants", "group ", group, " has ", core->configuration(), " (machine ", machine->place(),
+                        ')');
     });
   }
 }

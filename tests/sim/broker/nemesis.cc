@@ -22,7 +22,9 @@ void Nemesis::Start() {
   recurring_.Every("kill", faults.kill, [this] { Crash(Any(), false, "killed"); });
   recurring_.Every("power-cut", faults.power_cut, [this] { Crash(Any(), true, "power cut"); });
   recurring_.Every("crash", faults.crash_at_boundary, [this] {
-    Any().DieAfter({.effects = 1 + random_.Below(kEffectsMax), .power = random_.OneIn(2), .survive_percent = static_cast<uint32_t>(random_.Below(5) * 25)});
+    Any().DieAfter({.effects = 1 + random_.Below(kEffectsMax),
+                    .power = random_.OneIn(2),
+                    .survive_percent = static_cast<uint32_t>(random_.Below(5) * 25)});
   });
   recurring_.Every("blackout", faults.whole_cluster, [this, &tally] {
     tally.Add("whole cluster down");
@@ -178,7 +180,8 @@ void Nemesis::BootLater(Machine& machine) {
   const Time wait = static_cast<Time>(random_.Below(static_cast<uint64_t>(world_.swarm().down_max)));
   // Now and then it dies again while it starts.
   const bool dies = world_.swarm().faults.crash_at_boundary != 0 && random_.OneIn(4);
-  const Machine::Death death{.effects = 1 + random_.Below(5), .power = random_.OneIn(2), .survive_percent = static_cast<uint32_t>(random_.Below(5) * 25)};
+  const Machine::Death death{
+      .effects = 1 + random_.Below(5), .power = random_.OneIn(2), .survive_percent = static_cast<uint32_t>(random_.Below(5) * 25)};
   world_.events().After(wait, [&machine, life = machine.life(), dies, death] {
     if (!machine.down() || machine.life() != life) return;
     machine.Boot();

@@ -47,30 +47,32 @@ void Operators::Found() {
   const auto ask = [this, bytes = request.SerializeAsString()](const auto& self) -> void {
     Machine& machine = AnyMachine();
     world_.Tell(place_, "asks machine ", machine.place(), " to found the cluster");
-    world_.connections().Call(place_, machine, "/flotilla.v1.ClusterService/InitCluster", bytes, 10 * kSecond, [this, self](const CallOutcome& outcome) {
-      world_.Tell(place_, "InitCluster: ", outcome.ToString());
-      // Another node may belong to it already; then this one will soon.
-      const bool again = !outcome.ok();
-      if (again) {
-        world_.events().After(About(500 * kMillisecond), [self] { self(self); });
-        return;
-      }
-      --open_;
-      if (--founding_ > 0 || world_.cluster_made) return;
-      world_.cluster_made = true;
-      const Swarm& swarm = world_.swarm();
-      for (uint32_t i = 0; i < swarm.topics_first; ++i) CreateTopic(swarm.single_replicas && i == 1 ? 1 : 3);
-      const OperationRates& rates = swarm.operations;
-      recurring_.Every("create-topic", rates.create_topic, [this, &swarm] {
-        if (world_.ledger().topics().size() < swarm.topics_max) CreateTopic(swarm.single_replicas && random_.OneIn(3) ? 1 : 3);
-      });
-      recurring_.Every("delete-topic", rates.delete_topic, [this] { DeleteTopic(); });
-      recurring_.Every("add-partitions", rates.add_partitions, [this] { AddPartitions(); });
-      recurring_.Every("update-config", rates.update_config, [this] { UpdateConfig(); });
-      recurring_.Every("trim", rates.trim, [this] { Trim(); });
-      recurring_.Every("transfer", rates.transfer, [this] { Transfer(); });
-      recurring_.Every("look", rates.look, [this] { Look(); });
-    });
+    world_.connections().Call(place_, machine, "/flotilla.v1.ClusterService/InitCluster", bytes, 10 * kSecond,
+                              [this, self](const CallOutcome& outcome) {
+                                world_.Tell(place_, "InitCluster: ", outcome.ToString());
+                                // Another node may belong to it already; then this one will soon.
+                                const bool again = !outcome.ok();
+                                if (again) {
+                                  world_.events().After(About(500 * kMillisecond), [self] { self(self); });
+                                  return;
+                                }
+                                --open_;
+                                if (--founding_ > 0 || world_.cluster_made) return;
+                                world_.cluster_made = true;
+                                const Swarm& swarm = world_.swarm();
+                                for (uint32_t i = 0; i < swarm.topics_first; ++i) CreateTopic(swarm.single_replicas && i == 1 ? 1 : 3);
+                                const OperationRates& rates = swarm.operations;
+                                recurring_.Every("create-topic", rates.create_topic, [this, &swarm] {
+                                  if (world_.ledger().topics().size() < swarm.topics_max)
+                                    CreateTopic(swarm.single_replicas && random_.OneIn(3) ? 1 : 3);
+                                });
+                                recurring_.Every("delete-topic", rates.delete_topic, [this] { DeleteTopic(); });
+                                recurring_.Every("add-partitions", rates.add_partitions, [this] { AddPartitions(); });
+                                recurring_.Every("update-config", rates.update_config, [this] { UpdateConfig(); });
+                                recurring_.Every("trim", rates.trim, [this] { Trim(); });
+                                recurring_.Every("transfer", rates.transfer, [this] { Transfer(); });
+                                recurring_.Every("look", rates.look, [this] { Look(); });
+                              });
   };
   ask(ask);
 }
@@ -102,7 +104,8 @@ void Operators::CreateTopic(int32_t replicas) {
     return;
   }
   request.set_request_id(RequestId());
-  Insist("/flotilla.v1.AdminService/CreateTopic", request.SerializeAsString(), [this, name](const CallOutcome& outcome) { Created(name, outcome, true); });
+  Insist("/flotilla.v1.AdminService/CreateTopic", request.SerializeAsString(),
+         [this, name](const CallOutcome& outcome) { Created(name, outcome, true); });
 }
 
 void Operators::Created(const std::string& name, const CallOutcome& outcome, bool insisted) {
@@ -117,12 +120,14 @@ void Operators::Created(const std::string& name, const CallOutcome& outcome, boo
     // Whoever asks any node from now on finds it.
     v1::GetTopicRequest get;
     get.mutable_topic()->set_name(name);
-    world_.connections().Call(place_, AnyMachine(), "/flotilla.v1.AdminService/GetTopic", get.SerializeAsString(), kTimeout, [this, name](const CallOutcome& found) {
-      const TopicFacts& known = world_.ledger().topics()[name];
-      if (found.error && found.error->reason() == v1::ERROR_REASON_TOPIC_NOT_FOUND && !known.delete_asked) {
-        world_.verdict().Violated("a topic that exists is found", "GetTopic says after the creation of ", name, ": ", found.error->message());
-      }
-    });
+    world_.connections().Call(place_, AnyMachine(), "/flotilla.v1.AdminService/GetTopic", get.SerializeAsString(), kTimeout,
+                              [this, name](const CallOutcome& found) {
+                                const TopicFacts& known = world_.ledger().topics()[name];
+                                if (found.error && found.error->reason() == v1::ERROR_REASON_TOPIC_NOT_FOUND && !known.delete_asked) {
+                                  world_.verdict().Violated("a topic that exists is found", "GetTopic says after the creation of ", name,
+                                                            ": ", found.error->message());
+                                }
+                              });
     return;
   }
   if (outcome.nothing_done() && !insisted) {
@@ -201,19 +206,21 @@ void Operators::Trim() {
   request.set_before_offset(static_cast<int64_t>(1 + random_.Below(static_cast<uint64_t>(end))));
   request.set_request_id(RequestId());
   world_.ledger().TrimAsked(name, request.before_offset());
-  Insist("/flotilla.v1.AdminService/TrimPartition", request.SerializeAsString(), [this, topic, name, before = request.before_offset()](const CallOutcome& outcome) {
-    v1::TrimPartitionResponse response;
-    if (!outcome.ok()) {
-      if (!topic->delete_asked) world_.verdict().Violated("a partition can be trimmed", topic->name, '/', name.second, ": ", outcome.ToString());
-      return;
-    }
-    if (!response.ParseFromString(outcome.response)) return;
-    world_.tally().Add("partition trimmed");
-    if (response.log_start_offset() < before) {
-      world_.verdict().Violated("a trim trims", "before ", before, " was asked for; the start is ", response.log_start_offset());
-    }
-    world_.ledger().Trimmed(name, response.log_start_offset());
-  });
+  Insist("/flotilla.v1.AdminService/TrimPartition", request.SerializeAsString(),
+         [this, topic, name, before = request.before_offset()](const CallOutcome& outcome) {
+           v1::TrimPartitionResponse response;
+           if (!outcome.ok()) {
+             if (!topic->delete_asked)
+               world_.verdict().Violated("a partition can be trimmed", topic->name, '/', name.second, ": ", outcome.ToString());
+             return;
+           }
+           if (!response.ParseFromString(outcome.response)) return;
+           world_.tally().Add("partition trimmed");
+           if (response.log_start_offset() < before) {
+             world_.verdict().Violated("a trim trims", "before ", before, " was asked for; the start is ", response.log_start_offset());
+           }
+           world_.ledger().Trimmed(name, response.log_start_offset());
+         });
 }
 
 void Operators::Transfer() {

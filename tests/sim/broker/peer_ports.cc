@@ -194,7 +194,8 @@ void SimPeerNetwork::Call(const std::string& address, std::string_view method, s
       if (other->DiesHere("crash before an answer to a peer")) return;
       // Errors travel as they do on the wire.
       Result<std::string> sent = answer.ok() ? answer : Result<std::string>(ToStatus(ToError(answer.status())));
-      environment.wires.Carry({.from = other->place(), .to = here, .stream = stream}, [call, sent = std::move(sent)] { call->End(sent); }, lost);
+      environment.wires.Carry(
+          {.from = other->place(), .to = here, .stream = stream}, [call, sent = std::move(sent)] { call->End(sent); }, lost);
     };
     if (method != kHandshake) return other->broker().PeerCall(method, request, answered);
     internal::v1::HandshakeRequest hello;
@@ -231,7 +232,8 @@ SimPeerNetwork::Link* SimPeerNetwork::LinkOf(uint64_t stream) {
 
 void SimPeerNetwork::Refuse(NodeId to, uint64_t id, const std::string& why) {
   machine_.Post([this, to, id, why] {
-    sink_.OnForwardAnswer(to, {.id = id, .status = Status(Reason::kNoLeader, "node " + std::to_string(to.value()) + " was not reached: " + why)});
+    sink_.OnForwardAnswer(
+        to, {.id = id, .status = Status(Reason::kNoLeader, "node " + std::to_string(to.value()) + " was not reached: " + why)});
   });
 }
 
@@ -244,7 +246,8 @@ void SimPeerNetwork::Forward(NodeId to, ForwardRequest request) {
   }
   Link& link = found->second;
   if (cancel) {
-    const auto waits = std::find_if(link.queue.begin(), link.queue.end(), [&](const Queued& other) { return other.request.id == request.id; });
+    const auto waits =
+        std::find_if(link.queue.begin(), link.queue.end(), [&](const Queued& other) { return other.request.id == request.id; });
     if (waits != link.queue.end()) {
       link.queue.erase(waits);
       return;
@@ -272,14 +275,15 @@ void SimPeerNetwork::Connect(Link& link) {
     return;
   }
   const Time round_trip = environment.wires.RoundTrip(machine_.place(), other->place());
-  environment.events.After(round_trip, [&machine = machine_, life = machine_.life(), to, attempt = link.attempt, other, failed, &environment] {
-    if (!machine.IsLife(life)) return;
-    const auto at = machine.network().links_.find(to);
-    if (at == machine.network().links_.end() || at->second.attempt != attempt) return;
-    const bool reached = environment.wires.Connected(machine.place(), other->place()) && other->serving();
-    if (!reached || !machine.network().Greets(*other, at->second.peer)) return failed();
-    machine.network().Connected(to, attempt, *other);
-  });
+  environment.events.After(round_trip,
+                           [&machine = machine_, life = machine_.life(), to, attempt = link.attempt, other, failed, &environment] {
+                             if (!machine.IsLife(life)) return;
+                             const auto at = machine.network().links_.find(to);
+                             if (at == machine.network().links_.end() || at->second.attempt != attempt) return;
+                             const bool reached = environment.wires.Connected(machine.place(), other->place()) && other->serving();
+                             if (!reached || !machine.network().Greets(*other, at->second.peer)) return failed();
+                             machine.network().Connected(to, attempt, *other);
+                           });
 }
 
 void SimPeerNetwork::NotConnected(NodeId to, uint64_t attempt) {
@@ -358,10 +362,9 @@ void SimPeerNetwork::CloseStream(Link& link) {
   if (link.stream == 0) return;
   Machine* other = directory_.AtAddress(link.peer.address);
   const Environment& environment = machine_.environment();
-  environment.events.After(environment.wires.NoticeDelay(),
-                           [other, life = link.other_life, session = link.session] {
-                             if (other->IsLife(life)) other->Post([other, session] { other->Drop(session); });
-                           });
+  environment.events.After(environment.wires.NoticeDelay(), [other, life = link.other_life, session = link.session] {
+    if (other->IsLife(life)) other->Post([other, session] { other->Drop(session); });
+  });
   link.stream = 0;
 }
 
@@ -388,9 +391,10 @@ void SimPeerNetwork::Break(uint64_t stream) {
 void SimPeerNetwork::PeerDied(const std::string& address) {
   for (auto& [id, link] : links_) {
     if (link.stream == 0 || link.peer.address != address) continue;
-    machine_.environment().events.After(machine_.environment().wires.NoticeDelay(), [&machine = machine_, life = machine_.life(), stream = link.stream] {
-      if (machine.IsLife(life)) machine.network().Break(stream);
-    });
+    machine_.environment().events.After(machine_.environment().wires.NoticeDelay(),
+                                        [&machine = machine_, life = machine_.life(), stream = link.stream] {
+                                          if (machine.IsLife(life)) machine.network().Break(stream);
+                                        });
   }
 }
 

@@ -63,8 +63,8 @@ class SimPeerNetwork final : public flotilla::broker::PeerNetwork {
     enum class State : uint8_t { kIdle, kConnecting, kOpen, kWaiting };
     flotilla::broker::Peer peer;
     State state = State::kIdle;
-    uint64_t stream = 0;     // of the wires; 0: none
-    uint64_t session = 0;    // at the other machine
+    uint64_t stream = 0;   // of the wires; 0: none
+    uint64_t session = 0;  // at the other machine
     uint64_t other_life = 0;
     std::deque<Queued> queue;
     Time backoff = 0;

@@ -11,7 +11,9 @@ constexpr Time kAgainAfter = 100 * kMillisecond;
 constexpr Time kLookAgain = 300 * kMillisecond;
 
 // Batches that cannot be divided among partitions are compressed now and then; sent again, a batch is the same.
-v1::Codec CodecFor(uint64_t first_record) { return first_record % 7 == 0 ? v1::CODEC_LZ4 : first_record % 7 == 1 ? v1::CODEC_ZSTD : v1::CODEC_NONE; }
+v1::Codec CodecFor(uint64_t first_record) {
+  return first_record % 7 == 0 ? v1::CODEC_LZ4 : first_record % 7 == 1 ? v1::CODEC_ZSTD : v1::CODEC_NONE;
+}
 
 }  // namespace
 
@@ -32,7 +34,9 @@ std::string IdempotentProducer::Waiting() const {
   if (left_) return "";
   size_t waiting = 0;
   for (const Lane& lane : lanes_) waiting += lane.batches.size();
-  return waiting == 0 ? "" : "producer " + std::to_string(producer_id_) + " of topic " + topic_->name + " waits for " + std::to_string(waiting) + " batches";
+  return waiting == 0 ? ""
+                      : "producer " + std::to_string(producer_id_) + " of topic " + topic_->name + " waits for " + std::to_string(waiting) +
+                            " batches";
 }
 
 void IdempotentProducer::ChooseTopic() {
@@ -104,8 +108,8 @@ void IdempotentProducer::RaiseEpoch() {
                                 if (outcome.ok() && response.ParseFromString(outcome.response)) {
                                   raising_ = false;
                                   if (response.producer_id() != producer_id_ || response.producer_epoch() != epoch_ + 1) {
-                                    world_.verdict().Violated("an epoch is raised by one", "producer ", producer_id_, " epoch ", epoch_, " became ",
-                                                              response.producer_id(), " epoch ", response.producer_epoch());
+                                    world_.verdict().Violated("an epoch is raised by one", "producer ", producer_id_, " epoch ", epoch_,
+                                                              " became ", response.producer_id(), " epoch ", response.producer_epoch());
                                   }
                                   world_.tally().Add("epoch raised");
                                   epoch_ = response.producer_epoch();
@@ -124,7 +128,8 @@ void IdempotentProducer::RaiseEpoch() {
 
 void IdempotentProducer::Leave(const char* why) {
   if (world_.ledger().SurelyThere(topic_->id)) {
-    world_.verdict().Violated("a topic that exists is found", why, " says that topic ", topic_->name, " is not there; nobody asked to delete it");
+    world_.verdict().Violated("a topic that exists is found", why, " says that topic ", topic_->name,
+                              " is not there; nobody asked to delete it");
   }
   world_.Tell(place_, "leaves topic ", topic_->name);
   GiveUpOpen();
@@ -162,8 +167,13 @@ void IdempotentProducer::Add(Lane& lane) {
   Batch batch;
   batch.base_sequence = lane.next_sequence;
   for (uint64_t i = 1 + random_.Below(4); i > 0; --i) {
-    batch.records.push_back(world_.ledger().NewRecord(
-        {.topic = topic_->id, .producer = identity_, .sequence = lane.next_sequence++, .ordered = true, .durable = true, .acknowledged = {}, .seen = {}}));
+    batch.records.push_back(world_.ledger().NewRecord({.topic = topic_->id,
+                                                       .producer = identity_,
+                                                       .sequence = lane.next_sequence++,
+                                                       .ordered = true,
+                                                       .durable = true,
+                                                       .acknowledged = {},
+                                                       .seen = {}}));
   }
   lane.batches.push_back(std::move(batch));
   Send(lane, lane.batches.back());
@@ -174,8 +184,9 @@ std::string IdempotentProducer::KeyOf(uint64_t record) const { return record % 5
 int32_t IdempotentProducer::PlaceOf(const Lane& lane, const Batch& batch, size_t i) const {
   if (lane.partition >= 0) return lane.partition;
   const std::string key = KeyOf(batch.records[i]);
-  return key.empty() ? PartitionForItem({.producer_id = producer_id_, .base_sequence = static_cast<int64_t>(batch.base_sequence)}, partition_count_)
-                     : PartitionForKey(key, partition_count_);
+  return key.empty()
+             ? PartitionForItem({.producer_id = producer_id_, .base_sequence = static_cast<int64_t>(batch.base_sequence)}, partition_count_)
+             : PartitionForKey(key, partition_count_);
 }
 
 v1::ProduceRequest IdempotentProducer::RequestOf(const Lane& lane, const Batch& batch) const {
@@ -207,8 +218,8 @@ void IdempotentProducer::Send(Lane& lane, Batch& batch) {
   ++lane.sent;
   lane_of_[batch.correlation] = static_cast<size_t>(&lane - lanes_.data());
   for (const uint64_t record : batch.records) world_.ledger().Attempt(record);
-  world_.Tell(place_, "sends ", topic_->name, '/', lane.partition, " producer ", producer_id_, " sequence ", batch.base_sequence, " records ",
-              batch.records.front(), "..", batch.records.back(), " as #", batch.correlation);
+  world_.Tell(place_, "sends ", topic_->name, '/', lane.partition, " producer ", producer_id_, " sequence ", batch.base_sequence,
+              " records ", batch.records.front(), "..", batch.records.back(), " as #", batch.correlation);
   world_.connections().Produce(stream_, batch.correlation, RequestOf(lane, batch), kRequestTimeout);
   Watch(stream_, batch.correlation);
 }
@@ -301,14 +312,12 @@ void IdempotentProducer::Judge(const Lane& lane, const Batch& batch, const v1::E
       if (!oldest) return;
       break;
     case v1::ERROR_REASON_TOPIC_NOT_FOUND:
-    case v1::ERROR_REASON_PARTITION_NOT_FOUND:
-      return;
-    default:
-      break;
+    case v1::ERROR_REASON_PARTITION_NOT_FOUND: return;
+    default: break;
   }
-  world_.verdict().Violated("an idempotent producer that keeps the rules goes on", "producer ", producer_id_, " epoch ", epoch_, ", topic ", topic_->name, '/',
-                            lane.partition, " sequence ", batch.base_sequence, " is refused: ", v1::ErrorReason_Name(error.reason()), ": ",
-                            error.message());
+  world_.verdict().Violated("an idempotent producer that keeps the rules goes on", "producer ", producer_id_, " epoch ", epoch_, ", topic ",
+                            topic_->name, '/', lane.partition, " sequence ", batch.base_sequence,
+                            " is refused: ", v1::ErrorReason_Name(error.reason()), ": ", error.message());
 }
 
 void IdempotentProducer::OnAnswer(uint64_t stream, v1::ProduceStreamResponse answer) {
@@ -325,10 +334,12 @@ void IdempotentProducer::OnAnswer(uint64_t stream, v1::ProduceStreamResponse ans
   batch->correlation = 0;
   batch->done = Take(lane, *batch, answer);
   const v1::Error* error = answer.has_error() ? &answer.error() : batch->done ? nullptr : &answer.response().results(0).error();
-  world_.Tell(place_, "#", answer.correlation_id(), error == nullptr ? " OK" : " " + v1::ErrorReason_Name(error->reason()) + ": " + error->message());
+  world_.Tell(place_, "#", answer.correlation_id(),
+              error == nullptr ? " OK" : " " + v1::ErrorReason_Name(error->reason()) + ": " + error->message());
   if (error != nullptr) {
     Judge(lane, *batch, *error);
-    if (error->reason() == v1::ERROR_REASON_TOPIC_NOT_FOUND || error->reason() == v1::ERROR_REASON_PARTITION_NOT_FOUND) return Leave("Produce");
+    if (error->reason() == v1::ERROR_REASON_TOPIC_NOT_FOUND || error->reason() == v1::ERROR_REASON_PARTITION_NOT_FOUND)
+      return Leave("Produce");
     lane.stalled = true;
   }
   if (!lane.stalled) {
@@ -388,15 +399,16 @@ void PlainProducer::Send() {
   }
   v1::RecordSet records;
   for (uint64_t i = 1 + random_.Below(3); i > 0; --i) {
-    const uint64_t record = world_.ledger().NewRecord({.topic = topic.id, .durable = open.acks == v1::ACKS_QUORUM, .acknowledged = {}, .seen = {}});
+    const uint64_t record =
+        world_.ledger().NewRecord({.topic = topic.id, .durable = open.acks == v1::ACKS_QUORUM, .acknowledged = {}, .seen = {}});
     open.records.push_back(record);
     *records.add_records() = MakeRecord(record, record * 31 % (world_.swarm().value_bytes_max + 1));
     world_.ledger().Attempt(record);
   }
   FillBatch(records, CodecFor(open.records.front()), item.mutable_batch());
   const int64_t correlation = next_correlation_++;
-  world_.Tell(place_, "sends plainly ", topic.name, '/', open.partition, " records ", open.records.front(), "..", open.records.back(), " as #", correlation,
-              ' ', v1::Acks_Name(open.acks), open.conditional ? " expecting " + std::to_string(open.expected) : "");
+  world_.Tell(place_, "sends plainly ", topic.name, '/', open.partition, " records ", open.records.front(), "..", open.records.back(),
+              " as #", correlation, ' ', v1::Acks_Name(open.acks), open.conditional ? " expecting " + std::to_string(open.expected) : "");
   world_.connections().Produce(stream_, correlation, request, kRequestTimeout);
   world_.events().After(kRequestTimeout + 2 * kSecond, [this, stream = stream_, correlation] {
     if (stream_ != stream || !open_.contains(correlation)) return;
@@ -412,10 +424,11 @@ void PlainProducer::OnAnswer(uint64_t stream, v1::ProduceStreamResponse answer) 
   if (at == open_.end()) return world_.verdict().Violated("answers have a request", "answer #", answer.correlation_id(), " to nothing");
   const Open open = std::move(at->second);
   open_.erase(at);
-  const v1::Error* error = answer.has_error()                             ? &answer.error()
+  const v1::Error* error = answer.has_error()                         ? &answer.error()
                            : answer.response().results(0).has_error() ? &answer.response().results(0).error()
                                                                       : nullptr;
-  world_.Tell(place_, "#", answer.correlation_id(), error == nullptr ? " OK" : " " + v1::ErrorReason_Name(error->reason()) + ": " + error->message());
+  world_.Tell(place_, "#", answer.correlation_id(),
+              error == nullptr ? " OK" : " " + v1::ErrorReason_Name(error->reason()) + ": " + error->message());
   Ledger& ledger = world_.ledger();
   if (error == nullptr) {
     const v1::Placement& placement = answer.response().results(0).placements(0);
@@ -423,18 +436,21 @@ void PlainProducer::OnAnswer(uint64_t stream, v1::ProduceStreamResponse answer) 
       if (open.acks == v1::ACKS_NONE) {
         ledger.Taken(open.records[i]);
       } else {
-        ledger.Appended(open.records[i], placement.partition(), placement.base_offset() + static_cast<int64_t>(i), placement.deduplicated());
+        ledger.Appended(open.records[i], placement.partition(), placement.base_offset() + static_cast<int64_t>(i),
+                        placement.deduplicated());
       }
     }
     if (open.conditional && open.acks != v1::ACKS_NONE && placement.base_offset() != open.expected) {
-      world_.verdict().Violated("a conditional append stands where it was asked for", "asked for ", open.expected, ", stands at ", placement.base_offset());
+      world_.verdict().Violated("a conditional append stands where it was asked for", "asked for ", open.expected, ", stands at ",
+                                placement.base_offset());
     }
     return;
   }
   if (error->reason() == v1::ERROR_REASON_OFFSET_MISMATCH && open.conditional) world_.tally().Add("conditional append refused");
   const bool gone = error->reason() == v1::ERROR_REASON_TOPIC_NOT_FOUND || error->reason() == v1::ERROR_REASON_PARTITION_NOT_FOUND;
   if (gone && ledger.SurelyThere(open.topic->id)) {
-    world_.verdict().Violated("a topic that exists is found", "Produce says of topic ", open.topic->name, '/', open.partition, ": ", error->message());
+    world_.verdict().Violated("a topic that exists is found", "Produce says of topic ", open.topic->name, '/', open.partition, ": ",
+                              error->message());
   }
   for (const uint64_t record : open.records) {
     if (error->retry() == v1::RETRY_SAFE || error->retry() == v1::RETRY_NEVER) {

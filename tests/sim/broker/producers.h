@@ -101,7 +101,9 @@ class PlainProducer final : public Client, private ProduceListener {
   explicit PlainProducer(World& world) : Client(world), recurring_(world.events(), world.parts(), world.Fork(), random_) {}
   void Start() override;
   void Stop() override;
-  std::string Waiting() const override { return open_.empty() ? "" : "a plain producer waits for " + std::to_string(open_.size()) + " answers"; }
+  std::string Waiting() const override {
+    return open_.empty() ? "" : "a plain producer waits for " + std::to_string(open_.size()) + " answers";
+  }
 
  private:
   struct Open {

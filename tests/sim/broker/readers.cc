@@ -9,7 +9,8 @@ constexpr Time kAgainAfter = 200 * kMillisecond;
 
 }  // namespace
 
-bool TakeFetched(World& world, const char* how, const PartitionName& partition, const flotilla::broker::FetchedPartition& fetched, int64_t* position) {
+bool TakeFetched(World& world, const char* how, const PartitionName& partition, const flotilla::broker::FetchedPartition& fetched,
+                 int64_t* position) {
   Verdict& verdict = world.verdict();
   const auto next = static_cast<int64_t>(fetched.next_offset.value());
   const auto start = static_cast<int64_t>(fetched.start_offset.value());
@@ -36,7 +37,8 @@ bool TakeFetched(World& world, const char* how, const PartitionName& partition, 
   }
   if (at < 0) at = *position;
   if (next != at) verdict.Violated("next_offset is behind the last record", how, " from ", *position, " ends at ", at, " and says ", next);
-  if (next > high) verdict.Violated("only committed records are visible", how, " brings records up to ", next, "; the high watermark is ", high);
+  if (next > high)
+    verdict.Violated("only committed records are visible", how, " brings records up to ", next, "; the high watermark is ", high);
   *position = next;
   return verdict.ok();
 }
@@ -96,12 +98,13 @@ void Fetcher::Poll() {
       }
       if (fetched.status.reason() != Reason::kOffsetOutOfRange && fetched.status.reason() != Reason::kTrimmed) continue;
       world_.tally().Add("read behind the start");
-      if (from[i] >= 0 && from[i] >= static_cast<int64_t>(fetched.log_start_offset.value()) && from[i] <= static_cast<int64_t>(fetched.high_watermark.value())) {
+      if (from[i] >= 0 && from[i] >= static_cast<int64_t>(fetched.log_start_offset.value()) &&
+          from[i] <= static_cast<int64_t>(fetched.high_watermark.value())) {
         world_.verdict().Violated("what is in the log is in range", "offset ", from[i], " is refused: ", fetched.status);
       }
       if (from[i] > static_cast<int64_t>(fetched.high_watermark.value())) {
-        world_.verdict().Violated("no failover takes back what was read", "a reader is at ", from[i], ", and the leader's high watermark is ",
-                                  fetched.high_watermark);
+        world_.verdict().Violated("no failover takes back what was read", "a reader is at ", from[i],
+                                  ", and the leader's high watermark is ", fetched.high_watermark);
       }
       positions_.erase(asked[i]);
     }
@@ -172,7 +175,8 @@ Time Subscriber::OnEvent(uint64_t stream, flotilla::broker::SubscribeEvent event
     for (const v1::PartitionOffsets& offsets : said.started().partitions()) {
       const auto known = positions_.find(offsets.partition());
       if (known != positions_.end() && known->second != offsets.offset()) {
-        world_.verdict().Violated("a subscription resumes where it is told to", "asked for ", known->second, ", starts at ", offsets.offset());
+        world_.verdict().Violated("a subscription resumes where it is told to", "asked for ", known->second, ", starts at ",
+                                  offsets.offset());
       }
       positions_[offsets.partition()] = offsets.offset();
     }
@@ -183,8 +187,8 @@ Time Subscriber::OnEvent(uint64_t stream, flotilla::broker::SubscribeEvent event
     if (end == nullptr) continue;
     const auto known = positions_.find(end->partition());
     if (known != positions_.end() && known->second != end->next_offset()) {
-      world_.verdict().Violated("external poll skip", "Subscribe of ", topic_->name, '/', end->partition(), " is told that all before ", end->next_offset(),
-                                " was sent, and got all before ", known->second);
+      world_.verdict().Violated("external poll skip", "Subscribe of ", topic_->name, '/', end->partition(), " is told that all before ",
+                                end->next_offset(), " was sent, and got all before ", known->second);
     }
   }
   if (said.has_partition_error()) {
@@ -262,23 +266,24 @@ void Surveyor::Work() {
       asked.emplace_back(topic.id, i);
       floors.push_back(world_.ledger().FloorOf(asked.back()));
     }
-    world_.connections().Call(place_, AnyMachine(), "/flotilla.v1.ConsumeService/ListOffsets", request.SerializeAsString(), 3 * kSecond,
-                              [this, asked, floors](const CallOutcome& outcome) {
-                                v1::ListOffsetsResponse response;
-                                if (!outcome.ok() || !response.ParseFromString(outcome.response)) return;
-                                for (size_t i = 0; i < asked.size(); ++i) {
-                                  const v1::ListOffsetsResult& result = response.results(static_cast<int>(i));
-                                  if (!result.has_error()) {
-                                    world_.ledger().Listed(asked[i], floors[i], result.offsets().log_start_offset(), result.offsets().high_watermark());
-                                    continue;
-                                  }
-                                  const v1::ErrorReason reason = result.error().reason();
-                                  const bool gone = reason == v1::ERROR_REASON_TOPIC_NOT_FOUND || reason == v1::ERROR_REASON_PARTITION_NOT_FOUND;
-                                  if (gone && world_.ledger().SurelyThere(asked[i].first)) {
-                                    world_.verdict().Violated("a topic that exists is found", "ListOffsets says: ", result.error().message());
-                                  }
-                                }
-                              });
+    world_.connections().Call(
+        place_, AnyMachine(), "/flotilla.v1.ConsumeService/ListOffsets", request.SerializeAsString(), 3 * kSecond,
+        [this, asked, floors](const CallOutcome& outcome) {
+          v1::ListOffsetsResponse response;
+          if (!outcome.ok() || !response.ParseFromString(outcome.response)) return;
+          for (size_t i = 0; i < asked.size(); ++i) {
+            const v1::ListOffsetsResult& result = response.results(static_cast<int>(i));
+            if (!result.has_error()) {
+              world_.ledger().Listed(asked[i], floors[i], result.offsets().log_start_offset(), result.offsets().high_watermark());
+              continue;
+            }
+            const v1::ErrorReason reason = result.error().reason();
+            const bool gone = reason == v1::ERROR_REASON_TOPIC_NOT_FOUND || reason == v1::ERROR_REASON_PARTITION_NOT_FOUND;
+            if (gone && world_.ledger().SurelyThere(asked[i].first)) {
+              world_.verdict().Violated("a topic that exists is found", "ListOffsets says: ", result.error().message());
+            }
+          }
+        });
   }
   world_.events().After(About(world_.swarm().operations.list_offsets), [this] { Work(); });
 }
@@ -301,7 +306,8 @@ void Watcher::OnEvent(uint64_t stream, const v1::WatchMetadataResponse& event) {
   if (stream != stream_) return;
   world_.tally().Add("metadata watched");
   if (event.version() < version_ && !event.starts_over() && event.version() != 0) {
-    world_.verdict().Violated("watched metadata goes forward", "version ", event.version(), " after ", version_, ", and it does not start over");
+    world_.verdict().Violated("watched metadata goes forward", "version ", event.version(), " after ", version_,
+                              ", and it does not start over");
   }
   if (event.version() != 0) version_ = event.version();
 }

@@ -10,7 +10,8 @@
 namespace flotilla::sim::broker {
 
 // Checks what came of one partition against where the reader is, and moves it on. `exact`: from where it asked to begin.
-bool TakeFetched(World& world, const char* how, const PartitionName& partition, const flotilla::broker::FetchedPartition& fetched, int64_t* position);
+bool TakeFetched(World& world, const char* how, const PartitionName& partition, const flotilla::broker::FetchedPartition& fetched,
+                 int64_t* position);
 
 class Fetcher final : public Client {
  public:

@@ -34,7 +34,8 @@ constexpr Time kBetweenLooks = 300 * kMillisecond;
 
 class Simulation {
  public:
-  Simulation(const Swarm& swarm, const RunOptions& options) : world_(swarm, options.excerpt, options.mode, options.out), nemesis_(world_, world_.Fork()) {
+  Simulation(const Swarm& swarm, const RunOptions& options)
+      : world_(swarm, options.excerpt, options.mode, options.out), nemesis_(world_, world_.Fork()) {
     const auto add = [this](uint32_t count, const auto& make) {
       for (uint32_t i = 0; i < count; ++i) clients_.push_back(make());
     };
@@ -157,8 +158,8 @@ class Simulation {
       const LogIndex its = image == nullptr ? LogIndex{} : image->version;
       if (version == LogIndex{}) version = its;
       if (its != version || its == LogIndex{}) {
-        world_.verdict().Violated("metadata is the same everywhere", "machine ", machine->place(), " is at version ", its, ", another one at ", version,
-                                  " when all is quiet");
+        world_.verdict().Violated("metadata is the same everywhere", "machine ", machine->place(), " is at version ", its,
+                                  ", another one at ", version, " when all is quiet");
       }
     }
     world_.witness().CheckLeftovers();
@@ -201,9 +202,7 @@ class Simulation {
   }
 
   // Or its node was removed, and it is about to hear of that from whomever it asks for the metadata.
-  bool IsMember(const Machine& machine) {
-    return world_.moves().newest()->FindNode(NodeId{machine.remembered().node_id()}) != nullptr;
-  }
+  bool IsMember(const Machine& machine) { return world_.moves().newest()->FindNode(NodeId{machine.remembered().node_id()}) != nullptr; }
 
   static void AddLeftOver(Machine& machine, std::map<Left, uint64_t>* left) {
     const auto counters = machine.broker().counters();
@@ -212,19 +211,20 @@ class Simulation {
     const storage::StoreCounters store = machine.store().Counters();
     // A node that catches up on a sick disk always has some; those that nothing comes of are the same at every look.
     const std::string tasks = "tasks for the disk, after " + std::to_string(store.tasks);
-    const std::pair<std::string, uint64_t> queues[] = {{"subscriptions", counters->subscriptions},
-                                                       {"calls", backlog.calls},
-                                                       {"looks at the metadata", backlog.metadata_syncs},
-                                                       {"decisions about the metadata", backlog.decisions},
-                                                       {"waits for a leader", backlog.leader_waits},
-                                                       {"fetches", backlog.fetches},
-                                                       {"reads of partitions", backlog.reads},
-                                                       {"attempts at partitions", backlog.attempts},
-                                                       {"appends in partitions", backlog.appends},
-                                                       {"fetches in partitions", backlog.parked},
-                                                       {"parts to be sent to peers", machine.network().waiting()},
-                                                       {tasks, store.queue_tasks},
-                                                       {"pieces of work", machine.queued_work() > kWorkWhenIdle ? machine.queued_work() : 0}};
+    const std::pair<std::string, uint64_t> queues[] = {
+        {"subscriptions", counters->subscriptions},
+        {"calls", backlog.calls},
+        {"looks at the metadata", backlog.metadata_syncs},
+        {"decisions about the metadata", backlog.decisions},
+        {"waits for a leader", backlog.leader_waits},
+        {"fetches", backlog.fetches},
+        {"reads of partitions", backlog.reads},
+        {"attempts at partitions", backlog.attempts},
+        {"appends in partitions", backlog.appends},
+        {"fetches in partitions", backlog.parked},
+        {"parts to be sent to peers", machine.network().waiting()},
+        {tasks, store.queue_tasks},
+        {"pieces of work", machine.queued_work() > kWorkWhenIdle ? machine.queued_work() : 0}};
     for (const auto& [name, size] : queues) {
       if (size != 0) left->emplace(Left{machine.place(), name}, size);
     }

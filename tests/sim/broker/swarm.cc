@@ -141,10 +141,13 @@ Swarm MakeSwarm(uint64_t seed) {
 
 std::string Swarm::Describe() const {
   std::ostringstream out;
-  out << machines << " machines (" << founders << " founders" << (moves ? ", moves" : "") << "), election " << core.election_ticks << " ticks, heartbeat " << core.heartbeat_ticks << ", loss " << wires.loss
-      << ", reset " << wires.reset << ", producers " << partition_producers << " by partition, " << topic_producers << " by topic, "
-      << plain_producers << " plain; " << fetchers << " fetchers, " << subscribers << " subscribers, " << watchers << " watchers; hurt for "
-      << hurt_for / kSecond << " s" << (sick_disks == SickDisks::kNone ? "" : sick_disks == SickDisks::kOne ? "; one disk stays sick" : "; all disks stay sick");
+  out << machines << " machines (" << founders << " founders" << (moves ? ", moves" : "") << "), election " << core.election_ticks
+      << " ticks, heartbeat " << core.heartbeat_ticks << ", loss " << wires.loss << ", reset " << wires.reset << ", producers "
+      << partition_producers << " by partition, " << topic_producers << " by topic, " << plain_producers << " plain; " << fetchers
+      << " fetchers, " << subscribers << " subscribers, " << watchers << " watchers; hurt for " << hurt_for / kSecond << " s"
+      << (sick_disks == SickDisks::kNone  ? ""
+          : sick_disks == SickDisks::kOne ? "; one disk stays sick"
+                                          : "; all disks stay sick");
   return std::move(out).str();
 }
 

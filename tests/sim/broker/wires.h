@@ -24,9 +24,9 @@ namespace flotilla::sim::broker {
 using Place = NodeId;
 
 struct WireConditions {
-  double loss = 0;        // of a message of Raft's
-  double reset = 0;       // of a connection, per message
-  double straggler = 0;   // messages that take up to straggler_max
+  double loss = 0;       // of a message of Raft's
+  double reset = 0;      // of a connection, per message
+  double straggler = 0;  // messages that take up to straggler_max
   Time delay_min = 200 * kMicrosecond;
   Time delay_spread = 300 * kMicrosecond;
   Time straggler_max = 0;
@@ -72,7 +72,7 @@ class Wires {
   std::map<std::pair<Place, Place>, int> cut_;
   std::map<std::pair<Place, Place>, Time> slow_;
   std::map<std::tuple<Place, Place, uint64_t>, Time> last_arrival_;
-  std::set<uint64_t> broken_;  // streams that lost a message: nothing that follows it arrives
+  std::set<uint64_t> broken_;   // streams that lost a message: nothing that follows it arrives
   uint64_t last_stream_ = 100;  // below: Raft's channels
 };
 

@@ -18,7 +18,9 @@ uint64_t RecordAt(const storage::Entry& entry, int64_t offset) {
   return set && at < set->records_size() ? NumberIn(set->records(at)) : 0;
 }
 
-bool Contains(const std::vector<ReplicaId>& replicas, ReplicaId id) { return std::find(replicas.begin(), replicas.end(), id) != replicas.end(); }
+bool Contains(const std::vector<ReplicaId>& replicas, ReplicaId id) {
+  return std::find(replicas.begin(), replicas.end(), id) != replicas.end();
+}
 
 }  // namespace
 
@@ -40,7 +42,8 @@ void Witness::OnSubmit(const Machine& machine, const storage::WriteTask& task) {
     tally_.Add(task.group == metadata::kMetadataGroup ? "metadata's log cut behind a snapshot" : "log cut behind a trim");
   }
   if (!task.state.empty()) tally_.Add("checkpoint written");
-  if (task.hard_state && before != nullptr && task.hard_state->voted_for != before->state.hard_state.voted_for && task.hard_state->voted_for.valid()) {
+  if (task.hard_state && before != nullptr && task.hard_state->voted_for != before->state.hard_state.voted_for &&
+      task.hard_state->voted_for.valid()) {
     tally_.Add("vote cast");
   }
   if (task.entries.empty()) return;
@@ -72,7 +75,8 @@ const Machine* Witness::MachineOf(NodeId node) const {
   return nullptr;
 }
 
-Witness::Held Witness::Holds(const storage::MemoryDisk& disk, GroupId group, const ReplicaId& replica, int64_t offset, uint64_t record) const {
+Witness::Held Witness::Holds(const storage::MemoryDisk& disk, GroupId group, const ReplicaId& replica, int64_t offset,
+                             uint64_t record) const {
   const storage::GroupImage* image = disk.Find(group);
   // An earlier life stands for the one that is wanted until its group goes on without it.
   if (image == nullptr || image->state.identity.self.incarnation > replica.incarnation) return Held::kNo;
@@ -98,7 +102,9 @@ void Witness::OnKnown(const PartitionName& name, int64_t offset, uint64_t record
     const Machine* machine = MachineOf(replica.node);
     // What is built anew replaces one that was lost on purpose.
     const bool lost = wiped_.contains(replica.node) || (rebuilt && !Contains(partition.movement->settled, replica));
-    const Held holds = lost ? Held::kDamaged : machine == nullptr ? Held::kNo : Holds(machine->disk(), partition.group, replica, offset, record);
+    const Held holds = lost                 ? Held::kDamaged
+                       : machine == nullptr ? Held::kNo
+                                            : Holds(machine->disk(), partition.group, replica, offset, record);
     // What is lost or damaged was there once, for all we know.
     if (holds != Held::kNo) {
       ++held;
@@ -109,8 +115,8 @@ void Witness::OnKnown(const PartitionName& name, int64_t offset, uint64_t record
   tally_.Add("record looked for on the disks");
   // While replicas move, there are more of them; a majority of those that vote has it all the same.
   if (held > partition.replicas.size() / 2) return;
-  verdict_.Violated("known records are on a majority of disks", "record ", record, " of ", topic->name, '/', name.second, " offset ", offset, ", ", how,
-                    ", is not on the disks of nodes", without, " of ", partition.replicas.size());
+  verdict_.Violated("known records are on a majority of disks", "record ", record, " of ", topic->name, '/', name.second, " offset ",
+                    offset, ", ", how, ", is not on the disks of nodes", without, " of ", partition.replicas.size());
 }
 
 void Witness::CheckLeftovers() {
@@ -124,8 +130,8 @@ void Witness::CheckLeftovers() {
       const metadata::Partition* partition = newest_->FindPartition(group);
       const ReplicaId self = image.state.identity.self;
       if (partition != nullptr && partition->ReplicaOn(self.node) == self) continue;
-      verdict_.Violated("what was deleted is gone", "machine ", machine->place(), " keeps replica ", self, " of group ", group, " (", image.state.identity.label,
-                        "), which nobody knows any more");
+      verdict_.Violated("what was deleted is gone", "machine ", machine->place(), " keeps replica ", self, " of group ", group, " (",
+                        image.state.identity.label, "), which nobody knows any more");
     }
   }
 }

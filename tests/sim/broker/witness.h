@@ -49,8 +49,8 @@ class Witness final : public KnownRecordSink {
   Tally& tally_;
   Trace& trace_;
   metadata::Shared<metadata::Image> newest_;
-  std::map<GroupId, Term> led_;   // the newest term that somebody led
-  std::set<NodeId> wiped_;        // nodes whose disks are gone
+  std::map<GroupId, Term> led_;  // the newest term that somebody led
+  std::set<NodeId> wiped_;       // nodes whose disks are gone
 };
 
 }  // namespace flotilla::sim::broker

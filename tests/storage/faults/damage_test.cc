@@ -67,9 +67,7 @@ class DamageTest : public DiskTest {
     return largest;
   }
   // Where its batches end: behind them there may be zeros, up to the end of a page.
-  static uint64_t EndOf(const std::string& wal) {
-    return FileContent(wal).value_or("").find_last_not_of('\0') + 1;
-  }
+  static uint64_t EndOf(const std::string& wal) { return FileContent(wal).value_or("").find_last_not_of('\0') + 1; }
   // After the damage: refused at once, or every single answer is right or an error that names the place.
   // Returns whether anything was noticed.
   bool ExpectNoLies() {

@@ -38,7 +38,7 @@ MATCHER(IsOk, "is OK") {
 }
 
 // Twice: with direct I/O, as it is where the file system can, and without.
-#define FLOTILLA_DISK_SUITE(fixture)                                 \
+#define FLOTILLA_DISK_SUITE(fixture)                                    \
   INSTANTIATE_TEST_SUITE_P(Over, fixture, testing::Values(true, false), \
                            [](const auto& direct) { return direct.param ? "Direct" : "Buffered"; })
 
@@ -90,9 +90,7 @@ class DiskTest : public testing::TestWithParam<bool> {
     return status;
   }
   // A kibibyte and more, so that many of them fill memtables and blocks.
-  Status AppendLarge(int number) {
-    return Append(std::to_string(number) + std::string(3000, static_cast<char>('a' + number % 26)));
-  }
+  Status AppendLarge(int number) { return Append(std::to_string(number) + std::string(3000, static_cast<char>('a' + number % 26))); }
 
   // --- Reading
 

@@ -35,9 +35,7 @@ class FaultFileSystemTest : public testing::Test {
     EXPECT_TRUE(files_.NewDirectory(scratch_.path(), IOOptions(), &directory, nullptr).ok());
     return directory->Fsync(IOOptions(), nullptr).ok();
   }
-  std::string Content(const std::string& name) {
-    return FileContent(scratch_ / name).value_or("(none)");
-  }
+  std::string Content(const std::string& name) { return FileContent(scratch_ / name).value_or("(none)"); }
   // A file "a" with "synced" on the disk and "unsynced" on its way.
   void HalfSyncedFile() {
     auto file = Create("a");

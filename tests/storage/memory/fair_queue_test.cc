@@ -47,8 +47,7 @@ TEST_F(FairQueueTest, OneGroupAloneFillsTheBatch) {
 TEST_F(FairQueueTest, GroupsTakeTurnsByShare) {
   for (uint64_t token = 1; token <= 4; ++token) Push(1, token);
   for (uint64_t token = 1; token <= 3; ++token) Push(2, token);
-  EXPECT_THAT(Take(100'000, 2'100),
-              ElementsAre(Pair(1, 1), Pair(1, 2), Pair(2, 1), Pair(2, 2), Pair(1, 3), Pair(1, 4), Pair(2, 3)));
+  EXPECT_THAT(Take(100'000, 2'100), ElementsAre(Pair(1, 1), Pair(1, 2), Pair(2, 1), Pair(2, 2), Pair(1, 3), Pair(1, 4), Pair(2, 3)));
 }
 
 TEST_F(FairQueueTest, OneTurnEachLeavesRoomForWhoComesLater) {

@@ -37,9 +37,7 @@ class MemoryDiskTest : public testing::Test {
     }
     return payloads;
   }
-  Status ReadAll() {
-    return store_->Read(kGroup, LogIndex{1}, store_->Bounds(kGroup)->last_index() + 1, {}).status();
-  }
+  Status ReadAll() { return store_->Read(kGroup, LogIndex{1}, store_->Bounds(kGroup)->last_index() + 1, {}).status(); }
 
   MemoryDisk disk_;
   std::unique_ptr<MemoryStore> store_;

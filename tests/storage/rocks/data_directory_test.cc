@@ -17,9 +17,7 @@ using testing::HasSubstr;
 
 class DataDirectoryTest : public testing::Test {
  protected:
-  Result<std::unique_ptr<DataDirectory>> Open(const DirectoryIdentity& expected = {}) {
-    return DataDirectory::Open(path_, expected);
-  }
+  Result<std::unique_ptr<DataDirectory>> Open(const DirectoryIdentity& expected = {}) { return DataDirectory::Open(path_, expected); }
   std::string IdentityText() {
     std::ostringstream text;
     text << std::ifstream(path_ + "/IDENTITY").rdbuf();

@@ -54,8 +54,7 @@ TEST(FormatTest, BothCrcsAgreeAtEveryLengthAndStart) {
   std::string data;
   for (int i = 0; i < 30'000; ++i) data += static_cast<char>(i * 7 + i / 256);
   for (size_t size = 0; size < 2000; ++size) {
-    ASSERT_EQ(crc32c::Extend(size, data.data() + size % 9, size),
-              crc32c::ExtendPortable(size, data.data() + size % 9, size));
+    ASSERT_EQ(crc32c::Extend(size, data.data() + size % 9, size), crc32c::ExtendPortable(size, data.data() + size % 9, size));
   }
   for (const size_t size : {12'287, 12'288, 12'289, 24'576, 29'000}) {
     ASSERT_EQ(crc32c::Extend(1, data.data(), size), crc32c::ExtendPortable(1, data.data(), size)) << size;
@@ -134,8 +133,7 @@ TEST(FormatTest, EveryFlippedBitOfARowIsFound) {
 }
 
 TEST(FormatTest, EvidenceSlot) {
-  EXPECT_EQ(Hex(EncodeEvidenceSlot(258, "node-a")),
-            "766964656e63653102010000000000002d9a48a200000000af5d2ba9");
+  EXPECT_EQ(Hex(EncodeEvidenceSlot(258, "node-a")), "766964656e63653102010000000000002d9a48a200000000af5d2ba9");
   EXPECT_EQ(DecodeEvidenceSlot(EncodeEvidenceSlot(258, "node-a"), "node-a"), 258U);
   EXPECT_EQ(DecodeEvidenceSlot(EncodeEvidenceSlot(258, "node-a"), "node-b"), std::nullopt);
 }

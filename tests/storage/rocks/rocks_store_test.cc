@@ -132,9 +132,7 @@ TEST_F(RocksStoreTest, ReadersNeverSeeHalfOfAnOverwrite) {
   Open();
   Create(kGroup);
   EntryMaker make(kGroup);
-  ASSERT_TRUE(
-      Write({.group = kGroup, .entries = {make.Data("1"), make.Data("1"), make.Data("1"), make.Data("1")}})
-          .ok());
+  ASSERT_TRUE(Write({.group = kGroup, .entries = {make.Data("1"), make.Data("1"), make.Data("1"), make.Data("1")}}).ok());
   std::atomic<bool> stop{false};
   std::atomic<uint64_t> reads{0};
   std::thread reader([&] {
@@ -193,14 +191,13 @@ TEST_F(RocksStoreTest, AThousandGroupsComeBack) {
   RecordingSink sink;
   for (uint64_t id = 0; id < 1000; ++id) {
     EntryMaker make(GroupId{id});
-    ASSERT_TRUE(
-        store_
-            ->Submit({.group = GroupId{id},
-                      .create = GroupIdentity{ReplicaId{NodeId{1}, id}, "orders/" + std::to_string(id)},
-                      .entries = {make.Configuration("members"), make.Data("a")},
-                      .hard_state = HardState{Term{1}, ReplicaId{NodeId{1}, id}, LogIndex{1}}},
-                     sink)
-            .ok());
+    ASSERT_TRUE(store_
+                    ->Submit({.group = GroupId{id},
+                              .create = GroupIdentity{ReplicaId{NodeId{1}, id}, "orders/" + std::to_string(id)},
+                              .entries = {make.Configuration("members"), make.Data("a")},
+                              .hard_state = HardState{Term{1}, ReplicaId{NodeId{1}, id}, LogIndex{1}}},
+                             sink)
+                    .ok());
   }
   ASSERT_TRUE(sink.WaitFor(1000));
   const auto start = std::chrono::steady_clock::now();

@@ -235,16 +235,14 @@ TEST_P(AppendTest, TermRunsCoverTheLog) {
   ASSERT_THAT(Append({"a", "b"}, Term{1}), IsOk());
   ASSERT_THAT(Append({"c"}, Term{4}), IsOk());
   ASSERT_THAT(Append({"d"}, Term{4}), IsOk());
-  FLOTILLA_NOW_AND_AFTER_RESTARTS(
-      EXPECT_THAT(Loaded().terms, ElementsAre(TermRun{LogIndex{1}, Term{1}}, TermRun{LogIndex{3}, Term{4}})));
+  FLOTILLA_NOW_AND_AFTER_RESTARTS(EXPECT_THAT(Loaded().terms, ElementsAre(TermRun{LogIndex{1}, Term{1}}, TermRun{LogIndex{3}, Term{4}})));
 }
 
 TEST_P(AppendTest, TermRunsFollowAnOverwrite) {
   ASSERT_THAT(Append({"a", "b"}, Term{1}), IsOk());
   ASSERT_THAT(Append({"c", "d"}, Term{2}), IsOk());
   ASSERT_THAT(Overwrite(LogIndex{2}, {"B"}, Term{3}), IsOk());
-  FLOTILLA_NOW_AND_AFTER_RESTARTS(
-      EXPECT_THAT(Loaded().terms, ElementsAre(TermRun{LogIndex{1}, Term{1}}, TermRun{LogIndex{2}, Term{3}})));
+  FLOTILLA_NOW_AND_AFTER_RESTARTS(EXPECT_THAT(Loaded().terms, ElementsAre(TermRun{LogIndex{1}, Term{1}}, TermRun{LogIndex{2}, Term{3}})));
 }
 
 TEST_P(AppendTest, TermRunsFollowATrim) {

@@ -17,17 +17,14 @@ class GroupTest : public StoreTest {
     auto chunk = store().ReadSnapshotChunk(kGroup, id, number);
     return chunk.ok() ? std::string(chunk->view()) : std::string(ReasonName(chunk.status().reason()));
   }
-  static StateWrite PutRow(std::string key, std::string_view value) {
-    return {StateWrite::Kind::kPut, std::move(key), Bytes::Copy(value)};
-  }
+  static StateWrite PutRow(std::string key, std::string_view value) { return {StateWrite::Kind::kPut, std::move(key), Bytes::Copy(value)}; }
 };
 FLOTILLA_STORE_SUITE(GroupTest);
 
 TEST_P(GroupTest, ANewGroupIsEmptyAndKnowsWhoItIs) {
-  FLOTILLA_NOW_AND_AFTER_RESTARTS(const GroupState state = Loaded(); EXPECT_EQ(state.group, kGroup);
-                                  EXPECT_EQ(state.identity, kIdentity); EXPECT_EQ(state.hard_state, HardState{});
-                                  EXPECT_EQ(state.bounds, LogBounds{}); EXPECT_THAT(state.terms, IsEmpty());
-                                  EXPECT_EQ(state.snapshot, SnapshotMeta{}));
+  FLOTILLA_NOW_AND_AFTER_RESTARTS(const GroupState state = Loaded(); EXPECT_EQ(state.group, kGroup); EXPECT_EQ(state.identity, kIdentity);
+                                  EXPECT_EQ(state.hard_state, HardState{}); EXPECT_EQ(state.bounds, LogBounds{});
+                                  EXPECT_THAT(state.terms, IsEmpty()); EXPECT_EQ(state.snapshot, SnapshotMeta{}));
 }
 
 TEST_P(GroupTest, GroupsAreListed) {
@@ -82,8 +79,7 @@ TEST_P(GroupTest, AGroupIsMadeAndFilledInOneTask) {
   WriteTask task{.group = kOther, .create = kIdentity, .entries = {EntryMaker(kOther).Data("a")}};
   task.hard_state = HardState{.term = Term{1}};
   ASSERT_THAT(Write(task), IsOk());
-  FLOTILLA_NOW_AND_AFTER_RESTARTS(EXPECT_THAT(All(kOther), ElementsAre("a"));
-                                  EXPECT_EQ(Loaded(kOther).hard_state.term, Term{1}));
+  FLOTILLA_NOW_AND_AFTER_RESTARTS(EXPECT_THAT(All(kOther), ElementsAre("a")); EXPECT_EQ(Loaded(kOther).hard_state.term, Term{1}));
 }
 
 TEST_P(GroupTest, ADestroyedGroupLeavesNothing) {
@@ -95,8 +91,8 @@ TEST_P(GroupTest, ADestroyedGroupLeavesNothing) {
   FLOTILLA_NOW_AND_AFTER_RESTARTS(EXPECT_THAT(store().Groups(), IsEmpty());
                                   EXPECT_THAT(store().Load(kGroup).status(), FailsWith(Reason::kGroupNotFound)));
   ASSERT_THAT(Create(kGroup), IsOk());
-  FLOTILLA_NOW_AND_AFTER_RESTARTS(EXPECT_THAT(All(), IsEmpty()); EXPECT_EQ(Row("key"), "(none)");
-                                  EXPECT_EQ(Chunk(1, 0), "DATA_LOSS"); EXPECT_EQ(Loaded().hard_state, HardState{}));
+  FLOTILLA_NOW_AND_AFTER_RESTARTS(EXPECT_THAT(All(), IsEmpty()); EXPECT_EQ(Row("key"), "(none)"); EXPECT_EQ(Chunk(1, 0), "DATA_LOSS");
+                                  EXPECT_EQ(Loaded().hard_state, HardState{}));
 }
 
 TEST_P(GroupTest, DestroyingAGroupLeavesItsNeighboursAlone) {
@@ -106,8 +102,7 @@ TEST_P(GroupTest, DestroyingAGroupLeavesItsNeighboursAlone) {
   ASSERT_THAT(Append({EntryMaker(kOther).Data("after")}), IsOk());
   ASSERT_THAT(Write({.group = kOther, .state = {PutRow("key", "value")}}), IsOk());
   ASSERT_THAT(Destroy(kGroup), IsOk());
-  FLOTILLA_NOW_AND_AFTER_RESTARTS(EXPECT_THAT(All(GroupId{6}), ElementsAre("before"));
-                                  EXPECT_THAT(All(kOther), ElementsAre("after"));
+  FLOTILLA_NOW_AND_AFTER_RESTARTS(EXPECT_THAT(All(GroupId{6}), ElementsAre("before")); EXPECT_THAT(All(kOther), ElementsAre("after"));
                                   EXPECT_EQ((*store().GetState(kOther, "key"))->view(), "value"));
 }
 
@@ -151,8 +146,13 @@ TEST_P(GroupTest, RowsArePutReplacedAndDeleted) {
 
 TEST_P(GroupTest, RowsOfOneTaskAreAppliedInOrder) {
   ASSERT_THAT(Write({.group = kGroup,
-                     .state = {PutRow("a/1", "x"), PutRow("a/2", "x"), {StateWrite::Kind::kDeletePrefix, "a/", {}},
-                               PutRow("a/3", "x"), PutRow("b", "1"), PutRow("b", "2"), PutRow("c", "x"),
+                     .state = {PutRow("a/1", "x"),
+                               PutRow("a/2", "x"),
+                               {StateWrite::Kind::kDeletePrefix, "a/", {}},
+                               PutRow("a/3", "x"),
+                               PutRow("b", "1"),
+                               PutRow("b", "2"),
+                               PutRow("c", "x"),
                                {StateWrite::Kind::kDelete, "c", {}}}}),
               IsOk());
   FLOTILLA_NOW_AND_AFTER_RESTARTS(EXPECT_THAT(Keys(""), ElementsAre("a/3", "b")); EXPECT_EQ(Row("b"), "2"));
@@ -161,8 +161,8 @@ TEST_P(GroupTest, RowsOfOneTaskAreAppliedInOrder) {
 TEST_P(GroupTest, APrefixIsDeletedAndNotItsNeighbours) {
   const std::string high = "p\xFF";
   ASSERT_THAT(Write({.group = kGroup,
-                     .state = {PutRow("o", "x"), PutRow("p", "x"), PutRow("p/1", "x"), PutRow(high, "x"),
-                               PutRow(high + "\xFF", "x"), PutRow("q", "x")}}),
+                     .state = {PutRow("o", "x"), PutRow("p", "x"), PutRow("p/1", "x"), PutRow(high, "x"), PutRow(high + "\xFF", "x"),
+                               PutRow("q", "x")}}),
               IsOk());
   ASSERT_THAT(Write({.group = kGroup, .state = {{StateWrite::Kind::kDeletePrefix, high, {}}}}), IsOk());
   EXPECT_THAT(Keys(""), ElementsAre("o", "p", "p/1", "q"));
@@ -175,8 +175,7 @@ TEST_P(GroupTest, AnEmptyPrefixDeletesAllRowsOfTheGroupAndNoOther) {
   ASSERT_THAT(Write({.group = kOther, .state = {PutRow("kept", "x")}}), IsOk());
   ASSERT_THAT(Write({.group = kGroup, .state = {PutRow("a", "x"), PutRow("\xFF\xFF", "x")}}), IsOk());
   ASSERT_THAT(Write({.group = kGroup, .state = {{StateWrite::Kind::kDeletePrefix, "", {}}}}), IsOk());
-  FLOTILLA_NOW_AND_AFTER_RESTARTS(EXPECT_THAT(Keys(""), IsEmpty());
-                                  EXPECT_EQ((*store().GetState(kOther, "kept"))->view(), "x"));
+  FLOTILLA_NOW_AND_AFTER_RESTARTS(EXPECT_THAT(Keys(""), IsEmpty()); EXPECT_EQ((*store().GetState(kOther, "kept"))->view(), "x"));
 }
 
 TEST_P(GroupTest, KeysMayHoldAnyByte) {
@@ -190,8 +189,7 @@ TEST_P(GroupTest, KeysMayHoldAnyByte) {
 TEST_P(GroupTest, RowsAreScannedByPrefixInOrder) {
   for (const char* key : {"b/2", "a", "b/1", "c", "b"}) ASSERT_THAT(Put(key, "x"), IsOk());
   FLOTILLA_NOW_AND_AFTER_RESTARTS(EXPECT_THAT(Keys("b/"), ElementsAre("b/1", "b/2"));
-                                  EXPECT_THAT(Keys(""), ElementsAre("a", "b", "b/1", "b/2", "c"));
-                                  EXPECT_THAT(Keys("d"), IsEmpty()));
+                                  EXPECT_THAT(Keys(""), ElementsAre("a", "b", "b/1", "b/2", "c")); EXPECT_THAT(Keys("d"), IsEmpty()));
 }
 
 TEST_P(GroupTest, AScanGoesOnAfterAKey) {
@@ -238,8 +236,7 @@ TEST_P(GroupTest, AMissingChunkIsDataLoss) {
 TEST_P(GroupTest, ADroppedSnapshotIsGoneAndOthersStay) {
   for (const uint64_t id : {1, 2, 3}) ASSERT_THAT(PutChunk(id, 0, "x"), IsOk());
   ASSERT_THAT(Write({.group = kGroup, .drop_snapshots = {1, 3}}), IsOk());
-  FLOTILLA_NOW_AND_AFTER_RESTARTS(EXPECT_EQ(Chunk(1, 0), "DATA_LOSS"); EXPECT_EQ(Chunk(2, 0), "x");
-                                  EXPECT_EQ(Chunk(3, 0), "DATA_LOSS"));
+  FLOTILLA_NOW_AND_AFTER_RESTARTS(EXPECT_EQ(Chunk(1, 0), "DATA_LOSS"); EXPECT_EQ(Chunk(2, 0), "x"); EXPECT_EQ(Chunk(3, 0), "DATA_LOSS"));
 }
 
 TEST_P(GroupTest, AChunkAndTheDropOfItsSnapshotInOneTaskLeaveNothing) {

@@ -1,9 +1,10 @@
 // Random operations against a store and against a model so simple that it is right: a vector, a few maps. The same seed, the
 // same operations. To repeat a failure: FLOTILLA_SEED=<seed> store_suite_test --gtest_filter=<name>
+#include "storage/base/random.h"
+
 #include <cstdlib>
 #include <map>
 
-#include "storage/base/random.h"
 #include "tests/storage/suite/store_test.h"
 
 namespace flotilla::storage {

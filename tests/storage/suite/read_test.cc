@@ -39,16 +39,14 @@ TEST_P(ReadTest, AnEmptyRangeReadsNothing) {
 TEST_P(ReadTest, TheByteLimitStopsBeforeTheEntryThatWouldPassIt) {
   ASSERT_THAT(Append({"aaaa", "bbbb", "cccc"}), IsOk());
   const size_t two = 2 * (Entry::kEntryOverheadBytes + 4);
-  FLOTILLA_NOW_AND_AFTER_RESTARTS(
-      EXPECT_THAT(Payloads(Read(LogIndex{1}, LogIndex{4}, {.bytes = two})), ElementsAre("aaaa", "bbbb"));
-      EXPECT_THAT(Payloads(Read(LogIndex{1}, LogIndex{4}, {.bytes = two - 1})), ElementsAre("aaaa")));
+  FLOTILLA_NOW_AND_AFTER_RESTARTS(EXPECT_THAT(Payloads(Read(LogIndex{1}, LogIndex{4}, {.bytes = two})), ElementsAre("aaaa", "bbbb"));
+                                  EXPECT_THAT(Payloads(Read(LogIndex{1}, LogIndex{4}, {.bytes = two - 1})), ElementsAre("aaaa")));
 }
 
 TEST_P(ReadTest, TheFirstEntryComesEvenIfItIsLargerThanTheLimit) {
   ASSERT_THAT(Append({"a long one", "b"}), IsOk());
-  FLOTILLA_NOW_AND_AFTER_RESTARTS(
-      EXPECT_THAT(Payloads(Read(LogIndex{1}, LogIndex{3}, {.bytes = 1})), ElementsAre("a long one"));
-      EXPECT_THAT(Read(LogIndex{1}, LogIndex{3}, {.bytes = 0, .entries = 0}), SizeIs(1)));
+  FLOTILLA_NOW_AND_AFTER_RESTARTS(EXPECT_THAT(Payloads(Read(LogIndex{1}, LogIndex{3}, {.bytes = 1})), ElementsAre("a long one"));
+                                  EXPECT_THAT(Read(LogIndex{1}, LogIndex{3}, {.bytes = 0, .entries = 0}), SizeIs(1)));
 }
 
 TEST_P(ReadTest, TheEntryLimitCounts) {
@@ -121,12 +119,11 @@ TEST_P(ReadTest, TheCacheIsBoundedPerGroup) {
 
 TEST_P(ReadTest, AnOffsetLeadsToTheEntryThatHoldsIt) {
   EntryMaker make = AtEnd();
-  ASSERT_THAT(Append({make.Noop(), make.Data("[0,3)", {.records = 3}), make.Noop(), make.Configuration("1"),
-                      make.Data("[3,4)"), make.Data("[4,6)", {.records = 2}), make.Noop()}),
+  ASSERT_THAT(Append({make.Noop(), make.Data("[0,3)", {.records = 3}), make.Noop(), make.Configuration("1"), make.Data("[3,4)"),
+                      make.Data("[4,6)", {.records = 2}), make.Noop()}),
               IsOk());
-  FLOTILLA_NOW_AND_AFTER_RESTARTS(EXPECT_EQ(IndexOfOffset(0), 2u); EXPECT_EQ(IndexOfOffset(2), 2u);
-                                  EXPECT_EQ(IndexOfOffset(3), 5u); EXPECT_EQ(IndexOfOffset(4), 6u);
-                                  EXPECT_EQ(IndexOfOffset(5), 6u));
+  FLOTILLA_NOW_AND_AFTER_RESTARTS(EXPECT_EQ(IndexOfOffset(0), 2u); EXPECT_EQ(IndexOfOffset(2), 2u); EXPECT_EQ(IndexOfOffset(3), 5u);
+                                  EXPECT_EQ(IndexOfOffset(4), 6u); EXPECT_EQ(IndexOfOffset(5), 6u));
 }
 
 TEST_P(ReadTest, AnOffsetOutsideOfTheLogIsRefusedWithBothEnds) {
@@ -147,24 +144,21 @@ TEST_P(ReadTest, OffsetsAreFoundAmongThousandsOfEntries) {
   std::vector<Entry> entries;
   for (int i = 0; i < 3000; ++i) entries.push_back(make.Data("x", {.records = 2}));
   ASSERT_THAT(Append(std::move(entries)), IsOk());
-  FLOTILLA_NOW_AND_AFTER_RESTARTS(for (uint64_t offset = 0; offset < 6000; offset += 97) {
-    ASSERT_EQ(IndexOfOffset(offset), offset / 2 + 1);
-  });
+  FLOTILLA_NOW_AND_AFTER_RESTARTS(
+      for (uint64_t offset = 0; offset < 6000; offset += 97) { ASSERT_EQ(IndexOfOffset(offset), offset / 2 + 1); });
 }
 
 TEST_P(ReadTest, ATimeLeadsToTheFirstEntryAtOrAfterIt) {
   EntryMaker make = AtEnd();
   ASSERT_THAT(Append({make.DataAt(100), make.DataAt(200), make.Noop(), make.DataAt(300)}), IsOk());
-  FLOTILLA_NOW_AND_AFTER_RESTARTS(EXPECT_EQ(IndexAtTime(50), 1u); EXPECT_EQ(IndexAtTime(100), 1u);
-                                  EXPECT_EQ(IndexAtTime(101), 2u); EXPECT_EQ(IndexAtTime(201), 4u);
-                                  EXPECT_EQ(IndexAtTime(301), 0u));
+  FLOTILLA_NOW_AND_AFTER_RESTARTS(EXPECT_EQ(IndexAtTime(50), 1u); EXPECT_EQ(IndexAtTime(100), 1u); EXPECT_EQ(IndexAtTime(101), 2u);
+                                  EXPECT_EQ(IndexAtTime(201), 4u); EXPECT_EQ(IndexAtTime(301), 0u));
 }
 
 TEST_P(ReadTest, TimesThatGoBackAreFoundToo) {
   EntryMaker make = AtEnd();
   ASSERT_THAT(Append({make.DataAt(100), make.DataAt(500), make.DataAt(200), make.DataAt(600)}), IsOk());
-  FLOTILLA_NOW_AND_AFTER_RESTARTS(EXPECT_EQ(IndexAtTime(150), 2u); EXPECT_EQ(IndexAtTime(200), 2u);
-                                  EXPECT_EQ(IndexAtTime(501), 4u));
+  FLOTILLA_NOW_AND_AFTER_RESTARTS(EXPECT_EQ(IndexAtTime(150), 2u); EXPECT_EQ(IndexAtTime(200), 2u); EXPECT_EQ(IndexAtTime(501), 4u));
 }
 
 // The running maximum of the trimmed entry still stands in every header.
@@ -172,9 +166,8 @@ TEST_P(ReadTest, ATrimmedLateTimeDoesNotHideTheEntriesAfterIt) {
   EntryMaker make = AtEnd();
   ASSERT_THAT(Append({make.DataAt(900), make.DataAt(100), make.Noop(), make.DataAt(300), make.DataAt(200)}), IsOk());
   ASSERT_THAT(TrimTo(LogIndex{1}), IsOk());
-  FLOTILLA_NOW_AND_AFTER_RESTARTS(EXPECT_EQ(IndexAtTime(50), 2u); EXPECT_EQ(IndexAtTime(150), 4u);
-                                  EXPECT_EQ(IndexAtTime(300), 4u); EXPECT_EQ(IndexAtTime(301), 0u);
-                                  EXPECT_EQ(IndexAtTime(900), 0u));
+  FLOTILLA_NOW_AND_AFTER_RESTARTS(EXPECT_EQ(IndexAtTime(50), 2u); EXPECT_EQ(IndexAtTime(150), 4u); EXPECT_EQ(IndexAtTime(300), 4u);
+                                  EXPECT_EQ(IndexAtTime(301), 0u); EXPECT_EQ(IndexAtTime(900), 0u));
 }
 
 TEST_P(ReadTest, AnEmptyLogHasNoTimes) {

@@ -76,13 +76,9 @@ class StoreTest : public testing::TestWithParam<Implementation> {
     return Append(std::move(entries));
   }
   // Everything up to and including `last` goes.
-  Status TrimTo(LogIndex last) {
-    return Write({.group = kGroup, .snapshot = SnapshotMeta{.anchor = AnchorAt(last)}});
-  }
+  Status TrimTo(LogIndex last) { return Write({.group = kGroup, .snapshot = SnapshotMeta{.anchor = AnchorAt(last)}}); }
   // The whole log goes and begins anew after `anchor`.
-  Status ReplaceBy(SnapshotMeta snapshot) {
-    return Write({.group = kGroup, .snapshot = std::move(snapshot), .replace_log = true});
-  }
+  Status ReplaceBy(SnapshotMeta snapshot) { return Write({.group = kGroup, .snapshot = std::move(snapshot), .replace_log = true}); }
   Status Vote(HardState state) { return Write({.group = kGroup, .hard_state = state}); }
   Status Put(std::string key, std::string_view value) {
     return Write({.group = kGroup, .state = {{StateWrite::Kind::kPut, std::move(key), Bytes::Copy(value)}}});
@@ -152,22 +148,22 @@ class StoreTest : public testing::TestWithParam<Implementation> {
 };
 
 // Runs `function` after nothing, a restart and a power cut: what is durable looks the same from everywhere.
-#define FLOTILLA_NOW_AND_AFTER_RESTARTS(...)          \
-  do {                                                \
-    {                                                 \
-      SCOPED_TRACE("now");                            \
-      __VA_ARGS__;                                    \
-    }                                                 \
-    Reopen();                                         \
-    {                                                 \
-      SCOPED_TRACE("after a restart");                \
-      __VA_ARGS__;                                    \
-    }                                                 \
-    PowerCutAndReopen();                              \
-    {                                                 \
-      SCOPED_TRACE("after a power cut");              \
-      __VA_ARGS__;                                    \
-    }                                                 \
+#define FLOTILLA_NOW_AND_AFTER_RESTARTS(...) \
+  do {                                       \
+    {                                        \
+      SCOPED_TRACE("now");                   \
+      __VA_ARGS__;                           \
+    }                                        \
+    Reopen();                                \
+    {                                        \
+      SCOPED_TRACE("after a restart");       \
+      __VA_ARGS__;                           \
+    }                                        \
+    PowerCutAndReopen();                     \
+    {                                        \
+      SCOPED_TRACE("after a power cut");     \
+      __VA_ARGS__;                           \
+    }                                        \
   } while (false)
 
 MATCHER_P(FailsWith, reason, std::string("fails with ") + std::string(ReasonName(reason))) {
@@ -179,10 +175,9 @@ MATCHER(IsOk, "is OK") {
   return arg.ok();
 }
 
-#define FLOTILLA_STORE_SUITE(Fixture)                                                                    \
-  INSTANTIATE_TEST_SUITE_P(Store, Fixture,                                                               \
-                           testing::Values(Implementation{"Memory", &MakeMemoryMachine},                 \
-                                           Implementation{"Rocks", &MakeRocksMachine}),                  \
+#define FLOTILLA_STORE_SUITE(Fixture)                                                                                                 \
+  INSTANTIATE_TEST_SUITE_P(Store, Fixture,                                                                                            \
+                           testing::Values(Implementation{"Memory", &MakeMemoryMachine}, Implementation{"Rocks", &MakeRocksMachine}), \
                            [](const auto& instance) { return std::string(instance.param.name); })
 
 }  // namespace flotilla::storage

@@ -94,8 +94,7 @@ TEST_P(WriterTest, ARefusedTaskDoesNotStopTheOthersOfItsBatch) {
   ASSERT_TRUE(AllDone(4));
   std::map<uint64_t, Reason> outcomes;
   for (const WriteDone& done : sink_.done()) outcomes[done.token] = done.status.reason();
-  EXPECT_EQ(outcomes, (std::map<uint64_t, Reason>{
-                          {1, Reason::kNone}, {2, Reason::kGroupExists}, {3, Reason::kNone}, {4, Reason::kNone}}));
+  EXPECT_EQ(outcomes, (std::map<uint64_t, Reason>{{1, Reason::kNone}, {2, Reason::kGroupExists}, {3, Reason::kNone}, {4, Reason::kNone}}));
   EXPECT_THAT(TokensOf(kGroup), ElementsAre(1, 2, 4));
   FLOTILLA_NOW_AND_AFTER_RESTARTS(EXPECT_THAT(All(), ElementsAre("a", "b")); EXPECT_THAT(All(kOther), ElementsAre("x")));
 }
@@ -187,8 +186,7 @@ TEST_P(WriterTest, BelowTheReserveOnlyWhatGrowsIsRefused) {
   EXPECT_EQ(refused.Detail("free_bytes"), std::to_string(limits::kDiskReserveBytes - 1));
   EXPECT_THAT(Put("key", "more"), FailsWith(Reason::kDiskFull));
   EXPECT_THAT(Create(kOther), FailsWith(Reason::kDiskFull));
-  EXPECT_THAT(Write({.group = kGroup, .chunks = {{.id = 1, .number = 1, .data = Bytes::Static("x")}}}),
-              FailsWith(Reason::kDiskFull));
+  EXPECT_THAT(Write({.group = kGroup, .chunks = {{.id = 1, .number = 1, .data = Bytes::Static("x")}}}), FailsWith(Reason::kDiskFull));
 
   // A partition's log is cut behind a snapshot of one chunk.
   EXPECT_THAT(Write({.group = kGroup, .chunks = {{.id = 1, .number = 0, .data = Bytes::Static("x")}}}), IsOk());

@@ -8,9 +8,7 @@ const char* __lsan_default_suppressions();
 const char* __tsan_default_options();
 const char* __tsan_default_suppressions();
 
-const char* __asan_default_options() {
-  return "strict_string_checks=1:detect_stack_use_after_return=1:check_initialization_order=1";
-}
+const char* __asan_default_options() { return "strict_string_checks=1:detect_stack_use_after_return=1:check_initialization_order=1"; }
 
 const char* __ubsan_default_options() { return "print_stacktrace=1"; }
 
@@ -30,8 +28,8 @@ const char* __tsan_default_options() { return "halt_on_error=1:second_deadlock_s
 //
 // gRPC and what it stands on call our code from their threads, so what they do there is not left out as a whole: only where memory of
 // their own is touched (a library's name stands for the innermost frame: others of it are not seen; a reactor's functions are called by
-// ours, to begin something, and the memory is gRPC's part of the reactor). called_from_lib is for what they pass to sendmsg, memcpy and free: with
-// it the tool does not even look, where it would otherwise make a report for each word of a message of some MiB and drop it.
+// ours, to begin something, and the memory is gRPC's part of the reactor). called_from_lib is for what they pass to sendmsg, memcpy and
+// free: with it the tool does not even look, where it would otherwise make a report for each word of a message of some MiB and drop it.
 //
 // cpp-httplib guards its tables of content types and such, which are made by the first request, with what the tool does not see.
 const char* __tsan_default_suppressions() {

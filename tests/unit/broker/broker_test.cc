@@ -35,14 +35,11 @@ class BrokerTest : public testing::Test {
     options.description = NodeCalled(1);
     options.cluster_name = "test";
     options.bootstrap_single = true;
-    broker_ = std::make_unique<Broker>(options,
-                                       BrokerSurroundings{.executor = executor_,
-                                                          .readers = readers_,
-                                                          .store = *store_,
-                                                          .file = file_,
-                                                          .network = network_,
-                                                          .clock = clock_},
-                                       Random(1));
+    broker_ = std::make_unique<Broker>(
+        options,
+        BrokerSurroundings{
+            .executor = executor_, .readers = readers_, .store = *store_, .file = file_, .network = network_, .clock = clock_},
+        Random(1));
     CHECK(broker_->Start().ok());
     Ticks(5);
     CHECK(broker_->metadata()->cluster.has_value());
@@ -74,7 +71,8 @@ class BrokerTest : public testing::Test {
   template <typename Request>
   Answer PeerCall(const std::string& method, const Request& request) {
     Answer answer;
-    broker_->PeerCall("/flotilla.internal.v1." + method, request.SerializeAsString(), [&answer](Result<std::string> result) { answer.result = std::move(result); });
+    broker_->PeerCall("/flotilla.internal.v1." + method, request.SerializeAsString(),
+                      [&answer](Result<std::string> result) { answer.result = std::move(result); });
     Settle();
     return answer;
   }
@@ -175,7 +173,8 @@ TEST_F(BrokerTest, WhoHearsFromAStrangerRegistersAndKnowsItThen) {
   network_.calls.clear();
   Ticks(60);
   EXPECT_THAT(network_.calls, SizeIs(0));  // it knows all there are
-  broker_->Receive({.from = NodeId{4}, .to = NodeId{1}, .messages = {}, .heartbeat = {}, .heartbeat_reply = {}, .chunks = {}, .chunk_replies = {}});
+  broker_->Receive(
+      {.from = NodeId{4}, .to = NodeId{1}, .messages = {}, .heartbeat = {}, .heartbeat_reply = {}, .chunks = {}, .chunk_replies = {}});
   internal::v1::JoinResponse registered;
   registered.set_cluster_id(file_.state.cluster_id());
   registered.set_node_id(1);
@@ -203,7 +202,8 @@ TEST_F(BrokerTest, WhoWasAwayWhileOthersMovedGoesByWhatItIsToldThen) {
   Registers(registered);
   EXPECT_THAT(Peers(), Contains("2 at n2:9651"));
   EXPECT_FALSE(Greeted(CopyOf(2), 2).ok());
-  broker_->Receive({.from = NodeId{4}, .to = NodeId{1}, .messages = {}, .heartbeat = {}, .heartbeat_reply = {}, .chunks = {}, .chunk_replies = {}});
+  broker_->Receive(
+      {.from = NodeId{4}, .to = NodeId{1}, .messages = {}, .heartbeat = {}, .heartbeat_reply = {}, .chunks = {}, .chunk_replies = {}});
   registered.set_metadata_version(broker_->metadata()->version.value() + 100);
   Registers(registered);
   EXPECT_THAT(Peers(), Contains("2 at copy:9651"));
@@ -261,7 +261,8 @@ TEST_F(LeaderReportTest, AReportOfAGroupThatIsNotKnownYetIsAskedForAgain) {
   v1::DeleteTopicRequest remove;
   remove.mutable_topic()->set_name("orders");
   broker_->Call("/flotilla.v1.AdminService/DeleteTopic", remove.SerializeAsString(),
-                {.principal = "", .address = "test", .deadline = clock_.Now() + std::chrono::seconds(5)}, [](const Result<std::string>&) {});
+                {.principal = "", .address = "test", .deadline = clock_.Now() + std::chrono::seconds(5)},
+                [](const Result<std::string>&) {});
   Settle();
   EXPECT_EQ(ReportLeader(on_two_, 2, 3).status(), "OK");  // it is gone: nobody needs to know
 }

@@ -39,18 +39,18 @@ class MovedNodeTest : public testing::Test {
   }
   void StartAt(const std::string& address) {
     options_.description.peer_address = address;
-    life_ = std::make_unique<ClusterLife>(options_, around_,
-                                          ClusterLife::Callbacks{.become_member = [this](bool) { member_ = true; },
-                                                                 .identity = [this] { return Identity(); },
-                                                                 .image =
-                                                                     [this]() -> metadata::Shared<metadata::Image> {
-                                                                       if (!member_) return nullptr;
-                                                                       return scene_.shared();
-                                                                     },
-                                                                 .controller = [] { return NodeId{}; },
-                                                                 .met = [this](const internal::v1::JoinResponse& met) { met_ = met.metadata_members_size(); },
-                                                                 .stop = [this](const Status& why) { stopped_ = why; }},
-                                          Random(1));
+    life_ = std::make_unique<ClusterLife>(
+        options_, around_,
+        ClusterLife::Callbacks{.become_member = [this](bool) { member_ = true; },
+                               .identity = [this] { return Identity(); },
+                               .image = [this]() -> metadata::Shared<metadata::Image> {
+                                 if (!member_) return nullptr;
+                                 return scene_.shared();
+                               },
+                               .controller = [] { return NodeId{}; },
+                               .met = [this](const internal::v1::JoinResponse& met) { met_ = met.metadata_members_size(); },
+                               .stop = [this](const Status& why) { stopped_ = why; }},
+        Random(1));
     ASSERT_TRUE(life_->Start().ok());
   }
   internal::v1::NodeIdentity Identity() const {
@@ -93,7 +93,8 @@ class MovedNodeTest : public testing::Test {
   storage::MemoryDisk disk_;
   std::unique_ptr<storage::MemoryStore> store_ = *storage::MemoryStore::Open(disk_);
   BrokerOptions options_;
-  const BrokerSurroundings around_{.executor = executor_, .readers = readers_, .store = *store_, .file = file_, .network = network_, .clock = clock_};
+  const BrokerSurroundings around_{
+      .executor = executor_, .readers = readers_, .store = *store_, .file = file_, .network = network_, .clock = clock_};
   std::unique_ptr<ClusterLife> life_;
   bool member_ = false;
   int met_ = 0;

@@ -77,7 +77,9 @@ TEST_F(DiskFitnessTest, ASlowOneIsSickWhenItHasBeenSlowForLongEnough) {
   EXPECT_EQ(SecondsUntilSick(), 15);
   EXPECT_TRUE(fitness_.slow());
   EXPECT_FALSE(fitness_.full());
-  EXPECT_THAT(fitness_.Warnings(), ElementsAre(AllOf(HasSubstr("DISK_SICK: its disk syncs in 800 ms, 500 ms is the limit (storage.slow_sync)"), HasSubstr("60 s"))));
+  EXPECT_THAT(
+      fitness_.Warnings(),
+      ElementsAre(AllOf(HasSubstr("DISK_SICK: its disk syncs in 800 ms, 500 ms is the limit (storage.slow_sync)"), HasSubstr("60 s"))));
 }
 
 TEST_F(DiskFitnessTest, AFewSlowSecondsNowAndThenAreNoSickness) {
@@ -142,8 +144,9 @@ TEST_F(DiskFitnessTest, AFullDiskIsUnfitAtOnce) {
   EXPECT_TRUE(Free(255));
   EXPECT_TRUE(fitness_.full());
   EXPECT_FALSE(fitness_.slow());
-  EXPECT_THAT(fitness_.Warnings(), ElementsAre(AllOf(HasSubstr("DISK_FULL: its disk has 255 MiB free, the reserve is 256 MiB (storage.disk_reserve)"),
-                                                     HasSubstr("until 320 MiB have been free for 60 s"))));
+  EXPECT_THAT(fitness_.Warnings(),
+              ElementsAre(AllOf(HasSubstr("DISK_FULL: its disk has 255 MiB free, the reserve is 256 MiB (storage.disk_reserve)"),
+                                HasSubstr("until 320 MiB have been free for 60 s"))));
 }
 
 TEST_F(DiskFitnessTest, ItIsFitAgainWhenThereHasBeenRoomForLongEnough) {
@@ -203,7 +206,11 @@ class DiskWatchTest : public ::testing::Test {
   // One write after the other, each of which takes so long.
   void Write(Duration each, int times) {
     for (int i = 0; i < times; ++i) {
-      CHECK(store_->Submit({.group = GroupId{7}, .hard_state = storage::HardState{.term = Term{++term_}, .voted_for = kNoReplica, .commit = {}}}, sink_).ok());
+      CHECK(store_
+                ->Submit(
+                    {.group = GroupId{7}, .hard_state = storage::HardState{.term = Term{++term_}, .voted_for = kNoReplica, .commit = {}}},
+                    sink_)
+                .ok());
       CHECK(store_->BeginSync());
       Pass(each);
       CHECK(store_->CompleteSync());

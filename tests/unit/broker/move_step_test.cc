@@ -32,15 +32,12 @@ std::string Text(const std::vector<ReplicaId>& replicas) {
 
 std::string Text(const MoveStep& step) {
   switch (step.kind) {
-    case MoveStep::Kind::kSettle:
-      return "settled";
-    case MoveStep::Kind::kHandOver:
-      return "hand over to" + Text(step.heirs);
+    case MoveStep::Kind::kSettle: return "settled";
+    case MoveStep::Kind::kHandOver: return "hand over to" + Text(step.heirs);
     case MoveStep::Kind::kWait:
       if (!step.obstacle.empty()) return "held up";
       return step.learning.empty() ? "wait" : "wait for" + Text(step.learning);
-    case MoveStep::Kind::kChange:
-      break;
+    case MoveStep::Kind::kChange: break;
   }
   std::string text;
   const auto add = [&text](const char* what, const std::vector<ReplicaId>& replicas) {
@@ -68,10 +65,11 @@ std::string Next(const Row& row) {
   partition.replicas = Replicas(row.wanted);
   partition.preferred_leader = partition.replicas.front().node;
   partition.movement.emplace();
-  GroupSight group{.self = Replicas(row.self).front(),
-                   .configuration = {.voters = Replicas(row.voters), .outgoing = Replicas(row.outgoing), .learners = Replicas(row.learners)},
-                   .committed = row.committed,
-                   .near = {}};
+  GroupSight group{
+      .self = Replicas(row.self).front(),
+      .configuration = {.voters = Replicas(row.voters), .outgoing = Replicas(row.outgoing), .learners = Replicas(row.learners)},
+      .committed = row.committed,
+      .near = {}};
   group.configuration.Normalize();
   for (const ReplicaId& id : group.configuration.Replicas()) group.near.insert(id);
   for (const ReplicaId& id : Replicas(row.silent)) group.near.erase(id);

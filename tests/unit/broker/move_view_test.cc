@@ -78,7 +78,11 @@ TEST_F(MoveViewTest, WhatTheLearnerLacksBecauseItWasTrimmedIsNotCopied) {
 TEST_F(MoveViewTest, AHundredPercentIsForWhatIsCopied) {
   Move(nodes[1], spare);
   const auto group = [&](uint64_t match) {
-    return GroupText(partition()).Entries(1, 100'000).Bytes(1 << 30).Voters(partition().movement->settled).Learner(partition().WantedOn(spare), match, true);
+    return GroupText(partition())
+        .Entries(1, 100'000)
+        .Bytes(1 << 30)
+        .Voters(partition().movement->settled)
+        .Learner(partition().WantedOn(spare), match, true);
   };
   EXPECT_EQ(Describe(group(99'999)).stage(), v1::MOVE_STAGE_COPYING) << "what is missing may be large";
   EXPECT_EQ(Describe(group(99'999)).percent(), 99);
@@ -97,7 +101,8 @@ TEST_F(MoveViewTest, TheLastStagesFollowTheConfiguration) {
 
 TEST_F(MoveViewTest, AnEmptyLogTakesNothing) {
   Move(nodes[1], spare);
-  const v1::Move move = Describe(GroupText(partition()).Entries(1, 0).Bytes(0).Voters(partition().movement->settled).Learner(partition().WantedOn(spare), 0));
+  const v1::Move move =
+      Describe(GroupText(partition()).Entries(1, 0).Bytes(0).Voters(partition().movement->settled).Learner(partition().WantedOn(spare), 0));
   EXPECT_EQ(move.bytes_left(), 0);
   EXPECT_EQ(move.stage(), v1::MOVE_STAGE_SWITCHING);
 }
@@ -124,7 +129,8 @@ TEST_F(MoveViewTest, ARebuildComesAndGoesOnTheSameNode) {
 TEST_F(MoveViewTest, AWayBackBringsNothing) {
   Move(nodes[1], spare);
   ASSERT_TRUE(scene.Do(DecideMoveCancellation({.topic = {.name = "orders"}}, scene.image(), scene.Draw())).ok());
-  const v1::Move move = Describe(GroupText(partition()).Entries(1, 10).Bytes(1000).Voters(partition().replicas).Learner(partition().ReplicaOn(spare), 5));
+  const v1::Move move =
+      Describe(GroupText(partition()).Entries(1, 10).Bytes(1000).Voters(partition().replicas).Learner(partition().ReplicaOn(spare), 5));
   EXPECT_THAT(move.to_node_ids(), IsEmpty());
   EXPECT_THAT(move.from_node_ids(), ElementsAre(spare.value()));
   EXPECT_EQ(move.reason(), v1::MOVE_REASON_CANCELLED);

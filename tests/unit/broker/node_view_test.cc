@@ -197,7 +197,12 @@ TEST_F(DecommissionViewTest, ItsReplicasAreCountedWithTheirBytes) {
 TEST_F(DecommissionViewTest, AMoveThatIsUnderWayCountsByWhatIsLeft) {
   ASSERT_TRUE(scene.Do(DecideMove({.topic = {.name = "a"}, .from = kNode, .to = spare}, scene.image(), scene.Draw())).ok());
   const metadata::Partition& moving = partition("a");
-  groups[moving.group] = GroupText(moving).Entries(1, 10).Bytes(1000).Voters(moving.movement->settled).Learner(moving.WantedOn(spare), 4).Stalled("node 4 is dead");
+  groups[moving.group] = GroupText(moving)
+                             .Entries(1, 10)
+                             .Bytes(1000)
+                             .Voters(moving.movement->settled)
+                             .Learner(moving.WantedOn(spare), 4)
+                             .Stalled("node 4 is dead");
   EXPECT_EQ(Evacuate().replicas_left(), 1);
   EXPECT_EQ(Evacuate().bytes_left(), 600);
   EXPECT_THAT(Evacuate().obstacles(), Contains("a/0: node 4 is dead"));

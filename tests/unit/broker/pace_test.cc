@@ -48,9 +48,7 @@ TEST_F(PaceTest, WhatGrowsHasNoEnd) {
   EXPECT_EQ(Look(1100, kSecond).remaining_ms, -1);
 }
 
-TEST_F(PaceTest, NothingLeftTakesNoTime) {
-  EXPECT_EQ(Look(0, kSecond).remaining_ms, 0);
-}
+TEST_F(PaceTest, NothingLeftTakesNoTime) { EXPECT_EQ(Look(0, kSecond).remaining_ms, 0); }
 
 TEST_F(PaceTest, TheMostIsRememberedPerThing) {
   Look(500, kSecond);

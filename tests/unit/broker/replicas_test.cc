@@ -51,7 +51,8 @@ class ReplicasTest : public testing::Test {
     host_ = std::make_unique<raft::RaftHost>(options, executor_, readers_, *store_, network_, Random(boots_));
     leaders_ = std::make_unique<LeaderTable>();
     replicas_ = std::make_unique<Replicas>(
-        Replicas::Surroundings{.host = *host_, .store = *store_, .executor = executor_, .readers = readers_, .time = time_, .leaders = *leaders_},
+        Replicas::Surroundings{
+            .host = *host_, .store = *store_, .executor = executor_, .readers = readers_, .time = time_, .leaders = *leaders_},
         NodeId{1}, partition::PartitionOptions{});
   }
   void Kill() {

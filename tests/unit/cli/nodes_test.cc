@@ -88,7 +88,8 @@ class NodesCliTest : public ::testing::Test {
     std::ostringstream out_stream;
     std::ostringstream err_stream;
     arguments.insert(arguments.end(), {"-b", broker.address(), "--timeout", timeout});
-    const int code = RunProgram(arguments, {.in = in, .out = out_stream, .err = err_stream, .in_is_terminal = terminal, .err_is_terminal = terminal});
+    const int code =
+        RunProgram(arguments, {.in = in, .out = out_stream, .err = err_stream, .in_is_terminal = terminal, .err_is_terminal = terminal});
     out = out_stream.str();
     err = err_stream.str();
     return code;
@@ -135,7 +136,8 @@ TEST_F(NodesCliTest, ADrainThatIsCalledOffIsNoSuccess) {
 
 TEST_F(NodesCliTest, AWatchOutlivesALostLeader) {
   broker.Script("DrainNode", With<v1::DrainNodeResponse>(NodeIn(v1::NODE_MODE_DRAINING)));
-  broker.Script("GetNode", MakeError(v1::ERROR_REASON_NO_LEADER, 14, v1::RETRY_SAFE, "nobody leads"), Evacuating(v1::NODE_MODE_DRAINING, 0, true));
+  broker.Script("GetNode", MakeError(v1::ERROR_REASON_NO_LEADER, 14, v1::RETRY_SAFE, "nobody leads"),
+                Evacuating(v1::NODE_MODE_DRAINING, 0, true));
   EXPECT_EQ(Run({"node", "drain", "3", "--watch"}), kExitOk) << err;
 }
 
@@ -152,7 +154,8 @@ TEST_F(NodesCliTest, ANodeIsNotTakenOutUnasked) {
 TEST_F(NodesCliTest, ADecommissionEndsWhenTheNodeIsGone) {
   broker.Script("DecommissionNode", With<v1::DecommissionNodeResponse>(NodeIn(v1::NODE_MODE_DECOMMISSIONING)));
   // Asked before, then watched.
-  broker.Script("GetNode", InUse(), Evacuating(v1::NODE_MODE_DECOMMISSIONING, 5), Evacuating(v1::NODE_MODE_DECOMMISSIONING, 0, true), NoSuchNode());
+  broker.Script("GetNode", InUse(), Evacuating(v1::NODE_MODE_DECOMMISSIONING, 5), Evacuating(v1::NODE_MODE_DECOMMISSIONING, 0, true),
+                NoSuchNode());
   EXPECT_EQ(Run({"node", "decommission", "3", "--watch"}, "n3\n", /*terminal=*/true), kExitOk) << err;
   EXPECT_THAT(err, HasSubstr("replicas left 5"));
   EXPECT_THAT(err, HasSubstr("node 3 is removed"));
@@ -188,7 +191,9 @@ TEST_F(NodesCliTest, SafeToStopIsAnExitCode) {
   yes.set_safe(true);
   broker.Script("CheckSafeToStop", no, yes);
   EXPECT_EQ(Run({"node", "safe-to-stop", "3"}), kExitPrecondition);
-  EXPECT_EQ(out, "NODE  SAFE  LEADERS  AT-RISK  METADATA  REASON\n3     no    0        1        ok        1 of its partitions would have no majority in sync\n");
+  EXPECT_EQ(out,
+            "NODE  SAFE  LEADERS  AT-RISK  METADATA  REASON\n3     no    0        1        ok        1 of its partitions would have no "
+            "majority in sync\n");
   EXPECT_THAT(err, HasSubstr("at risk: orders/7"));
   EXPECT_EQ(Run({"node", "safe-to-stop", "3"}), kExitOk);
   broker.Script("CheckSafeToStop", no, no, yes);

@@ -187,8 +187,7 @@ struct FakeBroker::Impl final : v1::ProduceService::Service,
   }
 
   // --- ProduceService
-  grpc::Status InitProducer(grpc::ServerContext* context, const v1::InitProducerRequest*,
-                            v1::InitProducerResponse* response) override {
+  grpc::Status InitProducer(grpc::ServerContext* context, const v1::InitProducerRequest*, v1::InitProducerResponse* response) override {
     PassGate(Held::kAll);
     grpc::Status status;
     if (!Ready(context, &status)) return status;
@@ -305,8 +304,7 @@ struct FakeBroker::Impl final : v1::ProduceService::Service,
     *response->mutable_topic() = Describe(request->topic().name());
     return {};
   }
-  grpc::Status ListTopics(grpc::ServerContext* context, const v1::ListTopicsRequest* request,
-                          v1::ListTopicsResponse* response) override {
+  grpc::Status ListTopics(grpc::ServerContext* context, const v1::ListTopicsRequest* request, v1::ListTopicsResponse* response) override {
     grpc::Status status;
     if (!Ready(context, &status)) return status;
     // One topic per page: whoever forgets the token sees only the first.
@@ -388,9 +386,9 @@ struct FakeBroker::Impl final : v1::ProduceService::Service,
     if (script.size() > 1) script.pop_front();
     return {};
   }
-#define FLOTILLA_SCRIPTED(method)                                                                                               \
+#define FLOTILLA_SCRIPTED(method)                                                                                                  \
   grpc::Status method(grpc::ServerContext* context, const v1::method##Request* request, v1::method##Response* response) override { \
-    return Play(context, #method, *request, response);                                                                          \
+    return Play(context, #method, *request, response);                                                                             \
   }
   FLOTILLA_SCRIPTED(ListPartitions)
   FLOTILLA_SCRIPTED(MovePartition)
@@ -423,12 +421,12 @@ struct FakeBroker::Impl final : v1::ProduceService::Service,
   std::atomic<int> break_subscriptions_after{0};
   std::atomic<bool> stopping{false};
   mutable std::mutex mutex;
-  std::string last_request;               // guarded by mutex
-  std::map<std::string, std::deque<Scripted>> scripts;  // guarded by mutex
+  std::string last_request;                                                  // guarded by mutex
+  std::map<std::string, std::deque<Scripted>> scripts;                       // guarded by mutex
   std::map<std::pair<std::string, int32_t>, std::vector<int32_t>> replicas;  // guarded by mutex
-  std::map<int32_t, std::string> nodes;   // guarded by mutex
-  int32_t leader = 0;                     // guarded by mutex
-  int64_t leader_epoch = 1;               // guarded by mutex
+  std::map<int32_t, std::string> nodes;                                      // guarded by mutex
+  int32_t leader = 0;                                                        // guarded by mutex
+  int64_t leader_epoch = 1;                                                  // guarded by mutex
   std::mutex gate_mutex;
   std::condition_variable gate_moved;
   Held held = Held::kNothing;  // guarded by gate_mutex
@@ -437,8 +435,7 @@ struct FakeBroker::Impl final : v1::ProduceService::Service,
 
 FakeBroker::FakeBroker(std::shared_ptr<FakeLog> log) : FakeBroker(std::move(log), Options{}) {}
 
-FakeBroker::FakeBroker(std::shared_ptr<FakeLog> log, Options options)
-    : impl_(std::make_unique<Impl>(std::move(log), options)) {
+FakeBroker::FakeBroker(std::shared_ptr<FakeLog> log, Options options) : impl_(std::make_unique<Impl>(std::move(log), options)) {
   static const bool reflection = [] {
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     return true;

@@ -31,7 +31,7 @@ class FakeLog {
   struct Partition {
     std::vector<StoredBatch> batches;
     int64_t end = 0;
-    std::map<int64_t, int64_t> next_sequence;                          // by producer
+    std::map<int64_t, int64_t> next_sequence;                           // by producer
     std::map<std::pair<int64_t, int64_t>, int64_t> offset_of_sequence;  // by producer and base sequence
   };
 

@@ -23,9 +23,8 @@ Bytes BytesOf(const std::vector<RecordView>& records) {
 TEST(RecordSetWriterTest, WritesWhatProtobufReads) {
   const HeaderView headers[] = {{.key = "trace", .value = "1"}, {.key = "", .value = ""}};
   const std::string large(100'000, 'x');
-  const Bytes bytes = BytesOf({{.key = "k", .value = "v", .headers = headers, .timestamp_ms = 1'700'000'000'000},
-                               {.key = "", .value = {}},
-                               {.value = large}});
+  const Bytes bytes = BytesOf(
+      {{.key = "k", .value = "v", .headers = headers, .timestamp_ms = 1'700'000'000'000}, {.key = "", .value = {}}, {.value = large}});
   v1::RecordSet set;
   ASSERT_TRUE(set.ParseFromString(std::string(bytes.view())));
   ASSERT_EQ(set.records_size(), 3);

@@ -50,11 +50,8 @@ class ConnectionsTest : public ::testing::Test {
   }
 
   FakePort port_;
-  Connections connections_{{.calls_left_max = 8,
-                            .empty_calls_max = 5,
-                            .flood_empty_calls = 20,
-                            .empty_calls_max_in_flood = 2,
-                            .late_calls_per_empty_call = 10}};
+  Connections connections_{
+      {.calls_left_max = 8, .empty_calls_max = 5, .flood_empty_calls = 20, .empty_calls_max_in_flood = 2, .late_calls_per_empty_call = 10}};
 };
 
 TEST_F(ConnectionsTest, OneThatOnlyBeginsAndResetsCallsIsBrokenOff) {

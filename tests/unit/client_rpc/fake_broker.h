@@ -57,19 +57,19 @@ class FakeBroker final : public broker::ClientApi {
   EventLog log;
 
   // --- set before calls, or by Run
-  bool hold = false;                            // what comes waits for Release
+  bool hold = false;  // what comes waits for Release
   Status available;
   Result<std::string> call_answer = std::string();
   broker::FetchAnswer fetch_answer;
-  std::vector<broker::SubscribeEvent> events;   // of every subscription, then it waits
+  std::vector<broker::SubscribeEvent> events;  // of every subscription, then it waits
   std::optional<Status> end_after_events;
   Status sync_answer;
   metadata::Shared<metadata::Image> image_after_sync;  // null: the same
   // --- looked at by Run
   std::vector<broker::ProduceCommand> commands;
-  std::vector<std::string> requests;            // of Call
+  std::vector<std::string> requests;  // of Call
   std::vector<v1::FetchRequest> fetches;
-  std::optional<broker::Caller> caller;         // the last one
+  std::optional<broker::Caller> caller;  // the last one
   std::map<uint32_t, std::vector<std::string>> stored;
 
   // On the executor, and waits.
@@ -138,8 +138,7 @@ class FakeBroker final : public broker::ClientApi {
   std::unique_ptr<broker::ProduceSession> OpenProduce(broker::ProduceSink& sink) override {
     return std::make_unique<Producing>(*this, sink);
   }
-  std::unique_ptr<broker::EventStream> Subscribe(const v1::SubscribeRequest&, const broker::Caller&,
-                                                 broker::SubscribeSink& sink) override {
+  std::unique_ptr<broker::EventStream> Subscribe(const v1::SubscribeRequest&, const broker::Caller&, broker::SubscribeSink& sink) override {
     auto subscription = std::make_unique<Subscription>(*this, sink);
     subscription->SendNext();
     return subscription;

@@ -98,8 +98,8 @@ TEST(FetchCodecTest, WritesTheVeryBytesOfGeneratedCode) {
 TEST(FetchCodecTest, LargeBatchesShareTheLogsMemory) {
   const partition::FetchedBatch batch = Batch(0, partition::SetOf(1, std::string(100'000, 'x')));
   const EncodedMessage encoded = EncodeFetchResponse({.partitions = {Fetched({batch})}, .leaders = {}});
-  const auto shared = std::count_if(encoded.pieces.begin(), encoded.pieces.end(),
-                                    [&](const Bytes& piece) { return piece.data() == batch.records.data(); });
+  const auto shared =
+      std::count_if(encoded.pieces.begin(), encoded.pieces.end(), [&](const Bytes& piece) { return piece.data() == batch.records.data(); });
   EXPECT_EQ(shared, 1);
 }
 

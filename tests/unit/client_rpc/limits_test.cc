@@ -267,6 +267,7 @@ class AnswersTest : public LimitsTest {
       call_->WriteLast(grpc::ByteBuffer(&slice, 1), grpc::WriteOptions(), nullptr);
       Next();
     }
+
    private:
     void Next() {
       void* tag = nullptr;

@@ -48,8 +48,7 @@ class PortScene : public ::testing::Test {
     grpc::ChannelArguments arguments;
     arguments.SetMaxReceiveMessageSize(-1);
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // no connection of another test
-    channel_ = grpc::CreateCustomChannel("127.0.0.1:" + std::to_string(server_->port()), grpc::InsecureChannelCredentials(),
-                                         arguments);
+    channel_ = grpc::CreateCustomChannel("127.0.0.1:" + std::to_string(server_->port()), grpc::InsecureChannelCredentials(), arguments);
     produce_ = v1::ProduceService::NewStub(channel_);
     consume_ = v1::ConsumeService::NewStub(channel_);
     admin_ = v1::AdminService::NewStub(channel_);

@@ -91,10 +91,10 @@ TEST(ProduceCodecTest, AStreamRequestIsAProduceRequestWithANumber) {
 
 TEST(ProduceCodecTest, SkipsFieldsOfANewerClient) {
   std::string bytes = OneOfEverything().SerializeAsString();
-  bytes += std::string("\xA0\x06\x05", 3);                          // field 100, number
-  bytes += std::string("\xA2\x06\x03xyz", 6);                       // field 100, bytes
-  bytes += std::string("\xA1\x06\1\2\3\4\5\6\7\10", 10);            // field 100, 64 bits
-  bytes += std::string("\xA5\x06\1\2\3\4", 6);                      // field 100, 32 bits
+  bytes += std::string("\xA0\x06\x05", 3);                // field 100, number
+  bytes += std::string("\xA2\x06\x03xyz", 6);             // field 100, bytes
+  bytes += std::string("\xA1\x06\1\2\3\4\5\6\7\10", 10);  // field 100, 64 bits
+  bytes += std::string("\xA5\x06\1\2\3\4", 6);            // field 100, 32 bits
   const Result<RawProduce> read = Read(bytes);
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_EQ(read->items.size(), 2U);

@@ -79,8 +79,8 @@ TEST_F(ProduceSplitTest, AnItemWithAPartitionGoesThereAsItIs) {
   EXPECT_EQ(part.batch.records.view(), item.batch().records().SerializeAsString());
   EXPECT_EQ(part.batch.summary.records, 2U);
   EXPECT_EQ(part.batch.crc32c, crc32c::Value(part.batch.records.view()));
-  EXPECT_EQ(part.producer, (partition::ProducerBatch{
-                               .producer_id = 5, .epoch = 2, .base_sequence = 30, .scope = partition::SequenceScope::kPartition}));
+  EXPECT_EQ(part.producer,
+            (partition::ProducerBatch{.producer_id = 5, .epoch = 2, .base_sequence = 30, .scope = partition::SequenceScope::kPartition}));
 }
 
 TEST_F(ProduceSplitTest, RecordsWithKeysGoByThePartitionerAndStayInOrder) {

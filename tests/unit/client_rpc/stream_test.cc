@@ -203,8 +203,7 @@ class SubscribeTest : public PortScene {
     event.mutable_started()->set_subscription_id("s-1");
     return event;
   }
-  std::unique_ptr<grpc::ClientReader<v1::SubscribeResponse>> Subscribe(grpc::ClientContext* context,
-                                                                       const std::string& topic = "orders") {
+  std::unique_ptr<grpc::ClientReader<v1::SubscribeResponse>> Subscribe(grpc::ClientContext* context, const std::string& topic = "orders") {
     v1::SubscribeRequest request;
     request.add_topics()->mutable_topic()->set_name(topic);
     return consume_->Subscribe(context, request);

@@ -19,8 +19,7 @@ class UnaryTest : public PortScene {};
 TEST_F(UnaryTest, ProduceAppendsWithAndWithoutPartitionAndCrc) {
   Start();
   v1::ProduceRequest request = Records({"a", "b"});
-  request.mutable_items(0)->mutable_batch()->set_crc32c(
-      crc32c::Value(request.items(0).batch().records().SerializeAsString()));
+  request.mutable_items(0)->mutable_batch()->set_crc32c(crc32c::Value(request.items(0).batch().records().SerializeAsString()));
   v1::ProduceItem& keyed = *request.add_items();
   for (const char* key : {"abc", "foobar", "abc"}) {
     keyed.mutable_batch()->mutable_records()->add_records()->set_key(key);
@@ -386,8 +385,8 @@ TEST_F(ServerTest, ReflectionListsTheServices) {
   // The reflection stream as a unary call: one request, and the first answer.
   const grpc::Status status = CallRaw("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", request, &answer);
   ASSERT_TRUE(status.ok()) << status.error_message();
-  for (const char* service : {"flotilla.v1.ProduceService", "flotilla.v1.ConsumeService", "flotilla.v1.AdminService",
-                              "flotilla.v1.ClusterService"}) {
+  for (const char* service :
+       {"flotilla.v1.ProduceService", "flotilla.v1.ConsumeService", "flotilla.v1.AdminService", "flotilla.v1.ClusterService"}) {
     EXPECT_THAT(answer, HasSubstr(service));
   }
 }

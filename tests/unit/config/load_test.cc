@@ -51,32 +51,28 @@ log: {level: error, to: file, dir: /logs, verbosity: 2}
                                           kHost);
   ASSERT_THAT(Messages(loaded), IsEmpty());
   constexpr uint64_t kMiB = 1 << 20;
-  const Config expected{
-      .node = {.name = "n1", .rack = "r1", .data_dir = "/data"},
-      .cluster = {.name = "orders", .seeds = {{"10.0.0.1", 9651}, {"n2", 9651}}, .bootstrap = Bootstrap::kManual},
-      .listen = {.client = {"10.0.0.1", 1},
-                 .peer = {"10.0.0.1", 9651},
-                 .http = std::nullopt,
-                 .advertise_client = Address{"a.example.org", 10},
-                 .advertise_peer = Address{"10.0.0.1", 9651}},
-      .tls = {.mode = TlsMode::kOff, .insecure = true},
-      .limits = {.inflight_bytes = 32 * kMiB,
-                 .max_connections = 17,
-                 .max_streams = 3,
-                 .consumer_stall = 4min},
-      .grpc = {.stream_heartbeat = 6s},
-      .raft = {.tick = 10ms, .heartbeat = 80ms, .election_timeout = 900ms},
-      .storage = {.block_cache_bytes = 10 * kMiB,
-                  .write_buffer_bytes = 110 * kMiB,
-                  .wal_bytes_max = 120 * kMiB,
-                  .background_jobs = 13,
-                  .direct_io = false,
-                  .disk_reserve_bytes = 14 * kMiB,
-                  .slow_sync = 120ms,
-                  .slow_for = 7s,
-                  .well_for = 3min,
-                  .log_families = 15},
-      .log = {.level = LogLevel::kError, .to = LogTarget::kFile, .dir = "/logs", .verbosity = 2}};
+  const Config expected{.node = {.name = "n1", .rack = "r1", .data_dir = "/data"},
+                        .cluster = {.name = "orders", .seeds = {{"10.0.0.1", 9651}, {"n2", 9651}}, .bootstrap = Bootstrap::kManual},
+                        .listen = {.client = {"10.0.0.1", 1},
+                                   .peer = {"10.0.0.1", 9651},
+                                   .http = std::nullopt,
+                                   .advertise_client = Address{"a.example.org", 10},
+                                   .advertise_peer = Address{"10.0.0.1", 9651}},
+                        .tls = {.mode = TlsMode::kOff, .insecure = true},
+                        .limits = {.inflight_bytes = 32 * kMiB, .max_connections = 17, .max_streams = 3, .consumer_stall = 4min},
+                        .grpc = {.stream_heartbeat = 6s},
+                        .raft = {.tick = 10ms, .heartbeat = 80ms, .election_timeout = 900ms},
+                        .storage = {.block_cache_bytes = 10 * kMiB,
+                                    .write_buffer_bytes = 110 * kMiB,
+                                    .wal_bytes_max = 120 * kMiB,
+                                    .background_jobs = 13,
+                                    .direct_io = false,
+                                    .disk_reserve_bytes = 14 * kMiB,
+                                    .slow_sync = 120ms,
+                                    .slow_for = 7s,
+                                    .well_for = 3min,
+                                    .log_families = 15},
+                        .log = {.level = LogLevel::kError, .to = LogTarget::kFile, .dir = "/logs", .verbosity = 2}};
   EXPECT_EQ(loaded.config, expected);
   EXPECT_EQ(loaded.config.raft.heartbeat_ticks(), 8u);
   EXPECT_EQ(loaded.config.raft.election_ticks(), 90u);
@@ -177,8 +173,7 @@ TEST(DevConfigTest, HearsTheEnvironmentButStaysOnLoopback) {
   EXPECT_THAT(Messages(LoadDevConfig("/d", With({{"FLOTILLA_LISTEN__CLIENT", "0.0.0.0:9650"}, {"FLOTILLA_TLS__INSECURE", "true"}}))),
               ElementsAre("environment: FLOTILLA_LISTEN__CLIENT: listen.client 0.0.0.0:9650 is open to other machines, and --dev serves "
                           "this one only; use 127.0.0.1, or start with a configuration file"));
-  EXPECT_THAT(Messages(LoadDevConfig("d", kHost)),
-              ElementsAre("node.data_dir is \"d\"; use an absolute path, such as /var/lib/flotilla"));
+  EXPECT_THAT(Messages(LoadDevConfig("d", kHost)), ElementsAre("node.data_dir is \"d\"; use an absolute path, such as /var/lib/flotilla"));
 }
 
 TEST(AdvertisedAddressTest, IsWhatIsWrittenElseWhereTheNodeListens) {
@@ -217,8 +212,7 @@ TEST(SchemaTest, EveryKeyThatIsMisspeltOrHasAValueThatCannotBeIsNamedWithItsPlac
     };
     const size_t value_column = name.size() + 5;
     const auto at = [&](size_t column) { return "f.yaml:2:" + std::to_string(column) + ": " + key.path(); };
-    EXPECT_THAT(problems(name + "x: 1"),
-                Contains("f.yaml:2:3: unknown key " + key.path() + "x; did you mean " + key.path() + "?"));
+    EXPECT_THAT(problems(name + "x: 1"), Contains("f.yaml:2:3: unknown key " + key.path() + "x; did you mean " + key.path() + "?"));
     EXPECT_THAT(problems(name + ": {deep: 1}"), Contains(StartsWith(at(value_column))));
     if (std::holds_alternative<TargetListKey>(key.kind)) {
       EXPECT_THAT(problems(name + ": one"), Contains(StartsWith(at(value_column))));
@@ -232,9 +226,10 @@ TEST(SchemaTest, EveryKeyThatIsMisspeltOrHasAValueThatCannotBeIsNamedWithItsPlac
 // Valid pieces in any order, cut anywhere, with noise: an answer comes, and whoever is told that all is well has what can
 // be printed and read again.
 TEST(LoadTest, GarbageIsAnsweredWithErrors) {
-  static constexpr const char* kPieces[] = {"listen", ":", " ", "\n", "\n  ", "client", "127.0.0.1:9650", "[", "]", "{", "}", ",", "- ",
-                                            "\"", "'", "#", "&a", "*a", "<<", "!!str", "|", ">", "?", "%", "@", "`", "---", "...",
-                                            "raft", "tick", "50ms", "cluster", "name", "a", "\t", "\r", "\xc3\xa4", "\x80", "0"};
+  static constexpr const char* kPieces[] = {
+      "listen", ":",   " ",    "\n",   "\n  ", "client",  "127.0.0.1:9650", "[", "]",  "{",  "}",        ",",    "- ",
+      "\"",     "'",   "#",    "&a",   "*a",   "<<",      "!!str",          "|", ">",  "?",  "%",        "@",    "`",
+      "---",    "...", "raft", "tick", "50ms", "cluster", "name",           "a", "\t", "\r", "\xc3\xa4", "\x80", "0"};
   std::mt19937 random(1);
   for (int round = 0; round < 3000; ++round) {
     std::string text = "cluster: {name: a}\n";

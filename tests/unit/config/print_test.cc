@@ -42,9 +42,8 @@ TEST(PrintTest, TheDefaultFileExplainsEachKey) {
 }
 
 TEST(PrintTest, TheEffectiveConfigSaysWhereEachValueComesFrom) {
-  const LoadedConfig loaded =
-      ParseConfig("/etc/f.yaml", "cluster:\n  name: a\n  seeds: [127.0.0.1:9651, \"[::1]:9651\"]\n",
-                  {.variables = {{"FLOTILLA_LOG__LEVEL", "error"}}, .hostname = "host1"});
+  const LoadedConfig loaded = ParseConfig("/etc/f.yaml", "cluster:\n  name: a\n  seeds: [127.0.0.1:9651, \"[::1]:9651\"]\n",
+                                          {.variables = {{"FLOTILLA_LOG__LEVEL", "error"}}, .hostname = "host1"});
   ASSERT_TRUE(loaded.ok());
   const std::string text = PrintConfig(loaded);
   const auto line = [&](const std::string& key) {

@@ -37,8 +37,8 @@ TEST(ValuesTest, SizesAndDurationsNeedTheirUnit) {
 }
 
 TEST(ValuesTest, WhatIsFormattedIsReadAsTheSame) {
-  for (const uint64_t bytes : {uint64_t{0}, uint64_t{1}, uint64_t{1023}, uint64_t{1024}, uint64_t{8} << 20, (uint64_t{8} << 20) + 1,
-                               uint64_t{5} << 40}) {
+  for (const uint64_t bytes :
+       {uint64_t{0}, uint64_t{1}, uint64_t{1023}, uint64_t{1024}, uint64_t{8} << 20, (uint64_t{8} << 20) + 1, uint64_t{5} << 40}) {
     EXPECT_EQ(*ParseSize(FormatSize(bytes)), bytes) << FormatSize(bytes);
   }
   for (const Duration duration : {Duration(0s), Duration(5us), Duration(1500ms), Duration(90s), Duration(36h), Duration(48h)}) {

@@ -43,9 +43,8 @@ TEST(YamlDocumentTest, AnEmptyTextIsNothing) {
 }
 
 TEST(YamlDocumentTest, WhatHidesValuesIsRefused) {
-  EXPECT_THAT(ErrorsOf("a: &x 1\nb: *x\n"),
-              ElementsAre("1:4: anchors (&name) are not supported; write the value where it is needed",
-                          "2:4: aliases (*name) are not supported; write the value out"));
+  EXPECT_THAT(ErrorsOf("a: &x 1\nb: *x\n"), ElementsAre("1:4: anchors (&name) are not supported; write the value where it is needed",
+                                                        "2:4: aliases (*name) are not supported; write the value out"));
   EXPECT_THAT(ErrorsOf("a:\n  <<: {b: 1}\n"), ElementsAre("2:3: merge keys (<<) are not supported; write the values out"));
   EXPECT_THAT(ErrorsOf("a: !!int 1\n"), ElementsAre("1:4: tags (!name) are not supported; leave the tag out"));
   EXPECT_THAT(ErrorsOf("? [a, b]\n: 1\n"), ElementsAre("1:3: a key is a plain word, such as listen"));
@@ -56,8 +55,8 @@ TEST(YamlDocumentTest, WhatHidesValuesIsRefused) {
 TEST(YamlDocumentTest, TabsAndControlCharactersAreRefusedWhereTheyStand) {
   EXPECT_THAT(ErrorsOf("a:\n\tb: 1\n"), ElementsAre("2:1: a tab at the beginning of a line; indent with spaces"));
   EXPECT_THAT(ErrorsOf(std::string_view("a: \0", 4)), ElementsAre("1:4: byte 0x00 is no text; write the file in UTF-8"));
-  EXPECT_THAT(ErrorsOf("\xff\xfe"), ElementsAre("1:1: byte 0xff is no text; write the file in UTF-8",
-                                                "1:2: byte 0xfe is no text; write the file in UTF-8"));
+  EXPECT_THAT(ErrorsOf("\xff\xfe"),
+              ElementsAre("1:1: byte 0xff is no text; write the file in UTF-8", "1:2: byte 0xfe is no text; write the file in UTF-8"));
 }
 
 TEST(YamlDocumentTest, BadSyntaxIsOneErrorWithItsPlace) {
@@ -84,8 +83,8 @@ TEST(YamlDocumentTest, AFileBeyondTheLimitIsRefused) {
 }
 
 TEST(YamlDocumentTest, AScalarIsReadAsItWasWritten) {
-  for (const std::string text : {"", "plain", "10.0.0.1:9651", "[::1]:9650", "~", "null", "a b", "\"", "\\", "# no", "-", "- a", "a:",
-                                 ": a", "\x01\n\t", "/var/lib", "{a}", "*a", "&a", "!a", "'", "\xc3\xa4"}) {
+  for (const std::string text : {"",   "plain", "10.0.0.1:9651", "[::1]:9650", "~",   "null", "a b", "\"", "\\", "# no",    "-", "- a",
+                                 "a:", ": a",   "\x01\n\t",      "/var/lib",   "{a}", "*a",   "&a",  "!a", "'",  "\xc3\xa4"}) {
     const YamlDocument document = ParseYaml("a: [" + YamlScalar(text) + "]\n");
     ASSERT_THAT(document.errors, IsEmpty()) << text << " as " << YamlScalar(text) << ": " << document.errors[0].text;
     const YamlNode& item = document.root.entries.at(0).value.items.at(0);

@@ -19,7 +19,9 @@ class FreeMemoryTest : public ::testing::Test {
     cpu_time_ += cpu;
     return memory_.IsAtRest(now_, cpu_time_);
   }
-  bool WorthIt(uint64_t resident_mib, uint64_t free_mib) { return memory_.IsWorthIt({.resident = resident_mib * kMiB, .free = free_mib * kMiB}); }
+  bool WorthIt(uint64_t resident_mib, uint64_t free_mib) {
+    return memory_.IsWorthIt({.resident = resident_mib * kMiB, .free = free_mib * kMiB});
+  }
   void GaveBack(uint64_t resident_mib, uint64_t free_mib) { memory_.low_ = {.resident = resident_mib * kMiB, .free = free_mib * kMiB}; }
 
   MonotonicTime now_ = MonotonicTime{} + seconds(1000);

@@ -32,9 +32,7 @@ const google::protobuf::EnumValueDescriptor* Entry(std::string_view name) {
   return v1::ErrorReason_descriptor()->FindValueByName("ERROR_REASON_" + std::string(name));
 }
 
-int CodeIn(const google::protobuf::EnumValueDescriptor& entry) {
-  return entry.options().GetExtension(v1::error_traits).code();
-}
+int CodeIn(const google::protobuf::EnumValueDescriptor& entry) { return entry.options().GetExtension(v1::error_traits).code(); }
 
 TEST(CatalogueTest, EveryRefusalIsInTheCatalogueWithItsCode) {
   for (const Refusal refusal : Refusals()) {

@@ -49,10 +49,8 @@ TEST(ErrorCodecTest, ClientsSeeTheCataloguesCode) {
 }
 
 TEST(ErrorCodecTest, DetailsBecomeMetadataAndInstructionsDoNot) {
-  const v1::Error error = ToError(Refuse(Refusal::kTopicNotFound, "there is no topic \"a\"")
-                                      .With("topic", "a")
-                                      .With("topic", "b")
-                                      .With("retry_after_ms", uint64_t{5}));
+  const v1::Error error = ToError(
+      Refuse(Refusal::kTopicNotFound, "there is no topic \"a\"").With("topic", "a").With("topic", "b").With("retry_after_ms", uint64_t{5}));
   EXPECT_EQ(error.reason(), v1::ERROR_REASON_TOPIC_NOT_FOUND);
   EXPECT_EQ(error.message(), "there is no topic \"a\"");
   EXPECT_EQ(error.retry_after_ms(), 5);
@@ -98,9 +96,7 @@ TEST(ErrorCodecTest, APeerCannotSpeakThroughDetailsThatSteerUs) {
   EXPECT_EQ(ToError(ToStatus(error)).reason(), v1::ERROR_REASON_FENCED);
 }
 
-TEST(ErrorCodecTest, AnEmptyErrorIsABug) {
-  EXPECT_EQ(RefusalOf(ToStatus(v1::Error())), Refusal::kInternal);
-}
+TEST(ErrorCodecTest, AnEmptyErrorIsABug) { EXPECT_EQ(RefusalOf(ToStatus(v1::Error())), Refusal::kInternal); }
 
 }  // namespace
 }  // namespace flotilla

@@ -59,8 +59,7 @@ TEST_F(PagesTest, NotReadySaysWhy) {
   EXPECT_EQ(pages_.Answer("GET", "/readyz", false).status, 503);
   EXPECT_EQ(pages_.Answer("GET", "/readyz", false).body, "not ready\njoined: not ok: waits for flotilla cluster init\n");
   EXPECT_EQ(pages_.Answer("GET", "/readyz", true).status, 503);
-  EXPECT_EQ(pages_.Answer("GET", "/readyz", true).body,
-            "not ready\nrecovered: ok\njoined: not ok: waits for flotilla cluster init\n");
+  EXPECT_EQ(pages_.Answer("GET", "/readyz", true).body, "not ready\nrecovered: ok\njoined: not ok: waits for flotilla cluster init\n");
 }
 
 TEST_F(PagesTest, AnUnknownPathListsThoseThatThereAre) {

@@ -51,10 +51,7 @@ struct ClusterNode {
   uint64_t boots = 0;
 };
 
-class ClusterTest : public ::testing::Test,
-                    private raft::Transport,
-                    private raft::GroupSink,
-                    private AnswerSink {
+class ClusterTest : public ::testing::Test, private raft::Transport, private raft::GroupSink, private AnswerSink {
  protected:
   ~ClusterTest() override {
     for (auto& [id, node] : nodes_) Kill(id);
@@ -66,22 +63,19 @@ class ClusterTest : public ::testing::Test,
     node.store = *storage::MemoryStore::Open(node.disk);
     raft::HostOptions options{.node = NodeId{id}, .boot = ++node.boots};
     options.keep_entries_for_followers = 0;
-    node.host = std::make_unique<raft::RaftHost>(options, node.executor, node.readers, *node.store,
-                                                 static_cast<raft::Transport&>(*this),
+    node.host = std::make_unique<raft::RaftHost>(options, node.executor, node.readers, *node.store, static_cast<raft::Transport&>(*this),
                                                  Random(id * 1000 + node.boots));
     node.machine = std::make_unique<MetadataMachine>(kSupportedFeatures);
     node.log = std::make_unique<HostMetadataLog>(*node.host);
-    node.controller = std::make_unique<MetadataController>(
-        ControllerOptions{.self = {NodeId{id}, 0}, .liveness = {.failure_ticks = 60}}, *node.log,
-        *node.machine, clock_, Random(id * 77 + node.boots));
+    node.controller = std::make_unique<MetadataController>(ControllerOptions{.self = {NodeId{id}, 0}, .liveness = {.failure_ticks = 60}},
+                                                           *node.log, *node.machine, clock_, Random(id * 77 + node.boots));
   }
   void Create(uint64_t id, const raft::Configuration& configuration, bool campaign) {
-    const Status created =
-        nodes_[id].host->CreateGroup({.group = kMetadataGroup,
-                                      .identity = {.self = {NodeId{id}, 0}, .label = "metadata"},
-                                      .configuration = configuration,
-                                      .campaign = campaign},
-                                     *nodes_[id].machine, *this);
+    const Status created = nodes_[id].host->CreateGroup({.group = kMetadataGroup,
+                                                         .identity = {.self = {NodeId{id}, 0}, .label = "metadata"},
+                                                         .configuration = configuration,
+                                                         .campaign = campaign},
+                                                        *nodes_[id].machine, *this);
     CHECK(created.ok()) << created;
   }
   void Kill(uint64_t id) {
@@ -106,8 +100,7 @@ class ClusterTest : public ::testing::Test,
   // A cluster of so many nodes, whose first node made the plan.
   void Found(uint64_t count) {
     std::vector<FounderAnswer> answers;
-    for (uint64_t id = 1; id <= count; ++id)
-      answers.push_back({.description = NodeCalled(id), .cluster = {}});
+    for (uint64_t id = 1; id <= count; ++id) answers.push_back({.description = NodeCalled(id), .cluster = {}});
     const Founding plan = *PlanFounding(UuidOf(1000), answers);
     for (uint64_t id = 1; id <= count; ++id) {
       Boot(id);
@@ -131,8 +124,7 @@ class ClusterTest : public ::testing::Test,
         network_.pop_front();
         const uint64_t to = message.to.value();
         moved = true;
-        if (cut_.contains(message.from.value()) || cut_.contains(to) || !nodes_.contains(to) || !up(to))
-          continue;
+        if (cut_.contains(message.from.value()) || cut_.contains(to) || !nodes_.contains(to) || !up(to)) continue;
         nodes_[to].host->Receive(std::move(message));
       }
     }
@@ -208,9 +200,7 @@ class ClusterTest : public ::testing::Test,
  private:
   void Send(raft::Channel, raft::PeerMessage message) override { network_.push_back(std::move(message)); }
   void OnGroup(GroupId, const Status& status) override { CHECK(status.ok()) << status; }
-  void OnAnswer(uint64_t token, const Answer& answer) override {
-    CHECK(answers_.emplace(token, answer).second) << token;
-  }
+  void OnAnswer(uint64_t token, const Answer& answer) override { CHECK(answers_.emplace(token, answer).second) << token; }
 };
 
 TEST_F(ClusterTest, ThreeNodesBecomeAClusterThatAgrees) {
@@ -275,8 +265,7 @@ TEST_F(ClusterTest, AFourthNodeJoinsAndLearnsEverythingFromASnapshot) {
   Create(4, {}, false);
   Ticks(60);
   EXPECT_NE(image(4).FindTopic(kDefaultNamespace, "orders"), nullptr);
-  EXPECT_THAT(raft::ToString(nodes_[Leader()].host->Find(kMetadataGroup)->configuration()),
-              ::testing::HasSubstr("learners 4"));
+  EXPECT_THAT(raft::ToString(nodes_[Leader()].host->Find(kMetadataGroup)->configuration()), ::testing::HasSubstr("learners 4"));
   EXPECT_THAT(Checksums(), SizeIs(1));
   EXPECT_TRUE(image(1).FindNode(NodeId{4})->alive);
 }
@@ -322,12 +311,8 @@ class SeatsTest : public ClusterTest {
     Boot(id);
     Create(id, {}, false);
   }
-  std::string Members() {
-    return raft::ToString(nodes_[WaitForLeader()].host->Find(kMetadataGroup)->configuration());
-  }
-  std::string Mode(uint64_t id, NodeMode mode) {
-    return Do(ChangeNodeMode{.node = NodeId{id}, .mode = mode});
-  }
+  std::string Members() { return raft::ToString(nodes_[WaitForLeader()].host->Find(kMetadataGroup)->configuration()); }
+  std::string Mode(uint64_t id, NodeMode mode) { return Do(ChangeNodeMode{.node = NodeId{id}, .mode = mode}); }
 };
 
 TEST_F(SeatsTest, AFourthAndAFifthNodeBecomeVotersTogether) {

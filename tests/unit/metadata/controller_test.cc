@@ -72,10 +72,9 @@ class ControllerTest : public ::testing::Test, private AnswerSink {
  protected:
   ControllerTest() {
     Lead(Term{1});
-    Submit(*PlanFounding(UuidOf(1000),
-                         std::vector<FounderAnswer>{{.description = NodeCalled(1), .cluster = {}},
-                                                    {.description = NodeCalled(2), .cluster = {}},
-                                                    {.description = NodeCalled(3), .cluster = {}}}));
+    Submit(*PlanFounding(UuidOf(1000), std::vector<FounderAnswer>{{.description = NodeCalled(1), .cluster = {}},
+                                                                  {.description = NodeCalled(2), .cluster = {}},
+                                                                  {.description = NodeCalled(3), .cluster = {}}}));
     CommitAll();
     CHECK(machine_.image()->cluster.has_value());
   }
@@ -83,12 +82,10 @@ class ControllerTest : public ::testing::Test, private AnswerSink {
   // --- what happens to the replica
   void Lead(Term term) {
     log_.term = term;
-    machine_.OnLeadership(
-        {.role = raft::Role::kLeader, .term = term, .leader = {NodeId{1}, 0}, .surely = true});
+    machine_.OnLeadership({.role = raft::Role::kLeader, .term = term, .leader = {NodeId{1}, 0}, .surely = true});
   }
   void Follow(uint64_t leader) {
-    machine_.OnLeadership(
-        {.role = raft::Role::kFollower, .term = log_.term, .leader = {NodeId{leader}, 0}, .surely = false});
+    machine_.OnLeadership({.role = raft::Role::kFollower, .term = log_.term, .leader = {NodeId{leader}, 0}, .surely = false});
   }
   void Apply(const ScriptedLog::Proposed& proposed) {
     storage::Entry entry;
@@ -139,8 +136,7 @@ class ControllerTest : public ::testing::Test, private AnswerSink {
     ASSERT_TRUE(answers_.emplace(token, answer).second) << "answered twice: " << token;
   }
   Status Report(uint64_t node, bool unfit = false) {
-    return controller_.Report({.identity = {.cluster = UuidOf(1000), .node = NodeId{node}, .uuid = UuidOf(node)},
-                               .unfit_to_lead = unfit});
+    return controller_.Report({.identity = {.cluster = UuidOf(1000), .node = NodeId{node}, .uuid = UuidOf(node)}, .unfit_to_lead = unfit});
   }
   bool Unfit(uint64_t node) { return machine_.image()->FindNode(NodeId{node})->unfit_to_lead; }
   bool Alive(uint64_t node) { return machine_.image()->FindNode(NodeId{node})->alive; }
@@ -149,11 +145,7 @@ class ControllerTest : public ::testing::Test, private AnswerSink {
   ScriptedLog log_;
   MetadataMachine machine_{kSupportedFeatures};
   MetadataController controller_{
-      {.self = {NodeId{1}, 0}, .liveness = {.failure_ticks = 10}, .pending_max = 8, .sizes_ticks = 50},
-      log_,
-      machine_,
-      clock_,
-      Random(1)};
+      {.self = {NodeId{1}, 0}, .liveness = {.failure_ticks = 10}, .pending_max = 8, .sizes_ticks = 50}, log_, machine_, clock_, Random(1)};
   std::map<uint64_t, Answer> answers_;
   uint64_t last_token_ = 0;
 };
@@ -253,8 +245,7 @@ TEST_F(ControllerTest, WhoeverDoesNotLeadSaysWhoDoes) {
 }
 
 TEST_F(ControllerTest, ALeaderThatDoesNotKnowYetWhatIsCommittedDecidesNothing) {
-  machine_.OnLeadership(
-      {.role = raft::Role::kLeader, .term = Term{2}, .leader = {NodeId{1}, 0}, .surely = false});
+  machine_.OnLeadership({.role = raft::Role::kLeader, .term = Term{2}, .leader = {NodeId{1}, 0}, .surely = false});
   EXPECT_EQ(AnswerTo(Create("orders")), "NO_LEADER");
   EXPECT_THAT(log_.proposed, IsEmpty());
 }
@@ -326,8 +317,7 @@ TEST_F(ControllerTest, AReadThatOutlivesTheLeadershipConfirmsNothing) {
 }
 
 TEST_F(ControllerTest, ASecondFoundingOfTheSameClusterIsNoChange) {
-  const Founding same =
-      *PlanFounding(UuidOf(1000), std::vector<FounderAnswer>{{.description = NodeCalled(1), .cluster = {}}});
+  const Founding same = *PlanFounding(UuidOf(1000), std::vector<FounderAnswer>{{.description = NodeCalled(1), .cluster = {}}});
   const uint64_t again = Submit(same);
   EXPECT_THAT(log_.proposed, IsEmpty());
   Confirm();
@@ -403,8 +393,7 @@ TEST_F(ControllerTest, ANewLeaderGivesEverybodyTime) {
 }
 
 TEST_F(ControllerTest, AReportUnderAnothersNameIsRefusedAndDoesNotCount) {
-  const Status refused =
-      controller_.Report({.identity = {.cluster = UuidOf(1000), .node = NodeId{2}, .uuid = UuidOf(3)}});
+  const Status refused = controller_.Report({.identity = {.cluster = UuidOf(1000), .node = NodeId{2}, .uuid = UuidOf(3)}});
   EXPECT_EQ(ReasonOf(refused), "NODE_MISMATCH");
   EXPECT_EQ(controller_.LastHeard(NodeId{2}), std::nullopt);
   Follow(2);
@@ -469,16 +458,13 @@ class FollowingTest : public ControllerTest {
     }
   }
   const Image& image() const { return *machine_.image(); }
-  const Partition& orders(uint32_t number) const {
-    return *image().FindTopic(kDefaultNamespace, "orders")->partitions[number];
-  }
+  const Partition& orders(uint32_t number) const { return *image().FindTopic(kDefaultNamespace, "orders")->partitions[number]; }
   // The groups that are moving became what was asked for, as their leaders say.
   void SettleAll() {
     const Shared<Image> before = machine_.image();
     before->moving.ForEach([&](GroupId group, MoveCause) {
       const Partition& partition = *before->FindPartition(group);
-      Submit(SettleReplicas{
-          .group = group, .placement_epoch = partition.placement_epoch, .voters = partition.replicas});
+      Submit(SettleReplicas{.group = group, .placement_epoch = partition.placement_epoch, .voters = partition.replicas});
     });
     CommitAll();
   }
@@ -564,8 +550,7 @@ TEST_F(FollowingTest, BalancingWaitsForSizesAndEndsByItself) {
   EXPECT_FALSE(image().balancing.has_value());
   EXPECT_TRUE(image().moving.empty());
   uint64_t most = 0;
-  for (uint64_t node = 1; node <= 4; ++node)
-    most = std::max(most, image().LoadOf(NodeId{node}).preferred_leaders);
+  for (uint64_t node = 1; node <= 4; ++node) most = std::max(most, image().LoadOf(NodeId{node}).preferred_leaders);
   EXPECT_EQ(most, 1u);
 }
 

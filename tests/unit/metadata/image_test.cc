@@ -35,8 +35,7 @@ TEST_F(ImageTest, ReplicasAreFoundByNode) {
   scene_.Create("orders", {.partitions = 2, .replication_factor = 3});
   scene_.Create("logs", {.partitions = 1, .replication_factor = 3});
   std::vector<uint64_t> groups;
-  scene_.image().ForEachReplicaOn(NodeId{2},
-                                  [&](GroupId group, ReplicaId) { groups.push_back(group.value()); });
+  scene_.image().ForEachReplicaOn(NodeId{2}, [&](GroupId group, ReplicaId) { groups.push_back(group.value()); });
   EXPECT_THAT(groups, ElementsAre(1, 2, 3));
   EXPECT_EQ(scene_.image().LoadOf(NodeId{2}).replicas, 3u);
 }
@@ -96,8 +95,7 @@ TEST_F(ImageTest, ATopicWithoutAllOfItsPartitionsIsNoTopic) {
   topic.set_topic_id(std::string(UuidOf(5).bytes()));
   topic.set_name("orders");
   topic.set_partition_count(2);
-  EXPECT_THAT(TextOf(ReplayBatch(scene_.shared(), batch, scene_.image().version + 1)),
-              HasSubstr("has 0 of 2 partitions"));
+  EXPECT_THAT(TextOf(ReplayBatch(scene_.shared(), batch, scene_.image().version + 1)), HasSubstr("has 0 of 2 partitions"));
 }
 
 TEST_F(ImageTest, NothingComesBeforeTheCluster) {
@@ -113,10 +111,7 @@ TEST_F(ImageTest, TheDifferenceNamesWhatChangedAndNothingElse) {
   scene_.Create("orders", {.partitions = 2});
   scene_.Create("logs", {.partitions = 1});
   const Shared<Image> before = scene_.shared();
-  ASSERT_TRUE(scene_
-                  .Do(DecideMorePartitions({.topic = {.name = "orders"}, .partition_count = 3},
-                                           scene_.image(), scene_.Draw()))
-                  .ok());
+  ASSERT_TRUE(scene_.Do(DecideMorePartitions({.topic = {.name = "orders"}, .partition_count = 3}, scene_.image(), scene_.Draw())).ok());
   scene_.SetAlive(2, false);
   const Difference difference = Between(*before, scene_.image());
   ASSERT_THAT(difference.nodes, SizeIs(1));
@@ -147,20 +142,14 @@ TEST_F(ImageTest, NothingChangedBetweenAnImageAndItself) {
 
 TEST_F(ImageTest, ASnapshotBringsBackEverything) {
   scene_.Found({.nodes = 4, .racks = {"a", "b"}});
-  scene_.Create("orders",
-                {.partitions = 5, .configs = {{"timestamp_ahead_ms_max", "1000"}}, .request_id = "r1"});
+  scene_.Create("orders", {.partitions = 5, .configs = {{"timestamp_ahead_ms_max", "1000"}}, .request_id = "r1"});
   scene_.Create("gone", {.partitions = 5});
   scene_.Delete("gone");
   scene_.SetAlive(3, false);
   const NodeId other = scene_.topic("orders").partitions[0]->replicas[1].node;
-  ASSERT_TRUE(scene_
-                  .Do(DecideLeaderPreference({.topic = {.name = "orders"}, .partition = 0, .node = other},
-                                             scene_.image(), scene_.Draw()))
-                  .ok());
-  ASSERT_TRUE(scene_
-                  .Do(DecideConfigChange({.set = {{"topic.timestamp_type", "append"}}}, scene_.image(),
-                                         scene_.Draw()))
-                  .ok());
+  ASSERT_TRUE(
+      scene_.Do(DecideLeaderPreference({.topic = {.name = "orders"}, .partition = 0, .node = other}, scene_.image(), scene_.Draw())).ok());
+  ASSERT_TRUE(scene_.Do(DecideConfigChange({.set = {{"topic.timestamp_type", "append"}}}, scene_.image(), scene_.Draw())).ok());
 
   const Result<Shared<Image>> restored = DecodeImage(EncodeImage(scene_.image()), kSupportedFeatures);
   ASSERT_TRUE(restored.ok()) << restored.status();
@@ -182,15 +171,13 @@ TEST_F(ImageTest, AnImageBeforeTheClusterIsASnapshotToo) {
 
 TEST_F(ImageTest, ALargeImageComesInSeveralPartsThatBelongTogether) {
   scene_.Found({.nodes = 32});
-  for (int i = 0; i < 5; ++i)
-    scene_.Create("t" + std::to_string(i), {.partitions = 2000, .replication_factor = 3});
+  for (int i = 0; i < 5; ++i) scene_.Create("t" + std::to_string(i), {.partitions = 2000, .replication_factor = 3});
   const std::vector<Bytes> chunks = EncodeImage(scene_.image());
   ASSERT_GT(chunks.size(), 1u);
   for (const Bytes& chunk : chunks) EXPECT_LE(chunk.size(), limits::kSnapshotChunkBytes);
   EXPECT_EQ(ImageChecksum(**DecodeImage(chunks, kSupportedFeatures)), ImageChecksum(scene_.image()));
 
-  EXPECT_EQ(ReasonOf(DecodeImage(std::span(chunks).first(chunks.size() - 1), kSupportedFeatures)),
-            "DATA_LOSS");
+  EXPECT_EQ(ReasonOf(DecodeImage(std::span(chunks).first(chunks.size() - 1), kSupportedFeatures)), "DATA_LOSS");
   std::vector<Bytes> swapped = chunks;
   std::swap(swapped[0], swapped[1]);
   EXPECT_EQ(ReasonOf(DecodeImage(swapped, kSupportedFeatures)), "DATA_LOSS");

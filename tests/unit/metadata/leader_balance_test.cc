@@ -45,8 +45,7 @@ class LeaderBalanceTest : public ::testing::Test {
   NodeId HomeOf(GroupId group) { return scene_.image().FindPartition(group)->preferred_leader; }
 
   Scene scene_;
-  LeaderBalancer balancer_{NodeId{1},
-                           {.settle_ticks = 100, .pause_ticks = 5, .transfer_ticks = 20, .mute_ticks = 1000}};
+  LeaderBalancer balancer_{NodeId{1}, {.settle_ticks = 100, .pause_ticks = 5, .transfer_ticks = 20, .mute_ticks = 1000}};
   std::set<GroupId> handed_over_;
   GroupId last_;
 };
@@ -140,10 +139,8 @@ class LeaderAwayTest : public LeaderBalanceTest {
   LeaderAwayTest() { scene_.Create("many", {.partitions = 24}); }
 
   // What goes where at once; each arrives.
-  std::vector<LeaderTransfer> Away(raft::Tick tick, bool unfit = false,
-                                   const std::set<uint64_t>& lagging = {}) {
-    const std::vector<LeaderTransfer> transfers =
-        balancer_.Next(scene_.image(), Led(lagging), {.now = tick, .unfit = unfit});
+  std::vector<LeaderTransfer> Away(raft::Tick tick, bool unfit = false, const std::set<uint64_t>& lagging = {}) {
+    const std::vector<LeaderTransfer> transfers = balancer_.Next(scene_.image(), Led(lagging), {.now = tick, .unfit = unfit});
     for (const LeaderTransfer& transfer : transfers) {
       EXPECT_TRUE(handed_over_.insert(transfer.group).second) << "twice: group " << transfer.group;
       ++got_[transfer.to.node.value()];

@@ -9,8 +9,7 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-storage::Entry EntryOf(LogIndex index, Bytes payload,
-                       storage::EntryKind kind = storage::EntryKind::kControl) {
+storage::Entry EntryOf(LogIndex index, Bytes payload, storage::EntryKind kind = storage::EntryKind::kControl) {
   storage::Entry entry;
   entry.header.index = index;
   entry.header.term = Term{1};
@@ -45,9 +44,7 @@ class Listener final : public MetadataListener {
  public:
   std::vector<std::pair<LogIndex, LogIndex>> steps;
   std::vector<Status> halts;
-  void OnImage(const Shared<Image>& before, const Shared<Image>& after) override {
-    steps.emplace_back(before->version, after->version);
-  }
+  void OnImage(const Shared<Image>& before, const Shared<Image>& after) override { steps.emplace_back(before->version, after->version); }
   void OnHalt(const Status& reason) override { halts.push_back(reason); }
 };
 
@@ -132,8 +129,7 @@ TEST_F(MachineTest, WhatItDoesNotUnderstandHaltsItAtTheLastGoodImage) {
 }
 
 TEST_F(MachineTest, RecordsOfClientsDoNotBelongHere) {
-  const std::vector<storage::Entry> data = {
-      EntryOf(LogIndex{1}, Bytes::Static("x"), storage::EntryKind::kData)};
+  const std::vector<storage::Entry> data = {EntryOf(LogIndex{1}, Bytes::Static("x"), storage::EntryKind::kData)};
   Apply(data);
   EXPECT_FALSE(machine_.health().ok());
 }

@@ -23,9 +23,7 @@ class MendingTest : public ::testing::Test {
   const Partition& one() const { return scene_.partition("one", 0); }
 
   // The replica that is on the node now finds damage.
-  void Damage(const Partition& partition, uint64_t node) {
-    damaged_.insert({partition.group, partition.ReplicaOn(NodeId{node})});
-  }
+  void Damage(const Partition& partition, uint64_t node) { damaged_.insert({partition.group, partition.ReplicaOn(NodeId{node})}); }
   // A second passes; how many records there were.
   size_t Mend(int64_t after_ms = 60'000) {
     scene_.now_ms += after_ms;
@@ -38,7 +36,8 @@ class MendingTest : public ::testing::Test {
     ASSERT_TRUE(scene_.Do(DecideMoveCancellation({.topic = {.name = "orders"}, .partition = 0}, scene_.image(), scene_.Draw())).ok());
   }
   void Rebuild(uint64_t node) {
-    ASSERT_TRUE(scene_.Do(DecideRebuild({.topic = {.name = "orders"}, .partition = 0, .node = NodeId{node}}, scene_.image(), scene_.Draw())).ok());
+    ASSERT_TRUE(
+        scene_.Do(DecideRebuild({.topic = {.name = "orders"}, .partition = 0, .node = NodeId{node}}, scene_.image(), scene_.Draw())).ok());
   }
 
   Scene scene_;

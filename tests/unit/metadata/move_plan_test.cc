@@ -20,8 +20,7 @@ using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
 std::string Told(const PlannedMove& move) {
-  return std::to_string(move.group.value()) + ": " + std::to_string(move.from.value()) + " to " +
-         std::to_string(move.to.value());
+  return std::to_string(move.group.value()) + ": " + std::to_string(move.from.value()) + " to " + std::to_string(move.to.value());
 }
 std::vector<std::string> Told(const std::vector<PlannedMove>& moves) {
   std::vector<std::string> told;
@@ -37,8 +36,7 @@ class MovePlanTest : public ::testing::Test {
   void Carry(const MovePlan& plan) {
     for (const PlannedMove& move : plan.moves) {
       const Partition& partition = *scene_.image().FindPartition(move.group);
-      scene_.Replay({RetargetOf(scene_.image(), partition, NodesWith(partition, move.from, move.to),
-                                move.cause, scene_.now_ms)});
+      scene_.Replay({RetargetOf(scene_.image(), partition, NodesWith(partition, move.from, move.to), move.cause, scene_.now_ms)});
     }
     for (const PlannedLeader& change : plan.leaders) {
       Record out;
@@ -99,9 +97,8 @@ TEST_F(EvacuationTest, AllMovesTogetherAreLimited) {
   Carry(Plan());
   EXPECT_THAT(Plan().moves, IsEmpty());
   std::set<NodeId> targets;
-  scene_.image().moving.ForEach([&](GroupId group, MoveCause) {
-    targets.insert(scene_.image().FindPartition(group)->NewReplicas()[0].node);
-  });
+  scene_.image().moving.ForEach(
+      [&](GroupId group, MoveCause) { targets.insert(scene_.image().FindPartition(group)->NewReplicas()[0].node); });
   EXPECT_THAT(targets, SizeIs(4));
 }
 
@@ -152,14 +149,12 @@ TEST_F(EvacuationTest, WhileItMovesTheReplicasFromBeforeHaveToBeAMajorityToo) {
   scene_.Join(5);
   scene_.Join(6);
   const Partition& first = scene_.partition("orders", 0);
-  scene_.Replay({RetargetOf(scene_.image(), first, {NodeId{3}, NodeId{4}, NodeId{5}}, MoveCause::kRequested,
-                            scene_.now_ms)});
+  scene_.Replay({RetargetOf(scene_.image(), first, {NodeId{3}, NodeId{4}, NodeId{5}}, MoveCause::kRequested, scene_.now_ms)});
   EXPECT_TRUE(HasLivingMajority(scene_.image(), scene_.partition("orders", 0)));
   scene_.SetAlive(1, false);
   scene_.SetAlive(2, false);
   EXPECT_FALSE(HasLivingMajority(scene_.image(), scene_.partition("orders", 0)));
-  EXPECT_EQ(ReasonOf(DecideNodeMode({.node = NodeId{3}, .mode = NodeMode::kDecommissioning}, scene_.image(),
-                                    scene_.Draw())),
+  EXPECT_EQ(ReasonOf(DecideNodeMode({.node = NodeId{3}, .mode = NodeMode::kDecommissioning}, scene_.image(), scene_.Draw())),
             "QUORUM_AT_RISK");
 }
 
@@ -172,9 +167,8 @@ TEST_F(EvacuationTest, FullNodesAreNotOverfilled) {
   options_.running_per_node_max = 100;
   options_.running_max = 100;
   EXPECT_THAT(Plan().moves, SizeIs(4));
-  EXPECT_THAT(Plan().obstacles,
-              ElementsAre("orders/4: no other node has room; a node holds at most 1000 replicas",
-                          "orders/5: no other node has room; a node holds at most 1000 replicas"));
+  EXPECT_THAT(Plan().obstacles, ElementsAre("orders/4: no other node has room; a node holds at most 1000 replicas",
+                                            "orders/5: no other node has room; a node holds at most 1000 replicas"));
 }
 
 TEST_F(EvacuationTest, ABetterRackIsWaitedFor) {
@@ -256,10 +250,8 @@ TEST_F(EvacuationTest, AReplicaFromBeforeTheMoveOnANodeThatWasRemovedIsNotWaited
 }
 
 TEST_F(EvacuationTest, ARebuildOnANodeThatGoesIsDoneElsewhere) {
-  ASSERT_TRUE(scene_
-                  .Do(DecideRebuild({.topic = {.name = "orders"}, .partition = 0, .node = NodeId{3}},
-                                    scene_.image(), scene_.Draw()))
-                  .ok());
+  ASSERT_TRUE(
+      scene_.Do(DecideRebuild({.topic = {.name = "orders"}, .partition = 0, .node = NodeId{3}}, scene_.image(), scene_.Draw())).ok());
   scene_.SetMode(3, NodeMode::kDecommissioning);
   options_.running_max = 1;
   EXPECT_THAT(Told(Plan().moves), ElementsAre("1: 3 to 4"));
@@ -294,8 +286,7 @@ class BalanceTest : public MovePlanTest {
     for (int round = 0; !Plan().even; ++round) {
       CHECK_LT(round, 10'000) << "balancing has no end";
       const MovePlan plan = Plan();
-      CHECK(!plan.moves.empty() || !plan.leaders.empty() || !scene_.image().moving.empty())
-          << "balancing is stuck";
+      CHECK(!plan.moves.empty() || !plan.leaders.empty() || !scene_.image().moving.empty()) << "balancing is stuck";
       CHECK_LE(scene_.image().moving.size() + plan.moves.size(), options_.running_max);
       moves += plan.moves.size();
       Carry(plan);
@@ -332,8 +323,7 @@ TEST_F(BalanceTest, ThePlanForPeopleIsWhatIsDone) {
   EXPECT_EQ(BalanceOut(), 15u);
   std::set<GroupId> led_elsewhere_now;
   before->groups.ForEach([&](GroupId group, const PartitionKey&) {
-    if (before->FindPartition(group)->preferred_leader !=
-        scene_.image().FindPartition(group)->preferred_leader)
+    if (before->FindPartition(group)->preferred_leader != scene_.image().FindPartition(group)->preferred_leader)
       led_elsewhere_now.insert(group);
   });
   EXPECT_EQ(led_elsewhere.size(), led_elsewhere_now.size());
@@ -347,9 +337,8 @@ TEST_F(BalanceTest, BytesCount) {
   const uint64_t gib = uint64_t{1} << 30;
   sizes_ = {{GroupId{1}, 40 * gib}, {GroupId{2}, 10 * gib}, {GroupId{3}, 10 * gib}};
   StartBalance();
-  EXPECT_THAT(Plan().moves,
-              ElementsAre(PlannedMove{GroupId{2}, NodeId{1}, NodeId{2}, MoveCause::kBalance, 10 * gib},
-                          PlannedMove{GroupId{3}, NodeId{1}, NodeId{2}, MoveCause::kBalance, 10 * gib}));
+  EXPECT_THAT(Plan().moves, ElementsAre(PlannedMove{GroupId{2}, NodeId{1}, NodeId{2}, MoveCause::kBalance, 10 * gib},
+                                        PlannedMove{GroupId{3}, NodeId{1}, NodeId{2}, MoveCause::kBalance, 10 * gib}));
   Carry(Plan());
   scene_.SettleAll();
   for (const PlannedMove& move : Plan().moves) EXPECT_GT(move.group, GroupId{3}) << "a large one moves again";
@@ -361,9 +350,8 @@ TEST_F(BalanceTest, WhatGrowsALittleDoesNotMoveToAndFro) {
   scene_.Join(4);
   Random random(7);
   const auto grow = [&] {
-    scene_.image().groups.ForEach([&](GroupId group, const PartitionKey&) {
-      sizes_[group] += (uint64_t{60} << 20) + random.Below(uint64_t{8} << 20);
-    });
+    scene_.image().groups.ForEach(
+        [&](GroupId group, const PartitionKey&) { sizes_[group] += (uint64_t{60} << 20) + random.Below(uint64_t{8} << 20); });
   };
   grow();
   StartBalance();
@@ -444,8 +432,7 @@ TEST_F(BalanceTest, LeadersAreSpreadInChains) {
   scene_.Place("ends", 0, {1});
   for (uint32_t i = 0; i < 3; ++i) scene_.Place("orders", i, {1, 2, 3});
   scene_.Place("orders", 3, {2, 1, 3});
-  const std::vector<PlannedLeader> changes =
-      SpreadLeaders(ClusterModel(scene_.image(), {}, {.replica_cost_bytes = 1}));
+  const std::vector<PlannedLeader> changes = SpreadLeaders(ClusterModel(scene_.image(), {}, {.replica_cost_bytes = 1}));
   for (const PlannedLeader& change : changes) Carry({.moves = {}, .leaders = {change}});
   EXPECT_LE(Leaders().most - Leaders().least, 1u);
   EXPECT_LE(changes.size(), 2u);
@@ -480,22 +467,19 @@ class RandomClusterTest : public BalanceTest, public ::testing::WithParamInterfa
     scene_ = Scene(GetParam());
     racks_ = random_.OneIn(2);
     const uint64_t nodes = 3 + random_.Below(4);
-    scene_.Found({.nodes = nodes,
-                  .racks = racks_ ? std::vector<std::string>{"a", "b", "c"} : std::vector<std::string>{}});
+    scene_.Found({.nodes = nodes, .racks = racks_ ? std::vector<std::string>{"a", "b", "c"} : std::vector<std::string>{}});
     for (int topic = 0; topic < 6; ++topic) {
-      scene_.Create("t" + std::to_string(topic), {.partitions = 1 + static_cast<int64_t>(random_.Below(12)),
-                                                  .replication_factor = random_.OneIn(3) ? 1 : 3});
+      scene_.Create("t" + std::to_string(topic),
+                    {.partitions = 1 + static_cast<int64_t>(random_.Below(12)), .replication_factor = random_.OneIn(3) ? 1 : 3});
     }
     const uint64_t more = random_.Below(4);
-    for (uint64_t i = 0; i < more; ++i)
-      scene_.Join(100 + i, racks_ ? std::string(1, static_cast<char>('a' + random_.Below(4))) : "");
+    for (uint64_t i = 0; i < more; ++i) scene_.Join(100 + i, racks_ ? std::string(1, static_cast<char>('a' + random_.Below(4))) : "");
     options_.running_max = 1 + random_.Below(8);
     options_.running_per_node_max = 1 + random_.Below(3);
     sized_ = random_.OneIn(2);
     if (!sized_) return;
-    scene_.image().groups.ForEach([&](GroupId group, const PartitionKey&) {
-      sizes_[group] = random_.Below(uint64_t{1} << (20 + random_.Below(16)));
-    });
+    scene_.image().groups.ForEach(
+        [&](GroupId group, const PartitionKey&) { sizes_[group] = random_.Below(uint64_t{1} << (20 + random_.Below(16))); });
   }
 
   static size_t Crowding(const Image& image, const Partition& partition) {
@@ -510,9 +494,8 @@ class RandomClusterTest : public BalanceTest, public ::testing::WithParamInterfa
   }
   std::map<GroupId, size_t> Crowding() const {
     std::map<GroupId, size_t> crowding;
-    scene_.image().groups.ForEach([&](GroupId group, const PartitionKey&) {
-      crowding[group] = Crowding(scene_.image(), *scene_.image().FindPartition(group));
-    });
+    scene_.image().groups.ForEach(
+        [&](GroupId group, const PartitionKey&) { crowding[group] = Crowding(scene_.image(), *scene_.image().FindPartition(group)); });
     return crowding;
   }
   // Replicas stand on different nodes, as many as the topic has, at every step.
@@ -531,8 +514,7 @@ class RandomClusterTest : public BalanceTest, public ::testing::WithParamInterfa
     std::map<NodeId, size_t> received;
     size_t most = 0;
     scene_.image().moving.ForEach([&](GroupId group, MoveCause) {
-      for (const ReplicaId& replica : scene_.image().FindPartition(group)->NewReplicas())
-        most = std::max(most, ++received[replica.node]);
+      for (const ReplicaId& replica : scene_.image().FindPartition(group)->NewReplicas()) most = std::max(most, ++received[replica.node]);
     });
     return most;
   }
@@ -586,10 +568,7 @@ TEST_P(RandomClusterTest, NodesThatGoEndEmpty) {
   std::vector<uint64_t> going;
   for (uint64_t i = 0; i < victims; ++i) {
     const uint64_t node = 1 + random_.Below(scene_.image().nodes.size());
-    if (scene_
-            .Do(DecideNodeMode({.node = NodeId{node}, .mode = NodeMode::kDecommissioning}, scene_.image(),
-                               scene_.Draw()))
-            .ok())
+    if (scene_.Do(DecideNodeMode({.node = NodeId{node}, .mode = NodeMode::kDecommissioning}, scene_.image(), scene_.Draw())).ok())
       going.push_back(node);
     if (random_.OneIn(2)) StartBalanceOnce();
   }
@@ -608,8 +587,7 @@ TEST_P(RandomClusterTest, NodesThatGoEndEmpty) {
     SettleSome();
   }
   std::vector<NodeId> voters;
-  EXPECT_EQ(RemovalsDue(scene_.image(), voters).size(),
-            std::set<uint64_t>(going.begin(), going.end()).size());
+  EXPECT_EQ(RemovalsDue(scene_.image(), voters).size(), std::set<uint64_t>(going.begin(), going.end()).size());
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, RandomClusterTest, ::testing::Range<uint64_t>(1, 41));

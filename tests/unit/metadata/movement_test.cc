@@ -56,9 +56,7 @@ class MovementTest : public ::testing::Test {
     *out.mutable_replicas_retargeted() = target;
     return Refused(out);
   }
-  std::string RefusedTarget(const std::vector<ReplicaId>& replicas) const {
-    return Refused(TargetOf(replicas));
-  }
+  std::string RefusedTarget(const std::vector<ReplicaId>& replicas) const { return Refused(TargetOf(replicas)); }
 
   Scene scene_;
   uint64_t epoch_ = 0;
@@ -95,8 +93,7 @@ TEST_F(MovementTest, WhatIsAskedForLastHoldsAndTheWayBackStaysKnown) {
   EXPECT_THAT(orders().movement->leaving, ElementsAre(ReplicaId{NodeId{4}, fourth}, before[2]));
   EXPECT_EQ(orders().next_incarnation, fourth + 2);
   Retarget(before);  // back to where it was
-  EXPECT_THAT(orders().movement->leaving,
-              ElementsAre(ReplicaId{NodeId{5}, fourth + 1}, ReplicaId{NodeId{4}, fourth}));
+  EXPECT_THAT(orders().movement->leaving, ElementsAre(ReplicaId{NodeId{5}, fourth + 1}, ReplicaId{NodeId{4}, fourth}));
   EXPECT_THAT(orders().NewReplicas(), IsEmpty());
   scene_.Settle(orders().group);
   EXPECT_EQ(orders().replicas, before);
@@ -118,8 +115,7 @@ TEST_F(MovementTest, AnIncarnationIsNeverGivenTwice) {
   const ReplicaId first = orders().WantedOn(NodeId{4});
   scene_.Settle(orders().group);
   scene_.Place("orders", 0, {1, 2, 5});
-  EXPECT_THAT(RefusedTarget({orders().replicas[0], orders().replicas[1], first}),
-              HasSubstr("is neither there nor new"));
+  EXPECT_THAT(RefusedTarget({orders().replicas[0], orders().replicas[1], first}), HasSubstr("is neither there nor new"));
   scene_.Move("orders", 0, 5, 4);
   EXPECT_GT(orders().WantedOn(NodeId{4}).incarnation, first.incarnation);
 }
@@ -320,8 +316,7 @@ class MovementSnapshotTest : public MovementTest {
     EXPECT_EQ(image.moving.size(), scene_.image().moving.size()) << what;
     EXPECT_EQ(image.replicas.size(), scene_.image().replicas.size()) << what;
     EXPECT_EQ(image.balancing, scene_.image().balancing) << what;
-    EXPECT_TRUE(checksums_.insert(ImageChecksum(scene_.image())).second)
-        << what << " looks like an earlier image";
+    EXPECT_TRUE(checksums_.insert(ImageChecksum(scene_.image())).second) << what << " looks like an earlier image";
   }
   std::set<uint32_t> checksums_;
 };
@@ -336,17 +331,12 @@ TEST_F(MovementSnapshotTest, EveryStateComesBackAndLooksLikeNoOther) {
   ExpectComesBack("unfit");
   scene_.SetUnfit(1, false);
   ExpectComesBack("fit again");
-  ASSERT_TRUE(scene_
-                  .Do(DecideMoveCancellation({.topic = {.name = "orders"}, .partition = 0}, scene_.image(),
-                                             scene_.Draw()))
-                  .ok());
+  ASSERT_TRUE(scene_.Do(DecideMoveCancellation({.topic = {.name = "orders"}, .partition = 0}, scene_.image(), scene_.Draw())).ok());
   ExpectComesBack("cancelled");
   scene_.Settle(orders().group);
   ExpectComesBack("settled again");
-  ASSERT_TRUE(scene_
-                  .Do(DecideRebuild({.topic = {.name = "orders"}, .partition = 0, .node = NodeId{3}},
-                                    scene_.image(), scene_.Draw()))
-                  .ok());
+  ASSERT_TRUE(
+      scene_.Do(DecideRebuild({.topic = {.name = "orders"}, .partition = 0, .node = NodeId{3}}, scene_.image(), scene_.Draw())).ok());
   ExpectComesBack("rebuilding");
   scene_.Settle(orders().group);
   scene_.SetMode(2, NodeMode::kDecommissioning);
@@ -361,8 +351,7 @@ TEST_F(MovementSnapshotTest, EveryStateComesBackAndLooksLikeNoOther) {
 }
 
 TEST_F(MovementSnapshotTest, TheNodeOfAnAnswerIsRememberedAcrossASnapshot) {
-  const MoveReplica request{
-      .topic = {.name = "orders"}, .partition = 0, .from = NodeId{3}, .to = {}, .tag = {.request_id = "r1"}};
+  const MoveReplica request{.topic = {.name = "orders"}, .partition = 0, .from = NodeId{3}, .to = {}, .tag = {.request_id = "r1"}};
   const NodeId first = scene_.Do(DecideMove(request, scene_.image(), scene_.Draw()))->outcome.node;
   EXPECT_NE(first, NodeId{});
   const Shared<Image> restored = *DecodeImage(EncodeImage(scene_.image()), kSupportedFeatures);

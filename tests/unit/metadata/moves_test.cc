@@ -26,25 +26,20 @@ class MovesTest : public ::testing::Test {
   const Partition& orders() const { return scene_.partition("orders", 0); }
 
   Result<Decision> Move(uint64_t from, uint64_t to, RequestTag tag = {}) {
-    return scene_.Do(DecideMove({.topic = {.name = "orders"},
-                                 .partition = 0,
-                                 .from = NodeId{from},
-                                 .to = NodeId{to},
-                                 .tag = std::move(tag)},
-                                scene_.image(), scene_.Draw()));
+    return scene_.Do(
+        DecideMove({.topic = {.name = "orders"}, .partition = 0, .from = NodeId{from}, .to = NodeId{to}, .tag = std::move(tag)},
+                   scene_.image(), scene_.Draw()));
   }
   Result<Decision> Rebuild(uint64_t node, RequestTag tag = {}) {
-    return scene_.Do(DecideRebuild(
-        {.topic = {.name = "orders"}, .partition = 0, .node = NodeId{node}, .tag = std::move(tag)},
-        scene_.image(), scene_.Draw()));
+    return scene_.Do(DecideRebuild({.topic = {.name = "orders"}, .partition = 0, .node = NodeId{node}, .tag = std::move(tag)},
+                                   scene_.image(), scene_.Draw()));
   }
   Result<Decision> Cancel(RequestTag tag = {}) {
-    return scene_.Do(DecideMoveCancellation(
-        {.topic = {.name = "orders"}, .partition = 0, .tag = std::move(tag)}, scene_.image(), scene_.Draw()));
+    return scene_.Do(
+        DecideMoveCancellation({.topic = {.name = "orders"}, .partition = 0, .tag = std::move(tag)}, scene_.image(), scene_.Draw()));
   }
   Result<Decision> Settled(uint64_t epoch, std::vector<ReplicaId> voters) {
-    return scene_.Do(DecideSettled(
-        {.group = orders().group, .placement_epoch = epoch, .voters = std::move(voters)}, scene_.image()));
+    return scene_.Do(DecideSettled({.group = orders().group, .placement_epoch = epoch, .voters = std::move(voters)}, scene_.image()));
   }
 
   Scene scene_;
@@ -83,8 +78,7 @@ TEST_F(MovesTest, TheBrokerFindsThePlaceInAnotherRack) {
   scene.Join(5, "b");
   scene.Join(6, "c");
   const auto place_for = [&](uint64_t from) {
-    return DecideMove({.topic = {.name = "orders"}, .partition = 0, .from = NodeId{from}, .to = {}},
-                      scene.image(), scene.Draw())
+    return DecideMove({.topic = {.name = "orders"}, .partition = 0, .from = NodeId{from}, .to = {}}, scene.image(), scene.Draw())
         ->outcome.node.value();
   };
   EXPECT_EQ(place_for(1), 4u);
@@ -109,8 +103,7 @@ TEST_F(MovesTest, WhatIsNotThereCannotMove) {
   EXPECT_EQ(Move(3, 9).status().Detail("node_id"), "9");
   const auto elsewhere = [&](const std::string& topic, int64_t partition) {
     return ReasonOf(
-        DecideMove({.topic = {.name = topic}, .partition = partition, .from = NodeId{3}, .to = {}},
-                   scene_.image(), scene_.Draw()));
+        DecideMove({.topic = {.name = topic}, .partition = partition, .from = NodeId{3}, .to = {}}, scene_.image(), scene_.Draw()));
   };
   EXPECT_EQ(elsewhere("logs", 0), "TOPIC_NOT_FOUND");
   EXPECT_EQ(elsewhere("orders", 1), "PARTITION_NOT_FOUND");
@@ -162,9 +155,7 @@ TEST_F(MovesTest, OneChangeAtATime) {
 
 TEST_F(MovesTest, WithoutALivingMajorityNothingMoves) {
   scene_.SetAlive(1, false);
-  EXPECT_TRUE(DecideMove({.topic = {.name = "orders"}, .partition = 0, .from = NodeId{1}, .to = {}},
-                         scene_.image(), scene_.Draw())
-                  .ok());
+  EXPECT_TRUE(DecideMove({.topic = {.name = "orders"}, .partition = 0, .from = NodeId{1}, .to = {}}, scene_.image(), scene_.Draw()).ok());
   scene_.SetAlive(2, false);
   const Result<Decision> refused = Move(3, 4);
   EXPECT_EQ(ReasonOf(refused), "QUORUM_AT_RISK");
@@ -175,10 +166,8 @@ TEST_F(MovesTest, WithoutALivingMajorityNothingMoves) {
 TEST_F(MovesTest, AnOnlyReplicaMoves) {
   scene_.Create("one", {.partitions = 1, .replication_factor = 1});
   const NodeId from = scene_.partition("one", 0).replicas[0].node;
-  ASSERT_TRUE(scene_
-                  .Do(DecideMove({.topic = {.name = "one"}, .partition = 0, .from = from, .to = {}},
-                                 scene_.image(), scene_.Draw()))
-                  .ok());
+  ASSERT_TRUE(
+      scene_.Do(DecideMove({.topic = {.name = "one"}, .partition = 0, .from = from, .to = {}}, scene_.image(), scene_.Draw())).ok());
   EXPECT_THAT(scene_.partition("one", 0).Existing(), SizeIs(2));
   EXPECT_NE(scene_.partition("one", 0).preferred_leader, from);
 }
@@ -226,11 +215,9 @@ TEST_F(MovesTest, NothingIsRebuiltFromAMinority) {
 
 TEST_F(MovesTest, AnOnlyReplicaCannotBeRebuilt) {
   scene_.Create("one", {.partitions = 1, .replication_factor = 1});
-  EXPECT_EQ(
-      ReasonOf(DecideRebuild(
-          {.topic = {.name = "one"}, .partition = 0, .node = scene_.partition("one", 0).replicas[0].node},
-          scene_.image(), scene_.Draw())),
-      "QUORUM_AT_RISK");
+  EXPECT_EQ(ReasonOf(DecideRebuild({.topic = {.name = "one"}, .partition = 0, .node = scene_.partition("one", 0).replicas[0].node},
+                                   scene_.image(), scene_.Draw())),
+            "QUORUM_AT_RISK");
 }
 
 TEST_F(MovesTest, OnlyWhatIsThereIsRebuilt) {
@@ -297,25 +284,19 @@ TEST_F(MovesTest, AnOldLeaderSettlesNothing) {
 }
 
 TEST_F(MovesTest, AGroupThatIsGoneCannotSettle) {
-  EXPECT_EQ(
-      ReasonOf(DecideSettled({.group = GroupId{77}, .placement_epoch = 1, .voters = {}}, scene_.image())),
-      "PARTITION_NOT_FOUND");
+  EXPECT_EQ(ReasonOf(DecideSettled({.group = GroupId{77}, .placement_epoch = 1, .voters = {}}, scene_.image())), "PARTITION_NOT_FOUND");
 }
 
 // --- many at once
 
 TEST_F(MovesTest, BalancingIsAskedForOnce) {
-  ASSERT_TRUE(
-      scene_
-          .Do(DecideBalanceStart({.planned_moves = 7, .validate_only = true}, scene_.image(), scene_.Draw()))
-          .ok());
+  ASSERT_TRUE(scene_.Do(DecideBalanceStart({.planned_moves = 7, .validate_only = true}, scene_.image(), scene_.Draw())).ok());
   EXPECT_FALSE(scene_.image().balancing.has_value());
   ASSERT_TRUE(scene_.Do(DecideBalanceStart({.planned_moves = 7}, scene_.image(), scene_.Draw())).ok());
   EXPECT_EQ(scene_.image().balancing->planned_moves, 7u);
   EXPECT_EQ(scene_.image().balancing->since_ms, scene_.now_ms);
   EXPECT_EQ(ReasonOf(DecideBalanceStart({}, scene_.image(), scene_.Draw())), "BALANCE_UNDER_WAY");
-  EXPECT_EQ(ReasonOf(DecideBalanceStart({.validate_only = true}, scene_.image(), scene_.Draw())),
-            "BALANCE_UNDER_WAY");
+  EXPECT_EQ(ReasonOf(DecideBalanceStart({.validate_only = true}, scene_.image(), scene_.Draw())), "BALANCE_UNDER_WAY");
 }
 
 TEST_F(MovesTest, CallingBalancingOffCallsOffItsMovesAndNoOthers) {
@@ -325,8 +306,7 @@ TEST_F(MovesTest, CallingBalancingOffCallsOffItsMovesAndNoOthers) {
   scene_.Place("logs", 0, {1, 2, 3});
   ASSERT_TRUE(Move(3, 4).ok());
   const Partition& logs = scene_.partition("logs", 0);
-  scene_.Replay(
-      {RetargetOf(scene_.image(), logs, {NodeId{1}, NodeId{2}, NodeId{5}}, MoveCause::kBalance, 5)});
+  scene_.Replay({RetargetOf(scene_.image(), logs, {NodeId{1}, NodeId{2}, NodeId{5}}, MoveCause::kBalance, 5)});
   const Result<Decision> ended = scene_.Do(DecideBalanceCancellation({}, scene_.image(), scene_.Draw()));
   EXPECT_THAT(ended->records, SizeIs(2));
   EXPECT_FALSE(ended->outcome.repeated);

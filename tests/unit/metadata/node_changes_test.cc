@@ -23,16 +23,13 @@ class NodeChangesTest : public ::testing::Test {
   const Partition& orders() const { return scene_.partition("orders", 0); }
 
   Result<Decision> Try(uint64_t node, NodeMode mode, bool recommission = false) {
-    return DecideNodeMode({.node = NodeId{node}, .mode = mode, .recommission = recommission}, scene_.image(),
-                          scene_.Draw());
+    return DecideNodeMode({.node = NodeId{node}, .mode = mode, .recommission = recommission}, scene_.image(), scene_.Draw());
   }
   Result<Decision> Drain(uint64_t node) { return scene_.Do(Try(node, NodeMode::kDraining)); }
   Result<Decision> Undrain(uint64_t node) { return scene_.Do(Try(node, NodeMode::kActive)); }
   Result<Decision> Decommission(uint64_t node) { return scene_.Do(Try(node, NodeMode::kDecommissioning)); }
   Result<Decision> Recommission(uint64_t node) { return scene_.Do(Try(node, NodeMode::kActive, true)); }
-  Result<Decision> Remove(uint64_t node) {
-    return scene_.Do(DecideNodeRemoval({.node = NodeId{node}}, scene_.image(), scene_.Draw()));
-  }
+  Result<Decision> Remove(uint64_t node) { return scene_.Do(DecideNodeRemoval({.node = NodeId{node}}, scene_.image(), scene_.Draw())); }
   NodeMode ModeOf(uint64_t node) const { return scene_.image().FindNode(NodeId{node})->mode; }
 
   Scene scene_;
@@ -74,14 +71,13 @@ TEST_F(NodeChangesTest, UnknownNodesAreNotFound) {
 
 TEST_F(NodeChangesTest, OnlyCheckingChangesNothing) {
   for (const NodeMode mode : {NodeMode::kDraining, NodeMode::kDecommissioning}) {
-    const Result<Decision> checked = DecideNodeMode({.node = NodeId{2}, .mode = mode, .validate_only = true},
-                                                    scene_.image(), scene_.Draw());
+    const Result<Decision> checked =
+        DecideNodeMode({.node = NodeId{2}, .mode = mode, .validate_only = true}, scene_.image(), scene_.Draw());
     ASSERT_TRUE(checked.ok());
     EXPECT_THAT(checked->records, IsEmpty());
   }
   scene_.SetAlive(4, false);
-  const Result<Decision> checked =
-      DecideNodeRemoval({.node = NodeId{4}, .validate_only = true}, scene_.image(), scene_.Draw());
+  const Result<Decision> checked = DecideNodeRemoval({.node = NodeId{4}, .validate_only = true}, scene_.image(), scene_.Draw());
   ASSERT_TRUE(checked.ok());
   EXPECT_THAT(checked->records, IsEmpty());
 }
@@ -104,10 +100,7 @@ TEST_F(NodeChangesTest, ANodeThatGoesGetsNothingNewAndIsDrained) {
   const uint64_t before = scene_.image().LoadOf(NodeId{3}).replicas;
   scene_.Create("many", {.partitions = 12, .replication_factor = 3});
   EXPECT_EQ(scene_.image().LoadOf(NodeId{3}).replicas, before);
-  ASSERT_TRUE(scene_
-                  .Do(DecideMorePartitions({.topic = {.name = "many"}, .partition_count = 20}, scene_.image(),
-                                           scene_.Draw()))
-                  .ok());
+  ASSERT_TRUE(scene_.Do(DecideMorePartitions({.topic = {.name = "many"}, .partition_count = 20}, scene_.image(), scene_.Draw())).ok());
   EXPECT_EQ(scene_.image().LoadOf(NodeId{3}).replicas, before);
 }
 
@@ -179,8 +172,7 @@ TEST_F(NodeChangesTest, TheOthersNeedRoom) {
   for (uint32_t i = 0; i < 20; ++i) scene_.Place("rest", i, {3});
   const Result<Decision> refused = Decommission(3);
   EXPECT_EQ(ReasonOf(refused), "OK");  // 9 + 9 + 10 of 1,000 are free for 21
-  for (uint32_t i = 0; i < 9; ++i)
-    scene_.Create("t" + std::to_string(i), {.partitions = 1, .replication_factor = 3});
+  for (uint32_t i = 0; i < 9; ++i) scene_.Create("t" + std::to_string(i), {.partitions = 1, .replication_factor = 3});
   EXPECT_EQ(scene_.image().LoadOf(NodeId{3}).replicas, 21u);  // it goes: nothing was placed there
   scene_.SetMode(3, NodeMode::kActive);
   const Result<Decision> full = Decommission(3);
@@ -194,8 +186,7 @@ TEST_F(NodeChangesTest, TheLastNodeStays) {
   scene.Found({.nodes = 2});
   scene.SetMode(1, NodeMode::kDecommissioning);
   const auto decommission = [&](uint64_t node) {
-    return ReasonOf(DecideNodeMode({.node = NodeId{node}, .mode = NodeMode::kDecommissioning}, scene.image(),
-                                   scene.Draw()));
+    return ReasonOf(DecideNodeMode({.node = NodeId{node}, .mode = NodeMode::kDecommissioning}, scene.image(), scene.Draw()));
   };
   EXPECT_EQ(decommission(2), "NOT_ENOUGH_NODES");
 }
@@ -213,8 +204,7 @@ TEST_F(NodeChangesTest, RecommissioningCallsOffTheMovesThatAreBecauseOfIt) {
   scene_.Create("logs", {.partitions = 1, .replication_factor = 3});
   scene_.Place("logs", 0, {3, 1, 2});
   ASSERT_TRUE(Decommission(3).ok());
-  scene_.Replay(
-      {RetargetOf(scene_.image(), orders(), {NodeId{1}, NodeId{2}, NodeId{4}}, MoveCause::kDecommission, 5)});
+  scene_.Replay({RetargetOf(scene_.image(), orders(), {NodeId{1}, NodeId{2}, NodeId{4}}, MoveCause::kDecommission, 5)});
   scene_.Move("logs", 0, 3, 5);  // asked for by somebody
   const Result<Decision> decided = Recommission(3);
   ASSERT_TRUE(decided.ok());
@@ -229,8 +219,7 @@ TEST_F(NodeChangesTest, WhatComesBackMayBeLedThereAgain) {
   scene_.Place("others", 0, {1, 2, 4});
   scene_.Place("others", 1, {2, 1, 4});
   ASSERT_TRUE(Decommission(3).ok());
-  scene_.Replay(
-      {RetargetOf(scene_.image(), orders(), {NodeId{4}, NodeId{1}, NodeId{2}}, MoveCause::kDecommission, 5)});
+  scene_.Replay({RetargetOf(scene_.image(), orders(), {NodeId{4}, NodeId{1}, NodeId{2}}, MoveCause::kDecommission, 5)});
   ASSERT_EQ(orders().preferred_leader, NodeId{4});
   ASSERT_TRUE(Recommission(3).ok());
   EXPECT_EQ(orders().preferred_leader, NodeId{3});
@@ -266,8 +255,7 @@ TEST_F(NodeChangesTest, ADeadNodeWithReplicasIsDecommissioned) {
 TEST_F(NodeChangesTest, ARemovedNodeDoesNotComeBackWithItsData) {
   scene_.SetAlive(4, false);
   ASSERT_TRUE(Remove(4).ok());
-  const Result<Decision> refused =
-      scene_.Register({.cluster = UuidOf(1000), .claimed = NodeId{4}, .description = NodeCalled(4)});
+  const Result<Decision> refused = scene_.Register({.cluster = UuidOf(1000), .claimed = NodeId{4}, .description = NodeCalled(4)});
   EXPECT_EQ(ReasonOf(refused), "NODE_REMOVED");
   EXPECT_EQ(refused.status().Detail("node_id"), "4");
   EXPECT_THAT(TextOf(refused), HasSubstr("empty data directory"));
@@ -279,8 +267,7 @@ TEST_F(NodeChangesTest, WhatIsDecommissionedAndHasNothingLeftGoesByItself) {
   ASSERT_TRUE(Decommission(4).ok());
   const auto due = [&](const std::vector<NodeId>& voters) {
     std::vector<uint64_t> nodes;
-    for (const Record& record : RemovalsDue(scene_.image(), voters))
-      nodes.push_back(record.node_removed().node_id());
+    for (const Record& record : RemovalsDue(scene_.image(), voters)) nodes.push_back(record.node_removed().node_id());
     return nodes;
   };
   EXPECT_THAT(due({NodeId{1}, NodeId{2}, NodeId{4}}), IsEmpty());
@@ -289,8 +276,7 @@ TEST_F(NodeChangesTest, WhatIsDecommissionedAndHasNothingLeftGoesByItself) {
   EXPECT_THAT(due({NodeId{1}, NodeId{2}, NodeId{3}}), IsEmpty());
   ASSERT_TRUE(Decommission(3).ok());
   EXPECT_THAT(due({NodeId{1}, NodeId{2}}), IsEmpty());
-  scene_.Replay(
-      {RetargetOf(scene_.image(), orders(), {NodeId{1}, NodeId{2}, NodeId{4}}, MoveCause::kDecommission, 5)});
+  scene_.Replay({RetargetOf(scene_.image(), orders(), {NodeId{1}, NodeId{2}, NodeId{4}}, MoveCause::kDecommission, 5)});
   EXPECT_THAT(due({NodeId{1}, NodeId{2}}), IsEmpty());
   scene_.SettleAll();
   EXPECT_THAT(due({NodeId{1}, NodeId{2}}), ::testing::ElementsAre(3));

@@ -14,8 +14,7 @@ using ::testing::SizeIs;
 
 std::vector<FounderAnswer> Founders(const std::vector<std::string>& racks) {
   std::vector<FounderAnswer> answers;
-  for (size_t i = 0; i < racks.size(); ++i)
-    answers.push_back({.description = NodeCalled(i + 1, racks[i]), .cluster = {}});
+  for (size_t i = 0; i < racks.size(); ++i) answers.push_back({.description = NodeCalled(i + 1, racks[i]), .cluster = {}});
   return answers;
 }
 
@@ -26,15 +25,9 @@ std::string VotersOf(const std::vector<std::string>& racks) {
 }
 
 TEST(FoundingTest, ThreeNodesAllVote) { EXPECT_EQ(VotersOf({"", "", ""}), "voters 1,2,3"); }
-TEST(FoundingTest, AnEvenNumberOfVotersIsNotChosen) {
-  EXPECT_EQ(VotersOf({"", "", "", ""}), "voters 1,2,3 learners 4");
-}
-TEST(FoundingTest, AtMostFiveVote) {
-  EXPECT_EQ(VotersOf({"", "", "", "", "", "", ""}), "voters 1,2,3,4,5 learners 6,7");
-}
-TEST(FoundingTest, VotersStandInAllRacks) {
-  EXPECT_EQ(VotersOf({"a", "a", "b", "c"}), "voters 1,3,4 learners 2");
-}
+TEST(FoundingTest, AnEvenNumberOfVotersIsNotChosen) { EXPECT_EQ(VotersOf({"", "", "", ""}), "voters 1,2,3 learners 4"); }
+TEST(FoundingTest, AtMostFiveVote) { EXPECT_EQ(VotersOf({"", "", "", "", "", "", ""}), "voters 1,2,3,4,5 learners 6,7"); }
+TEST(FoundingTest, VotersStandInAllRacks) { EXPECT_EQ(VotersOf({"a", "a", "b", "c"}), "voters 1,3,4 learners 2"); }
 TEST(FoundingTest, OneNodeIsACluster) { EXPECT_EQ(VotersOf({""}), "voters 1"); }
 
 TEST(FoundingTest, ANodeThatBelongsToAClusterFoundsNoOther) {
@@ -102,9 +95,7 @@ TEST_F(RegistrationTest, ANodeMayMoveWhenItIsSilentAtTheOldAddress) {
   NodeDescription moved = NodeCalled(2);
   moved.peer_address = "elsewhere:9651";
   scene_.SetAlive(2, false);
-  ASSERT_EQ(
-      scene_.Register({.cluster = UuidOf(1000), .claimed = NodeId{2}, .description = moved})->outcome.node,
-      NodeId{2});
+  ASSERT_EQ(scene_.Register({.cluster = UuidOf(1000), .claimed = NodeId{2}, .description = moved})->outcome.node, NodeId{2});
   EXPECT_EQ(scene_.image().FindNode(NodeId{2})->description.peer_address, "elsewhere:9651");
   EXPECT_EQ(scene_.image().nodes.size(), 3u);
 }
@@ -114,8 +105,7 @@ TEST_F(RegistrationTest, ACopyOfALivingNodeIsRefusedWithBothAddresses) {
   copy.peer_address = "elsewhere:9651";
   const Shared<Image> before = scene_.shared();
   for (const uint64_t claimed : {2, 0}) {
-    const Result<Decision> refused =
-        scene_.Register({.cluster = UuidOf(1000), .claimed = NodeId{claimed}, .description = copy});
+    const Result<Decision> refused = scene_.Register({.cluster = UuidOf(1000), .claimed = NodeId{claimed}, .description = copy});
     EXPECT_EQ(ReasonOf(refused), "NODE_MISMATCH");
     EXPECT_TRUE(IsCopy(refused.status()));
     EXPECT_THAT(TextOf(refused), HasSubstr("n2:9651"));
@@ -159,8 +149,7 @@ TEST_F(RegistrationTest, AWipedDiskIsANewNodeOnceTheOldOneIsSeenToHaveFailed) {
 }
 
 TEST_F(RegistrationTest, ANodeOfAnotherClusterIsRefusedWithBothIds) {
-  const Result<Decision> refused =
-      scene_.Register({.cluster = UuidOf(5), .claimed = NodeId{1}, .description = NodeCalled(9)});
+  const Result<Decision> refused = scene_.Register({.cluster = UuidOf(5), .claimed = NodeId{1}, .description = NodeCalled(9)});
   EXPECT_EQ(ReasonOf(refused), "CLUSTER_MISMATCH");
   EXPECT_EQ(refused.status().Detail("ours"), UuidOf(1000).ToString());
   EXPECT_EQ(refused.status().Detail("theirs"), UuidOf(5).ToString());
@@ -191,10 +180,7 @@ TEST_F(RegistrationTest, ATooOldProgramIsRefused) {
 
 TEST_F(RegistrationTest, ABadDescriptionIsRefusedByField) {
   const auto refused_field = [&](NodeDescription node) {
-    return scene_.Register({.cluster = {}, .claimed = {}, .description = std::move(node)})
-        .status()
-        .Detail("field")
-        .value_or("none");
+    return scene_.Register({.cluster = {}, .claimed = {}, .description = std::move(node)}).status().Detail("field").value_or("none");
   };
   NodeDescription node = NodeCalled(9);
   node.peer_address = "n9";
@@ -214,8 +200,7 @@ TEST_F(RegistrationTest, ABadDescriptionIsRefusedByField) {
 
 TEST_F(RegistrationTest, WithoutAClusterNobodyRegisters) {
   Scene empty;
-  EXPECT_EQ(ReasonOf(empty.Register({.cluster = {}, .claimed = {}, .description = NodeCalled(1)})),
-            "NOT_INITIALIZED");
+  EXPECT_EQ(ReasonOf(empty.Register({.cluster = {}, .claimed = {}, .description = NodeCalled(1)})), "NOT_INITIALIZED");
 }
 
 TEST_F(RegistrationTest, AHeartbeatUnderAnothersNameIsRefused) {
@@ -254,8 +239,7 @@ class LivenessTest : public ::testing::Test {
     std::vector<std::string> told;
     for (const Record& record : records) {
       const auto& change = record.node_liveness_changed();
-      told.push_back(std::to_string(change.node_id()) +
-                     (change.liveness() == record::NODE_LIVENESS_ALIVE ? " returned" : " failed"));
+      told.push_back(std::to_string(change.node_id()) + (change.liveness() == record::NODE_LIVENESS_ALIVE ? " returned" : " failed"));
     }
     if (!records.empty()) scene_.Replay(records);
     return told;

@@ -16,15 +16,13 @@ class PartitionPlanTest : public ::testing::Test {
 
   static std::string Told(const PartitionAction& action) {
     if (const auto* create = std::get_if<CreateReplica>(&action)) {
-      return "create " + std::to_string(create->group.group.value()) + " " + create->group.identity.label +
-             " {" + raft::ToString(create->group.configuration) + "}" +
-             (create->group.campaign ? " campaign" : "");
+      return "create " + std::to_string(create->group.group.value()) + " " + create->group.identity.label + " {" +
+             raft::ToString(create->group.configuration) + "}" + (create->group.campaign ? " campaign" : "");
     }
     if (const auto* open = std::get_if<OpenReplica>(&action)) {
       return "open " + std::to_string(open->group.value()) + (open->campaign ? " campaign" : "");
     }
-    if (const auto* configure = std::get_if<ConfigureReplica>(&action))
-      return "configure " + std::to_string(configure->group.value());
+    if (const auto* configure = std::get_if<ConfigureReplica>(&action)) return "configure " + std::to_string(configure->group.value());
     return "destroy " + std::to_string(std::get<DestroyReplica>(action).group.value());
   }
   static std::vector<std::string> Told(const std::vector<PartitionAction>& actions) {
@@ -47,8 +45,8 @@ TEST_F(PartitionPlanTest, EveryReplicaOfANewPartitionBeginsAlikeAndOneCampaigns)
   scene_.Create("orders", {.partitions = 1});
   const uint64_t leader = scene_.topic("orders").partitions[0]->preferred_leader.value();
   for (uint64_t node = 1; node <= 3; ++node) {
-    EXPECT_THAT(ChangeSince(before, node), ElementsAre(std::string("create 1 orders/0 {voters 1,2,3}") +
-                                                       (node == leader ? " campaign" : "")));
+    EXPECT_THAT(ChangeSince(before, node),
+                ElementsAre(std::string("create 1 orders/0 {voters 1,2,3}") + (node == leader ? " campaign" : "")));
   }
 }
 
@@ -79,16 +77,12 @@ TEST_F(PartitionPlanTest, NewSettingsReachReplicasThatAreThere) {
   scene_.Create("logs", {.partitions = 1});
   Shared<Image> before = scene_.shared();
   ASSERT_TRUE(scene_
-                  .Do(DecideConfigChange(
-                      {.topic = TopicSelector{.name = "orders"}, .set = {{"timestamp_ahead_ms_max", "1"}}},
-                      scene_.image(), scene_.Draw()))
+                  .Do(DecideConfigChange({.topic = TopicSelector{.name = "orders"}, .set = {{"timestamp_ahead_ms_max", "1"}}},
+                                         scene_.image(), scene_.Draw()))
                   .ok());
   EXPECT_THAT(ChangeSince(before, 1), ElementsAre("configure 1", "configure 2"));
   before = scene_.shared();
-  ASSERT_TRUE(scene_
-                  .Do(DecideConfigChange({.set = {{"topic.timestamp_ahead_ms_max", "1"}}}, scene_.image(),
-                                         scene_.Draw()))
-                  .ok());
+  ASSERT_TRUE(scene_.Do(DecideConfigChange({.set = {{"topic.timestamp_ahead_ms_max", "1"}}}, scene_.image(), scene_.Draw())).ok());
   EXPECT_THAT(ChangeSince(before, 1), SizeIs(3));
 }
 
@@ -97,17 +91,14 @@ TEST_F(PartitionPlanTest, LivenessAndPreferenceOpenAndCloseNothing) {
   const Shared<Image> before = scene_.shared();
   scene_.SetAlive(2, false);
   const NodeId other = scene_.topic("orders").partitions[0]->replicas[1].node;
-  ASSERT_TRUE(scene_
-                  .Do(DecideLeaderPreference({.topic = {.name = "orders"}, .partition = 0, .node = other},
-                                             scene_.image(), scene_.Draw()))
-                  .ok());
+  ASSERT_TRUE(
+      scene_.Do(DecideLeaderPreference({.topic = {.name = "orders"}, .partition = 0, .node = other}, scene_.image(), scene_.Draw())).ok());
   EXPECT_THAT(ChangeSince(before, 1), IsEmpty());
 }
 
 TEST_F(PartitionPlanTest, AfterARestartWhatIsStoredIsOpenedAndWhatIsMissingIsMade) {
   scene_.Create("orders", {.partitions = 2});
-  EXPECT_THAT(Start(1, {{GroupId{2}, {NodeId{1}, 0}}}),
-              ElementsAre(::testing::StartsWith("create 1 orders/0"), "open 2"));
+  EXPECT_THAT(Start(1, {{GroupId{2}, {NodeId{1}, 0}}}), ElementsAre(::testing::StartsWith("create 1 orders/0"), "open 2"));
 }
 
 TEST_F(PartitionPlanTest, AfterARestartWhatWasDeletedMeanwhileIsDestroyed) {
@@ -143,14 +134,10 @@ class MovingPlanTest : public PartitionPlanTest {
     scene_.Join(4);
   }
   const Partition& orders() const { return scene_.partition("orders", 0); }
-  std::string Begun(uint64_t self) const {
-    return Told(PlanReplica(scene_.image(), scene_.topic("orders"), orders(), NodeId{self}));
-  }
+  std::string Begun(uint64_t self) const { return Told(PlanReplica(scene_.image(), scene_.topic("orders"), orders(), NodeId{self})); }
   void Rebuild(uint64_t node) {
-    ASSERT_TRUE(scene_
-                    .Do(DecideRebuild({.topic = {.name = "orders"}, .partition = 0, .node = NodeId{node}},
-                                      scene_.image(), scene_.Draw()))
-                    .ok());
+    ASSERT_TRUE(
+        scene_.Do(DecideRebuild({.topic = {.name = "orders"}, .partition = 0, .node = NodeId{node}}, scene_.image(), scene_.Draw())).ok());
   }
 };
 
@@ -168,10 +155,7 @@ TEST_F(MovingPlanTest, ANewReplicaIsToldByItsLeaderAndTheOldOneStaysUntilSettled
 TEST_F(MovingPlanTest, AMoveThatIsCalledOffDestroysTheNewReplicaWhenThatIsSettled) {
   scene_.Move("orders", 0, 3, 4);
   Shared<Image> before = scene_.shared();
-  ASSERT_TRUE(scene_
-                  .Do(DecideMoveCancellation({.topic = {.name = "orders"}, .partition = 0}, scene_.image(),
-                                             scene_.Draw()))
-                  .ok());
+  ASSERT_TRUE(scene_.Do(DecideMoveCancellation({.topic = {.name = "orders"}, .partition = 0}, scene_.image(), scene_.Draw())).ok());
   for (uint64_t node = 1; node <= 4; ++node) EXPECT_THAT(ChangeSince(before, node), IsEmpty()) << node;
   before = scene_.shared();
   scene_.Settle(GroupId{1});
@@ -191,17 +175,15 @@ TEST_F(MovingPlanTest, ATopicThatIsDeletedTakesLeavingReplicasAlong) {
   scene_.Move("orders", 0, 3, 4);
   const Shared<Image> before = scene_.shared();
   scene_.Delete("orders");
-  for (uint64_t node = 1; node <= 4; ++node)
-    EXPECT_THAT(ChangeSince(before, node), ElementsAre("destroy 1")) << node;
+  for (uint64_t node = 1; node <= 4; ++node) EXPECT_THAT(ChangeSince(before, node), ElementsAre("destroy 1")) << node;
 }
 
 TEST_F(MovingPlanTest, LeavingReplicasGetSettings) {
   scene_.Move("orders", 0, 3, 4);
   const Shared<Image> before = scene_.shared();
   ASSERT_TRUE(scene_
-                  .Do(DecideConfigChange(
-                      {.topic = TopicSelector{.name = "orders"}, .set = {{"timestamp_ahead_ms_max", "1"}}},
-                      scene_.image(), scene_.Draw()))
+                  .Do(DecideConfigChange({.topic = TopicSelector{.name = "orders"}, .set = {{"timestamp_ahead_ms_max", "1"}}},
+                                         scene_.image(), scene_.Draw()))
                   .ok());
   EXPECT_THAT(ChangeSince(before, 3), ElementsAre("configure 1"));
 }
@@ -210,8 +192,7 @@ TEST_F(MovingPlanTest, LeavingReplicasGetSettings) {
 // group.
 TEST_F(MovingPlanTest, FirstMembersThatAreLateFoundTheGroupAsIfNothingHadMoved) {
   scene_.Move("orders", 0, 3, 4);
-  for (uint64_t node = 1; node <= 3; ++node)
-    EXPECT_EQ(Begun(node), "create 1 orders/0 {voters 1,2,3}") << node;
+  for (uint64_t node = 1; node <= 3; ++node) EXPECT_EQ(Begun(node), "create 1 orders/0 {voters 1,2,3}") << node;
   EXPECT_EQ(Begun(4), "create 1 orders/0 {voters -}");
 }
 
@@ -227,10 +208,7 @@ TEST_F(MovingPlanTest, OnceTheGroupHasGoneOnNobodyFoundsItAgain) {
 
 TEST_F(MovingPlanTest, AMoveThatWasCalledOffLeavesFirstMembers) {
   scene_.Move("orders", 0, 3, 4);
-  ASSERT_TRUE(scene_
-                  .Do(DecideMoveCancellation({.topic = {.name = "orders"}, .partition = 0}, scene_.image(),
-                                             scene_.Draw()))
-                  .ok());
+  ASSERT_TRUE(scene_.Do(DecideMoveCancellation({.topic = {.name = "orders"}, .partition = 0}, scene_.image(), scene_.Draw())).ok());
   EXPECT_EQ(Begun(3), "create 1 orders/0 {voters 1,2,3}");
   EXPECT_EQ(Begun(4), "create 1 orders/0 {voters -}");
   scene_.Settle(GroupId{1});
@@ -259,8 +237,7 @@ TEST_F(MovingPlanTest, AReplicaOfALifeThatTheReplayHasNotReachedYetIsLeftAlone) 
 
 TEST_F(MovingPlanTest, AReplicaOfAnEarlierLifeIsDestroyed) {
   Rebuild(2);
-  const auto actions =
-      PlanStart(scene_.image(), NodeId{2}, std::vector{StoredReplica{GroupId{1}, {NodeId{2}, 0}}});
+  const auto actions = PlanStart(scene_.image(), NodeId{2}, std::vector{StoredReplica{GroupId{1}, {NodeId{2}, 0}}});
   EXPECT_THAT(Told(actions), ElementsAre("destroy 1", "create 1 orders/0 {voters -}"));
   EXPECT_EQ(std::get<DestroyReplica>(actions[0]).self.incarnation, 0u);
 }

@@ -17,16 +17,14 @@ using Map = PersistentMap<uint64_t, std::string>;
 
 std::vector<std::string> Entries(const Map& map) {
   std::vector<std::string> entries;
-  map.ForEach(
-      [&](uint64_t key, const std::string& value) { entries.push_back(std::to_string(key) + value); });
+  map.ForEach([&](uint64_t key, const std::string& value) { entries.push_back(std::to_string(key) + value); });
   return entries;
 }
 
 std::vector<std::string> Differences(const Map& before, const Map& after) {
   std::vector<std::string> found;
   Compare(before, after, [&](uint64_t key, const std::string* old_value, const std::string* new_value) {
-    found.push_back(std::to_string(key) + ":" + (old_value ? *old_value : "-") + ">" +
-                    (new_value ? *new_value : "-"));
+    found.push_back(std::to_string(key) + ":" + (old_value ? *old_value : "-") + ">" + (new_value ? *new_value : "-"));
   });
   return found;
 }

@@ -16,8 +16,7 @@ using ::testing::SizeIs;
 
 std::vector<PlacementNode> Nodes(size_t count, const std::vector<std::string>& racks = {""}) {
   std::vector<PlacementNode> nodes;
-  for (size_t i = 0; i < count; ++i)
-    nodes.push_back({.id = NodeId{i + 1}, .rack = racks[i % racks.size()], .load = {}, .topic = {}});
+  for (size_t i = 0; i < count; ++i) nodes.push_back({.id = NodeId{i + 1}, .rack = racks[i % racks.size()], .load = {}, .topic = {}});
   return nodes;
 }
 
@@ -50,10 +49,9 @@ Balance BalanceOf(const Placement& placement, size_t nodes) {
 }
 
 Placement Place(std::vector<PlacementNode> nodes, uint32_t partitions, uint32_t factor, uint64_t seed = 1) {
-  return PlaceReplicas(std::move(nodes), {.partitions = partitions,
-                                          .replication_factor = factor,
-                                          .replicas_per_node_max = limits::kReplicasPerNodeMax,
-                                          .seed = seed});
+  return PlaceReplicas(
+      std::move(nodes),
+      {.partitions = partitions, .replication_factor = factor, .replicas_per_node_max = limits::kReplicasPerNodeMax, .seed = seed});
 }
 
 TEST(PlacementTest, ReplicasAndLeadersAreEvenForAnyNumberOfNodesAndPartitions) {
@@ -97,8 +95,7 @@ TEST(PlacementTest, AnEmptyNodeTakesItsShareOfANewTopicNotAllOfIt) {
 TEST(PlacementTest, ManySmallTopicsEvenOutWhatNodesCarry) {
   Scene scene;
   scene.Found({.nodes = 5});
-  for (int i = 0; i < 100; ++i)
-    scene.Create("t" + std::to_string(i), {.partitions = 1, .replication_factor = 3});
+  for (int i = 0; i < 100; ++i) scene.Create("t" + std::to_string(i), {.partitions = 1, .replication_factor = 3});
   Spread replicas;
   Spread leaders;
   for (uint64_t node = 1; node <= 5; ++node) {

@@ -16,9 +16,7 @@ class ProducersTest : public ::testing::Test {
  protected:
   ProducersTest() { scene_.Found({.nodes = 3}); }
 
-  Result<Decision> Init(const InitProducer& request = {}) {
-    return scene_.Do(DecideProducer(request, scene_.image(), scene_.Draw()));
-  }
+  Result<Decision> Init(const InitProducer& request = {}) { return scene_.Do(DecideProducer(request, scene_.image(), scene_.Draw())); }
   Result<Decision> Raise(uint64_t id, uint32_t epoch, std::string request_id = "") {
     return Init({.existing = ProducerEpoch{id, epoch}, .tag = {.request_id = std::move(request_id)}});
   }
@@ -103,14 +101,10 @@ TEST_F(ProducersTest, ARepetitionIsAnsweredAsBeforeAlthoughTheTopicGrewAndTheEpo
   scene_.Create("logs", {.partitions = 2});
   const Result<Decision> created = Init({.topic = TopicSelector{.name = "logs"}});
   const uint64_t id = created->outcome.producer_id;
-  const InitProducer request{
-      .existing = ProducerEpoch{id, 0}, .topic = TopicSelector{.name = "logs"}, .tag = {.request_id = "r1"}};
+  const InitProducer request{.existing = ProducerEpoch{id, 0}, .topic = TopicSelector{.name = "logs"}, .tag = {.request_id = "r1"}};
   EXPECT_EQ(Init(request)->outcome.producer_epoch, 1u);
   ASSERT_TRUE(Raise(id, 1).ok());
-  ASSERT_TRUE(scene_
-                  .Do(DecideMorePartitions({.topic = {.name = "logs"}, .partition_count = 5}, scene_.image(),
-                                           scene_.Draw()))
-                  .ok());
+  ASSERT_TRUE(scene_.Do(DecideMorePartitions({.topic = {.name = "logs"}, .partition_count = 5}, scene_.image(), scene_.Draw())).ok());
   const Result<Decision> again = Init(request);
   EXPECT_TRUE(again->outcome.repeated);
   EXPECT_EQ(again->outcome.producer_epoch, 1u);
@@ -146,10 +140,9 @@ TEST_F(ProducersTest, AnEpochRisesOneByOneAndOlderOnesAreFenced) {
   EXPECT_EQ(Raise(id, 1)->outcome.producer_epoch, 2u);
   const Result<Decision> late = Raise(id, 1);
   EXPECT_EQ(ReasonOf(late), "FENCED");
-  EXPECT_EQ(
-      TextOf(late),
-      "producer 1 is at epoch 2, not 1; somebody else goes on with it. Stop this one, or start it anew with "
-      "a producer of its own");
+  EXPECT_EQ(TextOf(late),
+            "producer 1 is at epoch 2, not 1; somebody else goes on with it. Stop this one, or start it anew with "
+            "a producer of its own");
   EXPECT_EQ(late.status().Detail("producer_id"), "1");
   EXPECT_EQ(late.status().Detail("epoch"), "2");
   EXPECT_EQ(ReasonOf(Raise(id, 3)), "FENCED");
@@ -166,8 +159,7 @@ TEST_F(ProducersTest, AnIdThatWasNeverGivenIsNobodys) {
   EXPECT_TRUE(Raise(10, 0).ok());
   const Result<Decision> refused = Raise(11, 0);
   EXPECT_EQ(ReasonOf(refused), "INVALID_ARGUMENT");
-  EXPECT_EQ(TextOf(refused),
-            "producer 11 was never given to anybody; leave producer_id at 0 to get a new one");
+  EXPECT_EQ(TextOf(refused), "producer 11 was never given to anybody; leave producer_id at 0 to get a new one");
   EXPECT_EQ(ReasonOf(Raise(0, 0)), "INVALID_ARGUMENT");
 }
 
@@ -230,8 +222,7 @@ TEST_F(ProducersTest, ASnapshotKnowsIdsEpochsAndAnswers) {
   EXPECT_EQ(restored->next_producer, 11u);
   EXPECT_EQ(restored->FindRaised(2)->latest, (ProducerEpoch{2, 5}));
   EXPECT_EQ(restored->FindRequest("r1")->producer, (ProducerEpoch{7, 1}));
-  const Result<Decision> again = DecideProducer(
-      {.existing = ProducerEpoch{7, 0}, .tag = {.request_id = "r1"}}, *restored, scene_.Draw());
+  const Result<Decision> again = DecideProducer({.existing = ProducerEpoch{7, 0}, .tag = {.request_id = "r1"}}, *restored, scene_.Draw());
   EXPECT_TRUE(again->outcome.repeated);
 }
 

@@ -71,9 +71,7 @@ void CheckPromises(const Image& image, std::set<GroupId>* groups_ever, std::set<
 // Draws requests, some of which make no sense.
 class Asker {
  public:
-  explicit Asker(uint64_t seed) : random_(seed), scene_(seed) {
-    scene_.Found({.nodes = 3 + random_.Below(4), .racks = {"a", "b", "c"}});
-  }
+  explicit Asker(uint64_t seed) : random_(seed), scene_(seed) { scene_.Found({.nodes = 3 + random_.Below(4), .racks = {"a", "b", "c"}}); }
 
   Scene& scene() { return scene_; }
 
@@ -83,30 +81,19 @@ class Asker {
     switch (random_.Below(15)) {
       case 0:
       case 1:
-        (void)scene_
-            .TryCreate(
-                Name(),
-                {.partitions = Number(12), .replication_factor = Number(4) + 1, .request_id = RequestId()})
-            .ok();
+        (void)scene_.TryCreate(Name(), {.partitions = Number(12), .replication_factor = Number(4) + 1, .request_id = RequestId()}).ok();
         return;
-      case 2:
-        (void)scene_.Do(DecideTopicDeletion({.topic = {.name = Name()}, .tag = Tag()}, image, scene_.Draw()))
-            .ok();
-        return;
+      case 2: (void)scene_.Do(DecideTopicDeletion({.topic = {.name = Name()}, .tag = Tag()}, image, scene_.Draw())).ok(); return;
       case 3:
         (void)scene_
-            .Do(DecideMorePartitions({.topic = {.name = Name()}, .partition_count = Number(30), .tag = Tag()},
-                                     image, scene_.Draw()))
+            .Do(DecideMorePartitions({.topic = {.name = Name()}, .partition_count = Number(30), .tag = Tag()}, image, scene_.Draw()))
             .ok();
         return;
-      case 4:
-        (void)scene_.Do(DecideConfigChange(Config(), image, scene_.Draw())).ok();
-        return;
+      case 4: (void)scene_.Do(DecideConfigChange(Config(), image, scene_.Draw())).ok(); return;
       case 5:
         (void)scene_
-            .Do(DecideLeaderPreference(
-                {.topic = {.name = Name()}, .partition = Number(5), .node = AnyNode(), .tag = Tag()}, image,
-                scene_.Draw()))
+            .Do(DecideLeaderPreference({.topic = {.name = Name()}, .partition = Number(5), .node = AnyNode(), .tag = Tag()}, image,
+                                       scene_.Draw()))
             .ok();
         return;
       case 6: {
@@ -115,22 +102,13 @@ class Asker {
         return;
       }
       case 10:
-      case 11:
-        AskForMoves();
-        return;
-      case 12:
-        SettleSome();
-        return;
-      case 13:
-        AskForModes();
-        return;
-      case 7:
-        (void)scene_.Do(DecideProducerIds({.node = AnyNode(), .count = 3}, image)).ok();
-        return;
+      case 11: AskForMoves(); return;
+      case 12: SettleSome(); return;
+      case 13: AskForModes(); return;
+      case 7: (void)scene_.Do(DecideProducerIds({.node = AnyNode(), .count = 3}, image)).ok(); return;
       case 8: {
         InitProducer request{.tag = Tag()};
-        if (random_.OneIn(2))
-          request.existing = ProducerEpoch{1 + random_.Below(60), static_cast<uint32_t>(random_.Below(3))};
+        if (random_.OneIn(2)) request.existing = ProducerEpoch{1 + random_.Below(60), static_cast<uint32_t>(random_.Below(3))};
         if (random_.OneIn(4)) request.topic = TopicSelector{.name = Name()};
         // Now and then a week passes between two of them.
         if (random_.OneIn(20)) scene_.now_ms += limits::kRaisedProducerMillis;
@@ -139,9 +117,7 @@ class Asker {
       }
       default:
         (void)scene_
-            .Register({.cluster = {},
-                       .claimed = {},
-                       .description = NodeCalled(1 + random_.Below(12), random_.OneIn(2) ? "a" : "b")})
+            .Register({.cluster = {}, .claimed = {}, .description = NodeCalled(1 + random_.Below(12), random_.OneIn(2) ? "a" : "b")})
             .ok();
     }
   }
@@ -152,16 +128,11 @@ class Asker {
     const TopicSelector topic{.name = Name()};
     switch (random_.Below(5)) {
       case 0:
-        (void)scene_
-            .Do(DecideRebuild({.topic = topic, .partition = Number(4), .node = AnyNode(), .tag = Tag()},
-                              image, scene_.Draw()))
+        (void)scene_.Do(DecideRebuild({.topic = topic, .partition = Number(4), .node = AnyNode(), .tag = Tag()}, image, scene_.Draw()))
             .ok();
         return;
       case 1:
-        (void)scene_
-            .Do(DecideMoveCancellation({.topic = topic, .partition = Number(4), .tag = Tag()}, image,
-                                       scene_.Draw()))
-            .ok();
+        (void)scene_.Do(DecideMoveCancellation({.topic = topic, .partition = Number(4), .tag = Tag()}, image, scene_.Draw())).ok();
         return;
       case 2:
         if (random_.OneIn(2)) {
@@ -171,8 +142,7 @@ class Asker {
         }
         return;
       default: {
-        MoveReplica request{
-            .topic = topic, .partition = Number(4), .from = AnyNode(), .to = {}, .tag = Tag()};
+        MoveReplica request{.topic = topic, .partition = Number(4), .from = AnyNode(), .to = {}, .tag = Tag()};
         if (random_.OneIn(2)) request.to = AnyNode();
         (void)scene_.Do(DecideMove(request, image, scene_.Draw())).ok();
       }
@@ -204,9 +174,7 @@ class Asker {
     }
     static constexpr NodeMode kModes[] = {NodeMode::kActive, NodeMode::kDraining, NodeMode::kDecommissioning};
     (void)scene_
-        .Do(DecideNodeMode(
-            {.node = AnyNode(), .mode = kModes[random_.Below(3)], .recommission = random_.OneIn(2)}, image,
-            scene_.Draw()))
+        .Do(DecideNodeMode({.node = AnyNode(), .mode = kModes[random_.Below(3)], .recommission = random_.OneIn(2)}, image, scene_.Draw()))
         .ok();
   }
   int64_t Number(uint64_t bound) { return static_cast<int64_t>(random_.Below(bound)); }

@@ -75,19 +75,15 @@ void Scene::Delete(const std::string& name) {
 void Scene::SetAlive(uint64_t node, bool alive) {
   Record out;
   out.mutable_node_liveness_changed()->set_node_id(node);
-  out.mutable_node_liveness_changed()->set_liveness(alive ? record::NODE_LIVENESS_ALIVE
-                                                          : record::NODE_LIVENESS_FAILED);
+  out.mutable_node_liveness_changed()->set_liveness(alive ? record::NODE_LIVENESS_ALIVE : record::NODE_LIVENESS_FAILED);
   out.mutable_node_liveness_changed()->set_changed_at_ms(now_ms);
   Replay({out});
 }
 
-Result<Decision> Scene::Register(const RegisterNode& request) {
-  return Do(DecideRegistration(request, *image_, Draw()));
-}
+Result<Decision> Scene::Register(const RegisterNode& request) { return Do(DecideRegistration(request, *image_, Draw())); }
 
 void Scene::SetMode(uint64_t node, NodeMode mode) {
-  const Result<Decision> decided =
-      Do(DecideNodeMode({.node = NodeId{node}, .mode = mode, .recommission = true}, *image_, Draw()));
+  const Result<Decision> decided = Do(DecideNodeMode({.node = NodeId{node}, .mode = mode, .recommission = true}, *image_, Draw()));
   CHECK(decided.ok()) << decided.status();
 }
 
@@ -100,23 +96,21 @@ void Scene::SetUnfit(uint64_t node, bool unfit) {
 }
 
 NodeId Scene::Join(uint64_t number, std::string rack) {
-  const Result<Decision> decided =
-      Register({.cluster = {}, .claimed = {}, .description = NodeCalled(number, std::move(rack))});
+  const Result<Decision> decided = Register({.cluster = {}, .claimed = {}, .description = NodeCalled(number, std::move(rack))});
   CHECK(decided.ok()) << decided.status();
   return decided->outcome.node;
 }
 
 void Scene::Move(const std::string& topic, uint32_t partition, uint64_t from, uint64_t to) {
-  const Result<Decision> decided = Do(
-      DecideMove({.topic = {.name = topic}, .partition = partition, .from = NodeId{from}, .to = NodeId{to}},
-                 *image_, Draw()));
+  const Result<Decision> decided =
+      Do(DecideMove({.topic = {.name = topic}, .partition = partition, .from = NodeId{from}, .to = NodeId{to}}, *image_, Draw()));
   CHECK(decided.ok()) << decided.status();
 }
 
 void Scene::Settle(GroupId group) {
   const Partition& partition = *image_->FindPartition(group);
-  const Result<Decision> decided = Do(DecideSettled(
-      {.group = group, .placement_epoch = partition.placement_epoch, .voters = partition.replicas}, *image_));
+  const Result<Decision> decided =
+      Do(DecideSettled({.group = group, .placement_epoch = partition.placement_epoch, .voters = partition.replicas}, *image_));
   CHECK(decided.ok()) << decided.status();
 }
 
@@ -136,9 +130,7 @@ void Scene::Place(const std::string& topic, uint32_t partition, const std::vecto
   Settle(group);
 }
 
-const Partition& Scene::partition(const std::string& name, uint32_t number) const {
-  return *topic(name).partitions.at(number);
-}
+const Partition& Scene::partition(const std::string& name, uint32_t number) const { return *topic(name).partitions.at(number); }
 
 std::string Told(const Partition& partition) {
   const auto list = [](const std::vector<ReplicaId>& replicas) {
@@ -146,8 +138,7 @@ std::string Told(const Partition& partition) {
     for (const ReplicaId& replica : replicas) text += (text.empty() ? "" : ",") + ToString(replica);
     return text;
   };
-  std::string told =
-      list(partition.replicas) + " leader " + std::to_string(partition.preferred_leader.value());
+  std::string told = list(partition.replicas) + " leader " + std::to_string(partition.preferred_leader.value());
   if (!partition.movement) return told;
   const Movement& movement = *partition.movement;
   if (!movement.leaving.empty()) told += " leaving " + list(movement.leaving);
@@ -163,8 +154,7 @@ const Topic& Scene::topic(const std::string& name) const {
 
 std::string ReasonOf(const Status& status) {
   const Refusal refusal = RefusalOf(status);
-  return std::string(refusal == Refusal::kNone ? (status.ok() ? "OK" : ReasonName(status.reason()))
-                                               : RefusalName(refusal));
+  return std::string(refusal == Refusal::kNone ? (status.ok() ? "OK" : ReasonName(status.reason())) : RefusalName(refusal));
 }
 
 }  // namespace flotilla::metadata

@@ -21,12 +21,8 @@ class TopicsTest : public ::testing::Test {
     const Result<Decision> decided = scene_.TryCreate(name);
     return decided.ok() ? "created" : TextOf(decided);
   }
-  Result<Decision> Change(const ChangeConfig& request) {
-    return scene_.Do(DecideConfigChange(request, scene_.image(), scene_.Draw()));
-  }
-  Result<Decision> Grow(const AddPartitions& request) {
-    return scene_.Do(DecideMorePartitions(request, scene_.image(), scene_.Draw()));
-  }
+  Result<Decision> Change(const ChangeConfig& request) { return scene_.Do(DecideConfigChange(request, scene_.image(), scene_.Draw())); }
+  Result<Decision> Grow(const AddPartitions& request) { return scene_.Do(DecideMorePartitions(request, scene_.image(), scene_.Draw())); }
 
   Scene scene_;
 };
@@ -67,8 +63,7 @@ TEST_F(TopicsTest, IllegalNamesAreRefusedWithWhatIsWrong) {
   EXPECT_EQ(TextOfName("."), "a topic cannot be called \".\"; that is a directory");
   EXPECT_EQ(TextOfName("a b"), "topic name \"a b\" has a space; use letters, digits, '.', '_', '-'");
   EXPECT_THAT(TextOfName("a/b"), HasSubstr("has a slash"));
-  EXPECT_EQ(TextOfName(std::string("a\0b", 3)),
-            "topic name \"a\\x00b\" has a NUL byte; use letters, digits, '.', '_', '-'");
+  EXPECT_EQ(TextOfName(std::string("a\0b", 3)), "topic name \"a\\x00b\" has a NUL byte; use letters, digits, '.', '_', '-'");
   EXPECT_THAT(TextOfName("caf\xc3\xa9"), HasSubstr("the character \"\\xc3\""));
   EXPECT_THAT(TextOfName(std::string(250, 'x')), HasSubstr("has 250 characters; the limit is 249"));
   EXPECT_EQ(TextOfName(std::string(249, 'x')), "created");
@@ -112,8 +107,7 @@ TEST_F(TopicsTest, ANameThatIsTakenIsRefusedWithItsId) {
 
 TEST_F(TopicsTest, AnotherNamespaceDoesNotExist) {
   const auto create = [&](std::string topic_namespace) {
-    return DecideTopicCreation({.topic = {.topic_namespace = std::move(topic_namespace), .name = "orders"}},
-                               scene_.image(), scene_.Draw());
+    return DecideTopicCreation({.topic = {.topic_namespace = std::move(topic_namespace), .name = "orders"}}, scene_.image(), scene_.Draw());
   };
   EXPECT_EQ(ReasonOf(create("blue")), "INVALID_ARGUMENT");
   EXPECT_TRUE(create("default").ok());
@@ -123,8 +117,7 @@ TEST_F(TopicsTest, AnotherNamespaceDoesNotExist) {
 TEST_F(TopicsTest, UnknownSettingsAreRefusedWithTheOneThatWasMeant) {
   const Result<Decision> refused = scene_.TryCreate("orders", {.configs = {{"timestamp_ahed_ms_max", "5"}}});
   EXPECT_EQ(ReasonOf(refused), "UNKNOWN_CONFIG");
-  EXPECT_EQ(TextOf(refused),
-            "a topic has no setting \"timestamp_ahed_ms_max\"; did you mean \"timestamp_ahead_ms_max\"?");
+  EXPECT_EQ(TextOf(refused), "a topic has no setting \"timestamp_ahed_ms_max\"; did you mean \"timestamp_ahead_ms_max\"?");
 }
 
 TEST_F(TopicsTest, WithoutAClusterThereAreNoTopics) {
@@ -134,8 +127,7 @@ TEST_F(TopicsTest, WithoutAClusterThereAreNoTopics) {
 
 TEST_F(TopicsTest, ValidateOnlyChecksEverythingAndDoesNothing) {
   const auto validate = [&](const std::string& name) {
-    return DecideTopicCreation({.topic = {.name = name}, .tag = {.request_id = "r", .validate_only = true}},
-                               scene_.image(), scene_.Draw());
+    return DecideTopicCreation({.topic = {.name = name}, .tag = {.request_id = "r", .validate_only = true}}, scene_.image(), scene_.Draw());
   };
   EXPECT_THAT(validate("orders")->records, IsEmpty());
   EXPECT_EQ(ReasonOf(validate("a b")), "INVALID_ARGUMENT");
@@ -215,10 +207,8 @@ TEST_F(TopicsTest, ADeletedTopicLeavesNothing) {
   scene_.Create("orders");
   scene_.Delete("orders");
   const Image& image = scene_.image();
-  EXPECT_TRUE(image.topics.empty() && image.topic_names.empty() && image.groups.empty() &&
-              image.replicas.empty());
-  EXPECT_EQ(ReasonOf(DecideTopicDeletion({.topic = {.name = "orders"}}, image, scene_.Draw())),
-            "TOPIC_NOT_FOUND");
+  EXPECT_TRUE(image.topics.empty() && image.topic_names.empty() && image.groups.empty() && image.replicas.empty());
+  EXPECT_EQ(ReasonOf(DecideTopicDeletion({.topic = {.name = "orders"}}, image, scene_.Draw())), "TOPIC_NOT_FOUND");
 }
 
 // --- growth
@@ -236,8 +226,7 @@ TEST_F(TopicsTest, ATopicDoesNotShrinkNorGrowUnexpectedly) {
   const Result<Decision> same = Grow({.topic = {.name = "orders"}, .partition_count = 3});
   EXPECT_EQ(ReasonOf(same), "INVALID_ARGUMENT");
   EXPECT_THAT(TextOf(same), HasSubstr("has 3 partitions; 3 is not more"));
-  const Result<Decision> unexpected =
-      Grow({.topic = {.name = "orders"}, .partition_count = 9, .expected_partition_count = 4});
+  const Result<Decision> unexpected = Grow({.topic = {.name = "orders"}, .partition_count = 9, .expected_partition_count = 4});
   EXPECT_EQ(ReasonOf(unexpected), "VERSION_MISMATCH");
   EXPECT_EQ(unexpected.status().Detail("expected"), "4");
   EXPECT_EQ(unexpected.status().Detail("actual"), "3");
@@ -247,9 +236,7 @@ TEST_F(TopicsTest, ATopicDoesNotShrinkNorGrowUnexpectedly) {
 
 TEST_F(TopicsTest, SettingsChangeOnlyFromTheVersionThatWasRead) {
   scene_.Create("orders");
-  const ChangeConfig first{.topic = TopicSelector{.name = "orders"},
-                           .set = {{"timestamp_ahead_ms_max", "1000"}},
-                           .expected_version = 1};
+  const ChangeConfig first{.topic = TopicSelector{.name = "orders"}, .set = {{"timestamp_ahead_ms_max", "1000"}}, .expected_version = 1};
   EXPECT_EQ(Change(first)->outcome.config_version, 2u);
   ChangeConfig late = first;
   late.set = {{"timestamp_ahead_ms_max", "5"}};
@@ -259,23 +246,19 @@ TEST_F(TopicsTest, SettingsChangeOnlyFromTheVersionThatWasRead) {
 
 TEST_F(TopicsTest, AChangeThatChangesNothingIsNoChange) {
   scene_.Create("orders", {.configs = {{"timestamp_type", "append"}}});
-  const Result<Decision> same =
-      Change({.topic = TopicSelector{.name = "orders"}, .set = {{"timestamp_type", "append"}}});
+  const Result<Decision> same = Change({.topic = TopicSelector{.name = "orders"}, .set = {{"timestamp_type", "append"}}});
   EXPECT_TRUE(same->outcome.repeated);
   EXPECT_EQ(scene_.topic("orders").config_version, 1u);
 }
 
 TEST_F(TopicsTest, TheNarrowestSettingCountsAndSaysWhereItComesFrom) {
   scene_.Create("orders");
-  const auto ahead = [&] {
-    return EffectiveSetting(scene_.image(), scene_.topic("orders"), "timestamp_ahead_ms_max");
-  };
+  const auto ahead = [&] { return EffectiveSetting(scene_.image(), scene_.topic("orders"), "timestamp_ahead_ms_max"); };
   EXPECT_EQ(ahead().source, ConfigSource::kDefault);
   ASSERT_TRUE(Change({.set = {{"topic.timestamp_ahead_ms_max", "7"}}}).ok());
   EXPECT_EQ(ahead().value, "7");
   EXPECT_EQ(ahead().source, ConfigSource::kCluster);
-  ASSERT_TRUE(
-      Change({.topic = TopicSelector{.name = "orders"}, .set = {{"timestamp_ahead_ms_max", "9"}}}).ok());
+  ASSERT_TRUE(Change({.topic = TopicSelector{.name = "orders"}, .set = {{"timestamp_ahead_ms_max", "9"}}}).ok());
   EXPECT_EQ(IntegerOf(ahead()), 9);
   EXPECT_EQ(ahead().source, ConfigSource::kTopic);
   ASSERT_TRUE(Change({.topic = TopicSelector{.name = "orders"}, .reset = {"timestamp_ahead_ms_max"}}).ok());
@@ -290,27 +273,19 @@ TEST_F(TopicsTest, TheRateOfMovesIsASettingOfTheCluster) {
   ASSERT_TRUE(set("1000000").ok());
   EXPECT_EQ(IntegerOf(EffectiveSetting(scene_.image(), "move_rate_bytes")), 1'000'000);
   EXPECT_THAT(TextOf(set("1000")), HasSubstr("65536..1099511627776"));
-  EXPECT_EQ(ReasonOf(scene_.TryCreate("slow", {.configs = {{"move_rate_bytes", "1000000"}}})),
-            "UNKNOWN_CONFIG");
+  EXPECT_EQ(ReasonOf(scene_.TryCreate("slow", {.configs = {{"move_rate_bytes", "1000000"}}})), "UNKNOWN_CONFIG");
 }
 
 TEST_F(TopicsTest, BadSettingsAreRefusedWithValueAndRange) {
-  const auto refusal = [&](const std::string& name, const std::string& value) {
-    return TextOf(Change({.set = {{name, value}}}));
-  };
-  EXPECT_EQ(refusal("topic.timestamp_type", "never"),
-            "setting topic.timestamp_type cannot be \"never\"; it takes append|create");
-  EXPECT_EQ(refusal("topic.record_bytes_max", "0"),
-            "setting topic.record_bytes_max cannot be \"0\"; it takes 1..33554432");
+  const auto refusal = [&](const std::string& name, const std::string& value) { return TextOf(Change({.set = {{name, value}}})); };
+  EXPECT_EQ(refusal("topic.timestamp_type", "never"), "setting topic.timestamp_type cannot be \"never\"; it takes append|create");
+  EXPECT_EQ(refusal("topic.record_bytes_max", "0"), "setting topic.record_bytes_max cannot be \"0\"; it takes 1..33554432");
   EXPECT_THAT(refusal("topic.timestamp_ahead_ms_max", "7d"), HasSubstr("cannot be \"7d\"; it takes 0.."));
   EXPECT_THAT(refusal("topic.timestamp_ahead_ms_max", "007"), HasSubstr("cannot be \"007\""));
   EXPECT_THAT(refusal("default_replication_factor", "2"), HasSubstr("1|3|5"));
-  EXPECT_THAT(refusal("timestamp_ahead_ms_max", "5"),
-              HasSubstr("did you mean \"topic.timestamp_ahead_ms_max\"?"));
+  EXPECT_THAT(refusal("timestamp_ahead_ms_max", "5"), HasSubstr("did you mean \"topic.timestamp_ahead_ms_max\"?"));
   EXPECT_EQ(ReasonOf(Change({})), "INVALID_ARGUMENT");
-  EXPECT_EQ(
-      ReasonOf(Change({.set = {{"topic.timestamp_type", "create"}}, .reset = {"topic.timestamp_type"}})),
-      "INVALID_ARGUMENT");
+  EXPECT_EQ(ReasonOf(Change({.set = {{"topic.timestamp_type", "create"}}, .reset = {"topic.timestamp_type"}})), "INVALID_ARGUMENT");
 }
 
 TEST(ConfigSchemaTest, EveryDefaultIsAValueOfItsKey) {
@@ -336,8 +311,7 @@ TEST_F(TopicsTest, OneWithoutAReplicaCannotBePreferred) {
   scene_.Create("orders", {.partitions = 2});
   const auto prefer = [&](int64_t partition, uint64_t node) {
     return ReasonOf(
-        DecideLeaderPreference({.topic = {.name = "orders"}, .partition = partition, .node = NodeId{node}},
-                               scene_.image(), scene_.Draw()));
+        DecideLeaderPreference({.topic = {.name = "orders"}, .partition = partition, .node = NodeId{node}}, scene_.image(), scene_.Draw()));
   };
   EXPECT_EQ(prefer(0, 9), "NODE_NOT_FOUND");
   EXPECT_EQ(prefer(2, 1), "PARTITION_NOT_FOUND");

@@ -264,8 +264,7 @@ TEST_P(RandomVotersTest, ChangesAreLegalAndComeToAnEnd) {
   scene_ = Scene(GetParam());
   scene_.Found({.nodes = 1 + random.Below(6), .racks = {"", "a", "b"}});
   std::vector<uint64_t> first;
-  for (uint64_t node = 1; node <= MetadataVoterCount(scene_.image().nodes.size()); ++node)
-    first.push_back(node);
+  for (uint64_t node = 1; node <= MetadataVoterCount(scene_.image().nodes.size()); ++node) first.push_back(node);
   Vote(first);
   uint64_t joined = 100;
   for (int step = 0; step < 60; ++step) {
@@ -293,14 +292,12 @@ TEST_P(RandomVotersTest, ChangesAreLegalAndComeToAnEnd) {
         break;
       case 3:
         (void)scene_
-            .Do(DecideNodeMode({.node = NodeId{node},
-                                .mode = random.OneIn(2) ? NodeMode::kDecommissioning : NodeMode::kActive,
-                                .recommission = true},
-                               scene_.image(), scene_.Draw()))
+            .Do(DecideNodeMode(
+                {.node = NodeId{node}, .mode = random.OneIn(2) ? NodeMode::kDecommissioning : NodeMode::kActive, .recommission = true},
+                scene_.image(), scene_.Draw()))
             .ok();
         break;
-      default:
-        (void)scene_.Do(DecideNodeRemoval({.node = NodeId{node}}, scene_.image(), scene_.Draw())).ok();
+      default: (void)scene_.Do(DecideNodeRemoval({.node = NodeId{node}}, scene_.image(), scene_.Draw())).ok();
     }
     // All changes that follow by themselves.
     for (int change_count = 0;; ++change_count) {

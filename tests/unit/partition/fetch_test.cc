@@ -192,8 +192,7 @@ TEST_F(FetchTest, ALongPollEndsEmptyAtItsDeadline) {
 }
 
 TEST_F(FetchTest, MinBytesWaitsForEnough) {
-  const uint64_t token =
-      cluster.Fetch(1, {.start = Offset{3}, .min_bytes = 300, .deadline = cluster.now(1) + 100});
+  const uint64_t token = cluster.Fetch(1, {.start = Offset{3}, .min_bytes = 300, .deadline = cluster.now(1) + 100});
   cluster.Settle();
   EXPECT_EQ(cluster.Fetched(1, token), "waiting");  // 55 bytes are there
   cluster.Append(1, SetOf(1, std::string(100, 'x')));
@@ -203,8 +202,7 @@ TEST_F(FetchTest, MinBytesWaitsForEnough) {
 }
 
 TEST_F(FetchTest, AtTheDeadlineThereIsWhatThereIs) {
-  const uint64_t token =
-      cluster.Fetch(1, {.start = Offset{3}, .min_bytes = 10'000, .deadline = cluster.now(1) + 3});
+  const uint64_t token = cluster.Fetch(1, {.start = Offset{3}, .min_bytes = 10'000, .deadline = cluster.now(1) + 3});
   cluster.Ticks(3);
   EXPECT_EQ(cluster.Fetched(1, token), "[3,6) next 6");
 }
@@ -218,8 +216,7 @@ TEST_F(FetchTest, AControlEntryWakesNobody) {
 
 TEST_F(FetchTest, ACancelledCallIsNotAnswered) {
   Sinks& sinks = cluster.node(1).sinks;
-  const Result<uint64_t> ticket =
-      cluster.partition(1).Fetch({.start = Latest{}, .deadline = cluster.now(1) + 9}, 77, sinks);
+  const Result<uint64_t> ticket = cluster.partition(1).Fetch({.start = Latest{}, .deadline = cluster.now(1) + 9}, 77, sinks);
   cluster.Fetch(1, {.start = Latest{}, .deadline = cluster.now(1) + 9});
   cluster.partition(1).CancelFetch(*ticket);
   EXPECT_EQ(cluster.partition(1).status().fetch.waiting, 1u);
@@ -273,8 +270,7 @@ TEST_F(FetchTest, ATailReaderIsServedFromMemoryAndKeepsItsPlace) {
   uint64_t next = 6;
   for (int i = 0; i < 20; ++i) {
     cluster.Append(1, SetOf(1));
-    EXPECT_EQ(FetchAt(Offset{next}), "[" + std::to_string(next) + "," + std::to_string(next + 1) + ") next " +
-                                         std::to_string(next + 1));
+    EXPECT_EQ(FetchAt(Offset{next}), "[" + std::to_string(next) + "," + std::to_string(next + 1) + ") next " + std::to_string(next + 1));
     ++next;
   }
   const FetchCounters counters = cluster.partition(1).status().fetch;

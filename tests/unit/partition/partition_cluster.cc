@@ -21,10 +21,8 @@ PartitionCluster::PartitionCluster(uint64_t nodes, Options options) : options_(s
     nodes_.push_back(std::make_unique<PartitionNode>());
     node(id).id = NodeId{id};
     Boot(id);
-    const raft::NewGroup group{.group = kGroup,
-                               .identity = {.self = {NodeId{id}, 1}, .label = "orders/0"},
-                               .configuration = configuration,
-                               .campaign = id == 1};
+    const raft::NewGroup group{
+        .group = kGroup, .identity = {.self = {NodeId{id}, 1}, .label = "orders/0"}, .configuration = configuration, .campaign = id == 1};
     const Status created = host(id).CreateGroup(group, partition(id).machine(), *this);
     CHECK(created.ok()) << created;
   }
@@ -46,16 +44,12 @@ void PartitionCluster::Boot(uint64_t id) {
   host.boot = ++node.boots;
   host.core.tail_bytes_max = options_.raft_tail_bytes;
   host.keep_entries_for_followers = options_.keep_entries_for_followers;
-  node.host =
-      std::make_unique<raft::RaftHost>(host, node.executor, node.readers, *node.store,
-                                       static_cast<raft::Transport&>(*this), Random(id * 100 + node.boots));
-  node.partition = std::make_unique<Partition>(Surroundings{.group = kGroup,
-                                                            .host = *node.host,
-                                                            .log = *node.store,
-                                                            .executor = node.executor,
-                                                            .readers = node.readers,
-                                                            .clock = clock},
-                                               options_.partition, options_.config);
+  node.host = std::make_unique<raft::RaftHost>(host, node.executor, node.readers, *node.store, static_cast<raft::Transport&>(*this),
+                                               Random(id * 100 + node.boots));
+  node.partition = std::make_unique<Partition>(
+      Surroundings{
+          .group = kGroup, .host = *node.host, .log = *node.store, .executor = node.executor, .readers = node.readers, .clock = clock},
+      options_.partition, options_.config);
   if (node.store->Groups().empty()) return;
   const Status opened = node.host->OpenGroup(kGroup, node.partition->machine());
   CHECK(opened.ok()) << opened;
@@ -84,13 +78,10 @@ uint64_t PartitionCluster::Produce(uint64_t id, ProduceCall call) {
   return token;
 }
 
-uint64_t PartitionCluster::ProduceSequence(uint64_t id, uint64_t base_sequence, uint32_t count,
-                                           uint32_t epoch) {
-  return Produce(id, ProduceCall{.batch = Prepared(SetOf(count, std::to_string(base_sequence))),
-                                 .producer = {.producer_id = 5,
-                                              .epoch = epoch,
-                                              .base_sequence = base_sequence,
-                                              .scope = SequenceScope::kPartition}});
+uint64_t PartitionCluster::ProduceSequence(uint64_t id, uint64_t base_sequence, uint32_t count, uint32_t epoch) {
+  return Produce(
+      id, ProduceCall{.batch = Prepared(SetOf(count, std::to_string(base_sequence))),
+                      .producer = {.producer_id = 5, .epoch = epoch, .base_sequence = base_sequence, .scope = SequenceScope::kPartition}});
 }
 
 uint64_t PartitionCluster::Fetch(uint64_t id, const FetchCall& call) {
@@ -128,8 +119,7 @@ std::string PartitionCluster::Fetched(uint64_t id, uint64_t token) {
   if (!result.status.ok()) return NameOf(result.status);
   std::string out;
   for (const FetchedBatch& batch : result.batches) {
-    out += '[' + std::to_string(batch.base_offset.value()) + ',' +
-           std::to_string((batch.base_offset + batch.record_count).value()) + ") ";
+    out += '[' + std::to_string(batch.base_offset.value()) + ',' + std::to_string((batch.base_offset + batch.record_count).value()) + ") ";
   }
   return out + "next " + std::to_string(result.next_offset.value());
 }

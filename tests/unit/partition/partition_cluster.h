@@ -113,9 +113,7 @@ class PartitionCluster final : private raft::Transport, private raft::GroupSink 
 
   // --- calls; the token of the answer
   uint64_t Produce(uint64_t id, ProduceCall call);
-  uint64_t Produce(uint64_t id, const std::string& set) {
-    return Produce(id, ProduceCall{.batch = Prepared(set)});
-  }
+  uint64_t Produce(uint64_t id, const std::string& set) { return Produce(id, ProduceCall{.batch = Prepared(set)}); }
   // Batch number `base_sequence` of producer 5, of `count` records with SequenceScope::kPartition.
   uint64_t ProduceSequence(uint64_t id, uint64_t base_sequence, uint32_t count = 1, uint32_t epoch = 0);
   uint64_t Fetch(uint64_t id, const FetchCall& call);
@@ -143,9 +141,7 @@ class PartitionCluster final : private raft::Transport, private raft::GroupSink 
   bool hold_network = false;
 
  private:
-  void Send(raft::Channel channel, raft::PeerMessage message) override {
-    network_.emplace_back(channel, std::move(message));
-  }
+  void Send(raft::Channel channel, raft::PeerMessage message) override { network_.emplace_back(channel, std::move(message)); }
   void OnGroup(GroupId, const Status& status) override { CHECK(status.ok()) << status; }
   bool Step();
 

@@ -83,8 +83,7 @@ class PartitionMachineTest : public testing::Test {
 
   Entry Batch(uint32_t count, ProducerBatch producer = {}, int64_t append_timestamp_ms = 1000) {
     RecordBuffer records = RecordBuffer::CopyOf(SetOf(count));
-    const Bytes payload =
-        std::move(records).Seal({.producer = producer, .append_timestamp_ms = append_timestamp_ms});
+    const Bytes payload = std::move(records).Seal({.producer = producer, .append_timestamp_ms = append_timestamp_ms});
     return make_.Data(payload, {.records = count});
   }
   Entry Sequence(uint64_t id, uint64_t base, uint32_t count, int64_t time = 1000) {
@@ -110,21 +109,11 @@ class PartitionMachineTest : public testing::Test {
     Result<storage::GroupIdentity> Identity(GroupId) const override { return Nothing(); }
     Result<storage::LogBounds> Bounds(GroupId) const override { return Nothing(); }
     Result<uint64_t> ApproximateBytes(GroupId) const override { return Nothing(); }
-    Result<std::vector<Entry>> Read(GroupId, LogIndex, LogIndex, storage::ReadLimits) const override {
-      return Nothing();
-    }
-    std::optional<std::vector<Entry>> ReadCached(GroupId, LogIndex, LogIndex,
-                                                 storage::ReadLimits) const override {
-      return {};
-    }
+    Result<std::vector<Entry>> Read(GroupId, LogIndex, LogIndex, storage::ReadLimits) const override { return Nothing(); }
+    std::optional<std::vector<Entry>> ReadCached(GroupId, LogIndex, LogIndex, storage::ReadLimits) const override { return {}; }
     Result<storage::EntryHeader> FindOffset(GroupId, Offset) const override { return Nothing(); }
-    Result<std::optional<storage::EntryHeader>> FindTimestamp(GroupId, int64_t) const override {
-      return Nothing();
-    }
-    Result<std::vector<StateRow>> ScanState(GroupId, std::string_view, std::string_view,
-                                            size_t) const override {
-      return Nothing();
-    }
+    Result<std::optional<storage::EntryHeader>> FindTimestamp(GroupId, int64_t) const override { return Nothing(); }
+    Result<std::vector<StateRow>> ScanState(GroupId, std::string_view, std::string_view, size_t) const override { return Nothing(); }
     Result<Bytes> ReadSnapshotChunk(GroupId, uint64_t, uint32_t) const override { return Nothing(); }
 
    private:
@@ -286,8 +275,7 @@ TEST_P(ReplicasAgreeTest, WhateverTheyWentThrough) {
       end += count;
     }
   }
-  const PartitionOptions options{.producers = {.producers_max = 5, .idle_ms_max = 3'000'000},
-                                 .checkpoint_bytes = 2000};
+  const PartitionOptions options{.producers = {.producers_max = 5, .idle_ms_max = 3'000'000}, .checkpoint_bytes = 2000};
   Open(options);
   ApplyAll();
   const std::string expected = State();
@@ -296,8 +284,7 @@ TEST_P(ReplicasAgreeTest, WhateverTheyWentThrough) {
   Open(options);
   while (machine_->applied() < log_.back().index()) {
     std::vector<Entry> turn;
-    for (uint64_t n = random.Between(1, 60); n > 0 && machine_->applied() + turn.size() < log_.back().index();
-         --n) {
+    for (uint64_t n = random.Between(1, 60); n > 0 && machine_->applied() + turn.size() < log_.back().index(); --n) {
       turn.push_back(log_[machine_->applied().value() + turn.size()]);
     }
     Apply(&turn);

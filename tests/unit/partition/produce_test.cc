@@ -98,8 +98,7 @@ TEST(ProduceTest, ATimeTooFarAheadIsRefusedWithItsRecord) {
   cluster.Append(1, EncodeSet({{.timestamp_ms = now + kHour}}));
   const uint64_t token = cluster.Produce(1, EncodeSet({{}, {.timestamp_ms = now + kHour + 1}}));
   EXPECT_EQ(cluster.Produced(1, token), "TIMESTAMP_OUT_OF_RANGE");
-  EXPECT_THAT(Message(cluster, token),
-              HasSubstr("record 1 has the timestamp " + std::to_string(now + kHour + 1)));
+  EXPECT_THAT(Message(cluster, token), HasSubstr("record 1 has the timestamp " + std::to_string(now + kHour + 1)));
 }
 
 TEST(ProduceTest, AFollowerSaysWhoLeads) {
@@ -165,11 +164,9 @@ TEST(ProduceTest, ARepeatedConditionalAppendIsADuplicate) {
   PartitionCluster cluster(1);
   cluster.WaitForLeader();
   const ProducerBatch producer{.producer_id = 5, .scope = SequenceScope::kPartition};
-  const uint64_t first = cluster.Produce(
-      1, {.batch = Prepared(SetOf(1)), .producer = producer, .expected_next_offset = Offset{0}});
+  const uint64_t first = cluster.Produce(1, {.batch = Prepared(SetOf(1)), .producer = producer, .expected_next_offset = Offset{0}});
   cluster.Settle();
-  const uint64_t again = cluster.Produce(
-      1, {.batch = Prepared(SetOf(1)), .producer = producer, .expected_next_offset = Offset{0}});
+  const uint64_t again = cluster.Produce(1, {.batch = Prepared(SetOf(1)), .producer = producer, .expected_next_offset = Offset{0}});
   EXPECT_EQ(cluster.Produced(1, first), "OK at 0");
   EXPECT_EQ(cluster.Produced(1, again), "duplicate at 0");
 }
@@ -283,9 +280,8 @@ TEST(ProduceTest, WhenOneOfSeveralFailsThoseBehindItFailToo) {
   PartitionCluster cluster(1, {.config = {.record_bytes_max = 100}});
   cluster.WaitForLeader();
   const uint64_t a = cluster.ProduceSequence(1, 0);
-  const uint64_t b = cluster.Produce(
-      1, {.batch = Prepared(SetOf(1, std::string(200, 'x'))),
-          .producer = {.producer_id = 5, .base_sequence = 1, .scope = SequenceScope::kPartition}});
+  const uint64_t b = cluster.Produce(1, {.batch = Prepared(SetOf(1, std::string(200, 'x'))),
+                                         .producer = {.producer_id = 5, .base_sequence = 1, .scope = SequenceScope::kPartition}});
   const uint64_t c = cluster.ProduceSequence(1, 2);
   cluster.Settle();
   EXPECT_EQ(cluster.Produced(1, a), "OK at 0");
@@ -453,19 +449,14 @@ TEST_P(FailoverTest, NothingIsLostAndNothingIsThereTwice) {
       const bool ok = answer.starts_with("OK") || answer.starts_with("duplicate");
       if (ok) {
         duplicates += answer.starts_with("duplicate");
-        acknowledged[oldest.base_sequence] =
-            cluster.node(oldest.node).sinks.produced.at(oldest.token).base_offset.value();
+        acknowledged[oldest.base_sequence] = cluster.node(oldest.node).sinks.produced.at(oldest.token).base_offset.value();
         flying.erase(flying.begin());
         continue;
       }
-      ASSERT_THAT(answer, testing::AnyOf("waiting", "NOT_LEADER", "NO_LEADER", "OUTCOME_UNKNOWN",
-                                         "OUT_OF_ORDER", "TRANSFERRING"));
+      ASSERT_THAT(answer, testing::AnyOf("waiting", "NOT_LEADER", "NO_LEADER", "OUTCOME_UNKNOWN", "OUT_OF_ORDER", "TRANSFERRING"));
       const uint64_t now = cluster.WaitForLeader();
-      if (answer == "waiting" && now == oldest.node &&
-          cluster.Produced(oldest.node, oldest.token) == "waiting" && !random.OneIn(4))
-        break;
-      for (Sent& sent : flying)
-        sent = {sent.base_sequence, now, cluster.ProduceSequence(now, sent.base_sequence)};
+      if (answer == "waiting" && now == oldest.node && cluster.Produced(oldest.node, oldest.token) == "waiting" && !random.OneIn(4)) break;
+      for (Sent& sent : flying) sent = {sent.base_sequence, now, cluster.ProduceSequence(now, sent.base_sequence)};
       break;
     }
   }

@@ -20,12 +20,9 @@ constexpr int64_t kDay = 24 * 60 * 60 * 1000;
 
 SequencedBatch Batch(uint64_t producer, uint64_t base_sequence, uint32_t count, uint32_t epoch = 0,
                      SequenceScope scope = SequenceScope::kPartition) {
-  return {
-      .producer = {.producer_id = producer, .epoch = epoch, .base_sequence = base_sequence, .scope = scope},
-      .count = count};
+  return {.producer = {.producer_id = producer, .epoch = epoch, .base_sequence = base_sequence, .scope = scope}, .count = count};
 }
-SequencedBatch Item(uint64_t producer, uint64_t base_sequence, uint32_t count,
-                    std::optional<uint64_t> after = {}) {
+SequencedBatch Item(uint64_t producer, uint64_t base_sequence, uint32_t count, std::optional<uint64_t> after = {}) {
   SequencedBatch batch = Batch(producer, base_sequence, count, 0, SequenceScope::kTopic);
   batch.after = after;
   return batch;
@@ -34,8 +31,7 @@ SequencedBatch Item(uint64_t producer, uint64_t base_sequence, uint32_t count,
 // "new", "duplicate of 7", "OUT_OF_ORDER expected 3", "FENCED".
 std::string Show(const SequenceVerdict& verdict) {
   if (verdict.kind == SequenceVerdict::Kind::kNew) return "new";
-  if (verdict.kind == SequenceVerdict::Kind::kDuplicate)
-    return "duplicate of " + std::to_string(verdict.offset.value());
+  if (verdict.kind == SequenceVerdict::Kind::kDuplicate) return "duplicate of " + std::to_string(verdict.offset.value());
   const Refusal refusal = RefusalOf(verdict.status);
   if (refusal == Refusal::kNone) return std::string(ReasonName(verdict.status.reason()));
   const auto expected = verdict.status.Detail("expected");
@@ -179,13 +175,10 @@ TEST_F(ProducerStateTest, AtTheLimitWhoWasSilentForLongestIsForgotten) {
 
 TEST_F(ProducerStateTest, AnswersTellWhatToDo) {
   Append(Batch(7, 0, 3, 2));
-  EXPECT_THAT(
-      state_.Judge(Batch(7, 5, 1, 2)).status.ToString(),
-      HasSubstr("producer 7 of epoch 2: base_sequence 5 where 3 comes next; send what is missing first"));
-  EXPECT_THAT(state_.Judge(Batch(7, 0, 1, 1)).status.ToString(),
-              HasSubstr("producer 7 of epoch 1 was replaced by epoch 2"));
-  EXPECT_THAT(state_.Judge(Batch(9, 5, 1)).status.ToString(),
-              HasSubstr("producer 9 of epoch 0 is not known here (any more)"));
+  EXPECT_THAT(state_.Judge(Batch(7, 5, 1, 2)).status.ToString(),
+              HasSubstr("producer 7 of epoch 2: base_sequence 5 where 3 comes next; send what is missing first"));
+  EXPECT_THAT(state_.Judge(Batch(7, 0, 1, 1)).status.ToString(), HasSubstr("producer 7 of epoch 1 was replaced by epoch 2"));
+  EXPECT_THAT(state_.Judge(Batch(9, 5, 1)).status.ToString(), HasSubstr("producer 9 of epoch 0 is not known here (any more)"));
 }
 
 TEST_F(ProducerStateTest, ComesBackFromItsBytesAndGoesOnAlike) {
@@ -235,8 +228,7 @@ TEST_F(ProducerStateTest, DamagedBytesAreRefused) {
   std::string bytes;
   state_.EncodeTo(&bytes);
   for (size_t size = 0; size < bytes.size(); ++size) {
-    EXPECT_EQ(ProducerState::Decode(bytes.substr(0, size)).status().reason(), Reason::kCorruptMessage)
-        << size;
+    EXPECT_EQ(ProducerState::Decode(bytes.substr(0, size)).status().reason(), Reason::kCorruptMessage) << size;
   }
   EXPECT_FALSE(ProducerState::Decode(bytes + "x").ok());
   bytes[0] = 2;
@@ -393,11 +385,9 @@ TEST_P(ProducerStateModelTest, AgreesWithOneThatRemembersEverything) {
     const SequencedBatch batch = Batch(id, base, count, epoch, scope);
     const SequenceVerdict verdict = pending.Judge(state, batch);
     const std::optional<Model::Answer> expected = model.Judge(batch);
-    ASSERT_EQ(verdict.kind != SequenceVerdict::Kind::kRefused, expected.has_value())
-        << "step " << step << ": " << Show(verdict);
+    ASSERT_EQ(verdict.kind != SequenceVerdict::Kind::kRefused, expected.has_value()) << "step " << step << ": " << Show(verdict);
     if (!expected) continue;
-    ASSERT_EQ(verdict.kind == SequenceVerdict::Kind::kDuplicate, expected->duplicate)
-        << "step " << step << ": " << Show(verdict);
+    ASSERT_EQ(verdict.kind == SequenceVerdict::Kind::kDuplicate, expected->duplicate) << "step " << step << ": " << Show(verdict);
     if (expected->duplicate) {
       ++duplicates;
       ASSERT_EQ(verdict.offset.value(), expected->offset) << "step " << step;

@@ -20,26 +20,23 @@ std::string Complaint(const std::string& set, RecordLimits limits = {}) {
   const Result<RecordSetSummary> summary = WalkRecordSet(set, limits);
   if (summary.ok()) return "OK";
   const Refusal refusal = RefusalOf(summary.status());
-  const std::string_view name =
-      refusal == Refusal::kNone ? ReasonName(summary.status().reason()) : RefusalName(refusal);
+  const std::string_view name = refusal == Refusal::kNone ? ReasonName(summary.status().reason()) : RefusalName(refusal);
   return std::string(name) + ": " + std::string(summary.status().message());
 }
 
 TEST(RecordSetTest, CountsAndFindsWhatIsRemarkable) {
-  const std::string set = EncodeSet(
-      {{.key = "k", .value = "longest of all", .headers = {{"h", "1"}, {"h", "2"}}, .timestamp_ms = 7},
-       {.value = "b", .timestamp_ms = 9},
-       {.value = "c"},
-       {.timestamp_ms = 3}});
+  const std::string set = EncodeSet({{.key = "k", .value = "longest of all", .headers = {{"h", "1"}, {"h", "2"}}, .timestamp_ms = 7},
+                                     {.value = "b", .timestamp_ms = 9},
+                                     {.value = "c"},
+                                     {.timestamp_ms = 3}});
   const Result<RecordSetSummary> summary = WalkRecordSet(set, {});
   ASSERT_TRUE(summary.ok()) << summary.status();
   EXPECT_EQ(summary->records, 4u);
-  EXPECT_EQ(summary->largest, (NumberedBytes{.record = 0,
-                                             .bytes = EncodeRecord({.key = "k",
-                                                                    .value = "longest of all",
-                                                                    .headers = {{"h", "1"}, {"h", "2"}},
-                                                                    .timestamp_ms = 7})
-                                                          .size()}));
+  EXPECT_EQ(
+      summary->largest,
+      (NumberedBytes{
+          .record = 0,
+          .bytes = EncodeRecord({.key = "k", .value = "longest of all", .headers = {{"h", "1"}, {"h", "2"}}, .timestamp_ms = 7}).size()}));
   EXPECT_EQ(summary->min_timestamp_ms, 3);
   EXPECT_EQ(summary->latest, (NumberedTime{.record = 1, .timestamp_ms = 9}));
   EXPECT_EQ(summary->without_timestamp, 1u);
@@ -57,28 +54,24 @@ TEST(RecordSetTest, NoRecordIsNoBatch) {
 }
 
 TEST(RecordSetTest, BytesThatAreSomethingElseAreRefused) {
-  EXPECT_THAT(
-      Complaint("hello world"),
-      HasSubstr("CORRUPT_RECORDS: records are damaged at byte 0: byte 104 where a record begins with 10"));
+  EXPECT_THAT(Complaint("hello world"),
+              HasSubstr("CORRUPT_RECORDS: records are damaged at byte 0: byte 104 where a record begins with 10"));
   EXPECT_THAT(Complaint(SetOf(2) + "x"), HasSubstr("at byte 10"));
   EXPECT_THAT(Complaint("{\"key\": 1}"), HasSubstr("CORRUPT_RECORDS"));
 }
 
 TEST(RecordSetTest, ARecordThatReachesPastTheEndIsRefusedWithItsNumber) {
   const std::string set = SetOf(3);
-  EXPECT_THAT(Complaint(set.substr(0, set.size() - 1)),
-              HasSubstr("at byte 10: record 2 of 3 bytes: a field reaches past the end"));
+  EXPECT_THAT(Complaint(set.substr(0, set.size() - 1)), HasSubstr("at byte 10: record 2 of 3 bytes: a field reaches past the end"));
 }
 
 TEST(RecordSetTest, AFieldThatReachesPastItsRecordIsRefused) {
   // A record of 3 bytes whose value claims 5.
-  EXPECT_THAT(Complaint(std::string("\x0a\x03\x12\x05\x61", 5)),
-              HasSubstr("record 0: a field reaches past the end"));
+  EXPECT_THAT(Complaint(std::string("\x0a\x03\x12\x05\x61", 5)), HasSubstr("record 0: a field reaches past the end"));
 }
 
 TEST(RecordSetTest, EveryCutOfASetIsRefusedOrAShorterSet) {
-  const std::string set = EncodeSet(
-      {{.key = "k", .value = "v", .headers = {{"n", "w"}}, .timestamp_ms = 1234567}, {.value = "second"}});
+  const std::string set = EncodeSet({{.key = "k", .value = "v", .headers = {{"n", "w"}}, .timestamp_ms = 1234567}, {.value = "second"}});
   const size_t first = FindRecord(set, 1);
   for (size_t size = 0; size < set.size(); ++size) {
     EXPECT_EQ(WalkRecordSet(set.substr(0, size), {}).ok(), size == first) << size;
@@ -111,8 +104,7 @@ TEST(RecordSetTest, WhatOtherParsersRefuseIsRefused) {
   EXPECT_THAT(Complaint(set_of("\x0d"
                                "1234")),
               HasSubstr("the wrong wire type"));  // key as fixed32
-  EXPECT_THAT(Complaint(set_of("\x20\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02")),
-              HasSubstr("a number of too many bytes"));
+  EXPECT_THAT(Complaint(set_of("\x20\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02")), HasSubstr("a number of too many bytes"));
   EXPECT_THAT(Complaint(set_of("\x12\x80\x80\x80\x80\x80\x01")), HasSubstr("a number of too many bytes"));
   EXPECT_THAT(Complaint(set_of("\x20\xff")), HasSubstr("the bytes end inside of a number"));
 }
@@ -123,24 +115,21 @@ TEST(RecordSetTest, AHeaderNameMustBeUtf8BecauseOneThatIsNotSpoilsTheWholeAnswer
                                                "\xff\xfe"}}}})),
             "OK");
   for (const char* name : {"\xff", "\xc3", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82"}) {
-    EXPECT_THAT(Complaint(EncodeSet({{.headers = {{name, ""}}}})),
-                HasSubstr("the name of a header is not UTF-8"));
+    EXPECT_THAT(Complaint(EncodeSet({{.headers = {{name, ""}}}})), HasSubstr("the name of a header is not UTF-8"));
   }
 }
 
 TEST(RecordSetTest, LimitsAreNamedWithTheValue) {
   EXPECT_THAT(Complaint(EncodeSet({{.value = "a"}, {.value = std::string(100, 'x')}}), {.record_bytes = 99}),
               HasSubstr("RECORD_TOO_LARGE: record 1 takes 102 bytes; the limit is 99"));
-  EXPECT_THAT(Complaint(SetOf(3), {.records = 2}),
-              HasSubstr("LIMIT_EXCEEDED: 3 records or more in a batch; the limit is 2"));
+  EXPECT_THAT(Complaint(SetOf(3), {.records = 2}), HasSubstr("LIMIT_EXCEEDED: 3 records or more in a batch; the limit is 2"));
   EXPECT_EQ(Complaint(SetOf(2), {.records = 2}), "OK");
   EXPECT_THAT(Complaint(EncodeSet({{.headers = {{"a", ""}, {"b", ""}, {"c", ""}}}}), {.headers = 2}),
               HasSubstr("LIMIT_EXCEEDED: 3 headers in record 0; the limit is 2"));
 }
 
 TEST(RecordSetTest, ATimeBefore1970IsRefused) {
-  EXPECT_THAT(Complaint(EncodeSet({{.timestamp_ms = -5}})),
-              HasSubstr("TIMESTAMP_OUT_OF_RANGE: record 0 has the timestamp -5"));
+  EXPECT_THAT(Complaint(EncodeSet({{.timestamp_ms = -5}})), HasSubstr("TIMESTAMP_OUT_OF_RANGE: record 0 has the timestamp -5"));
 }
 
 TEST(RecordSetTest, TheSetFromARecordOnIsASetAgain) {
@@ -160,8 +149,7 @@ TEST(RecordSetTest, ATimeIsFoundByTheRecordsOwnTimesAndTheBatchsForThoseWithout)
 }
 
 TEST(RecordSetTest, DamageNeverReadsOutsideAndNeverMiscounts) {
-  const std::string good = EncodeSet(
-      {{.key = "key", .value = "value", .headers = {{"n", "v"}}, .timestamp_ms = 99}, {.value = "x"}});
+  const std::string good = EncodeSet({{.key = "key", .value = "value", .headers = {{"n", "v"}}, .timestamp_ms = 99}, {.value = "x"}});
   Random random(1);
   for (int i = 0; i < 100'000; ++i) {
     std::string set = good;

@@ -84,12 +84,9 @@ inline PreparedBatch Prepared(const std::string& set) {
 }
 inline PreparedBatch PreparedCompressed(Codec codec, const std::string& set, uint32_t count) {
   Decompressor decompressor;
-  Result<PreparedBatch> batch = PrepareBatch(RecordBuffer::CopyOf(Compress(codec, set)),
-                                             {.codec = codec,
-                                              .crc32c = {},
-                                              .record_count = count,
-                                              .uncompressed_bytes = static_cast<uint32_t>(set.size())},
-                                             decompressor);
+  Result<PreparedBatch> batch = PrepareBatch(
+      RecordBuffer::CopyOf(Compress(codec, set)),
+      {.codec = codec, .crc32c = {}, .record_count = count, .uncompressed_bytes = static_cast<uint32_t>(set.size())}, decompressor);
   CHECK(batch.ok()) << batch.status();
   return *std::move(batch);
 }

@@ -58,14 +58,12 @@ ForwardRequest Part(Operation operation) {
           .operation = std::move(operation)};
 }
 ForwardRequest Append(const std::string& records) {
-  return Part(ForwardAppend{.batch = Batch(records),
-                            .producer = {.producer_id = kLargest,
-                                         .epoch = 4,
-                                         .base_sequence = 5,
-                                         .scope = partition::SequenceScope::kTopic},
-                            .after = 0,
-                            .acks = partition::Acks::kLeader,
-                            .expected_next_offset = Offset{0}});
+  return Part(
+      ForwardAppend{.batch = Batch(records),
+                    .producer = {.producer_id = kLargest, .epoch = 4, .base_sequence = 5, .scope = partition::SequenceScope::kTopic},
+                    .after = 0,
+                    .acks = partition::Acks::kLeader,
+                    .expected_next_offset = Offset{0}});
 }
 wire::ForwardStreamRequest GeneratedPart() {
   wire::ForwardStreamRequest twin;
@@ -118,12 +116,10 @@ TEST(ForwardRequestCodec, WritesWhatGeneratedCodeWrites) {
   fetch.mutable_fetch()->set_min_bytes(10);
   fetch.mutable_fetch()->set_max_wait_ms(500);
   fetch.mutable_fetch()->set_max_bytes(1 << 20);
-  EXPECT_EQ(
-      EncodeForwardRequest(
-          Part(broker::ForwardFetch{
-              .start = Offset{0}, .min_bytes = 10, .max_wait = milliseconds(500), .max_bytes = 1 << 20}))
-          .Flatten(),
-      fetch.SerializeAsString());
+  EXPECT_EQ(EncodeForwardRequest(
+                Part(broker::ForwardFetch{.start = Offset{0}, .min_bytes = 10, .max_wait = milliseconds(500), .max_bytes = 1 << 20}))
+                .Flatten(),
+            fetch.SerializeAsString());
   wire::ForwardStreamRequest cancel = GeneratedPart();
   cancel.mutable_cancel();
   EXPECT_EQ(EncodeForwardRequest(Part(broker::ForwardCancel{})).Flatten(), cancel.SerializeAsString());
@@ -136,8 +132,8 @@ TEST(ForwardRequestCodec, WritesEveryPosition) {
   twins[2].set_offset(9);
   twins[3].set_timestamp_ms(0);
   twins[4].set_last_records(0);
-  const partition::StartPosition positions[] = {partition::Earliest{}, partition::Latest{}, Offset{9},
-                                                partition::AtTime{0}, partition::LastRecords{0}};
+  const partition::StartPosition positions[] = {partition::Earliest{}, partition::Latest{}, Offset{9}, partition::AtTime{0},
+                                                partition::LastRecords{0}};
   for (size_t i = 0; i < twins.size(); ++i) {
     wire::ForwardStreamRequest twin = GeneratedPart();
     *twin.mutable_list_offsets() = twins[i];
@@ -223,8 +219,7 @@ TEST(ForwardRequestCodec, RandomDamageNeverCrashes) {
   const std::string seed = EncodeForwardRequest(Append(SetOf(std::string(300, 'x')))).Flatten();
   for (int round = 0; round < 20'000; ++round) {
     std::string bytes = seed.substr(0, 1 + random.Below(seed.size()));
-    for (uint64_t i = random.Below(8); i > 0; --i)
-      bytes[random.Below(bytes.size())] = static_cast<char>(random.Below(256));
+    for (uint64_t i = random.Below(8); i > 0; --i) bytes[random.Below(bytes.size())] = static_cast<char>(random.Below(256));
     const Result<DecodedForward> got = Decode(bytes, 1 + static_cast<int>(random.Below(50)));
     EXPECT_TRUE(got.ok() || got.status().reason() == Reason::kCorruptMessage) << got.status();
   }
@@ -249,8 +244,7 @@ FetchResult Fetched(const std::string& records) {
   batch.header.codec = partition::Codec::kZstd;
   batch.header.uncompressed_bytes = 9;
   batch.header.crc32c = 0;
-  batch.header.producer = {
-      .producer_id = 1, .epoch = 2, .base_sequence = 3, .scope = partition::SequenceScope::kPartition};
+  batch.header.producer = {.producer_id = 1, .epoch = 2, .base_sequence = 3, .scope = partition::SequenceScope::kPartition};
   batch.records = Bytes::Copy(records);
   result.batches.push_back(batch);
   return result;
@@ -282,14 +276,11 @@ wire::ForwardStreamResponse GeneratedFetched(const std::string& records) {
   batch->set_compressed_records(records);
   return twin;
 }
-Bytes Received(const ForwardAnswer& answer, Asked asked = Asked::kOther) {
-  return Bytes(EncodeForwardAnswer(answer, asked).Flatten());
-}
+Bytes Received(const ForwardAnswer& answer, Asked asked = Asked::kOther) { return Bytes(EncodeForwardAnswer(answer, asked).Flatten()); }
 
 TEST(ForwardAnswerCodec, WritesWhatGeneratedCodeWrites) {
   const std::string records(5000, 'x');
-  EXPECT_EQ(Received({.id = 7, .result = Fetched(records)}).view(),
-            GeneratedFetched(records).SerializeAsString());
+  EXPECT_EQ(Received({.id = 7, .result = Fetched(records)}).view(), GeneratedFetched(records).SerializeAsString());
 
   wire::ForwardStreamResponse placed;
   placed.set_id(7);
@@ -297,8 +288,7 @@ TEST(ForwardAnswerCodec, WritesWhatGeneratedCodeWrites) {
   placed.mutable_placement()->set_record_count(2);
   placed.mutable_placement()->set_deduplicated(true);
   placed.mutable_placement()->set_append_timestamp_ms(5);
-  const ProduceResult result{
-      .base_offset = Offset{0}, .record_count = 2, .deduplicated = true, .append_timestamp_ms = 5};
+  const ProduceResult result{.base_offset = Offset{0}, .record_count = 2, .deduplicated = true, .append_timestamp_ms = 5};
   EXPECT_EQ(Received({.id = 7, .result = result}).view(), placed.SerializeAsString());
 
   wire::ForwardStreamResponse located;
@@ -359,11 +349,9 @@ TEST(ForwardAnswerCodec, ALookupHasItsPlaceAndBothEnds) {
 }
 
 TEST(ForwardAnswerCodec, ErrorsKeepReasonDetailsAndLeader) {
-  const Status status = Status(Reason::kNotLeader, "partition 3 is led by node 2")
-                            .With("topic", "logs")
-                            .With("retry_after_ms", 20);
-  const Result<ForwardAnswer> got = DecodeForwardAnswer(
-      Received({.id = 7, .status = status, .leader = NodeId{2}, .leader_epoch = Term{9}}));
+  const Status status = Status(Reason::kNotLeader, "partition 3 is led by node 2").With("topic", "logs").With("retry_after_ms", 20);
+  const Result<ForwardAnswer> got =
+      DecodeForwardAnswer(Received({.id = 7, .status = status, .leader = NodeId{2}, .leader_epoch = Term{9}}));
   ASSERT_TRUE(got.ok()) << got.status();
   EXPECT_EQ(got->status.ToString(), status.ToString());
   EXPECT_EQ(got->leader, NodeId{2});
@@ -376,8 +364,8 @@ TEST(ForwardAnswerCodec, OutOfRangeKeepsBothEnds) {
   ends.log_start_offset = Offset{5};
   ends.high_watermark = Offset{50};
   for (const Asked asked : {Asked::kOther, Asked::kLocate}) {
-    const Result<ForwardAnswer> got = DecodeForwardAnswer(
-        Received({.id = 7, .status = Status(Reason::kOffsetOutOfRange, "60"), .result = ends}, asked));
+    const Result<ForwardAnswer> got =
+        DecodeForwardAnswer(Received({.id = 7, .status = Status(Reason::kOffsetOutOfRange, "60"), .result = ends}, asked));
     ASSERT_TRUE(got.ok()) << got.status();
     EXPECT_EQ(got->status.reason(), Reason::kOffsetOutOfRange);
     EXPECT_EQ(std::get<FetchResult>(got->result).log_start_offset, Offset{5});
@@ -395,17 +383,15 @@ TEST(ForwardAnswerCodec, DamageIsNamed) {
 TEST(ForwardAnswerCodec, RandomDamageNeverCrashes) {
   const google::protobuf::LogSilencer silence;  // it tells of each broken UTF-8
   Random random(2);
-  const std::string seed =
-      EncodeForwardAnswer({.id = 7,
-                           .status = Status(Reason::kNoLeader, "none").With("topic", "logs"),
-                           .leader = NodeId{2},
-                           .result = Fetched(std::string(100, 'x'))},
-                          Asked::kOther)
-          .Flatten();
+  const std::string seed = EncodeForwardAnswer({.id = 7,
+                                                .status = Status(Reason::kNoLeader, "none").With("topic", "logs"),
+                                                .leader = NodeId{2},
+                                                .result = Fetched(std::string(100, 'x'))},
+                                               Asked::kOther)
+                               .Flatten();
   for (int round = 0; round < 20'000; ++round) {
     std::string bytes = seed.substr(0, 1 + random.Below(seed.size()));
-    for (uint64_t i = random.Below(8); i > 0; --i)
-      bytes[random.Below(bytes.size())] = static_cast<char>(random.Below(256));
+    for (uint64_t i = random.Below(8); i > 0; --i) bytes[random.Below(bytes.size())] = static_cast<char>(random.Below(256));
     const Result<ForwardAnswer> got = DecodeForwardAnswer(Bytes(bytes));
     EXPECT_TRUE(got.ok() || got.status().reason() == Reason::kCorruptMessage) << got.status();
   }

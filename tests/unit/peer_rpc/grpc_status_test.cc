@@ -33,8 +33,7 @@ Detail Find(const grpc::Status& status) {
 TEST(GrpcStatus, OkIsOk) { EXPECT_TRUE(ToGrpcStatus({}, nullptr).ok()); }
 
 TEST(GrpcStatus, HasCodeTextAndErrorInfo) {
-  const grpc::Status status =
-      ToGrpcStatus(Status(Reason::kNotLeader, "node 2 leads").With("topic", "logs"), nullptr);
+  const grpc::Status status = ToGrpcStatus(Status(Reason::kNotLeader, "node 2 leads").With("topic", "logs"), nullptr);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
   EXPECT_EQ(status.error_message(), "node 2 leads");
   EXPECT_EQ(DetailsOf(status).code(), grpc::StatusCode::FAILED_PRECONDITION);
@@ -45,19 +44,16 @@ TEST(GrpcStatus, HasCodeTextAndErrorInfo) {
 }
 
 TEST(GrpcStatus, SaysHowLongToWait) {
-  const grpc::Status status =
-      ToGrpcStatus(Status(Reason::kOverloaded, "wait").With("retry_after_ms", 1500), nullptr);
+  const grpc::Status status = ToGrpcStatus(Status(Reason::kOverloaded, "wait").With("retry_after_ms", 1500), nullptr);
   const auto retry = Find<google::rpc::RetryInfo>(status);
   EXPECT_EQ(retry.retry_delay().seconds(), 1);
   EXPECT_EQ(retry.retry_delay().nanos(), 500'000'000);
 }
 
 TEST(GrpcStatus, NamesTheFieldAndTheResource) {
-  const grpc::Status field =
-      ToGrpcStatus(Status(Reason::kInvalidArgument, "bad name").With("field", "topic.name"), nullptr);
+  const grpc::Status field = ToGrpcStatus(Status(Reason::kInvalidArgument, "bad name").With("field", "topic.name"), nullptr);
   EXPECT_EQ(Find<google::rpc::BadRequest>(field).field_violations(0).field(), "topic.name");
-  const grpc::Status missing =
-      ToGrpcStatus(Refuse(Refusal::kTopicNotFound, "no such topic").With("topic", "logs"), nullptr);
+  const grpc::Status missing = ToGrpcStatus(Refuse(Refusal::kTopicNotFound, "no such topic").With("topic", "logs"), nullptr);
   EXPECT_EQ(Find<google::rpc::ResourceInfo>(missing).resource_type(), "topic");
   EXPECT_EQ(Find<google::rpc::ResourceInfo>(missing).resource_name(), "logs");
 }
@@ -66,17 +62,14 @@ TEST(GrpcStatus, NamesTheFieldAndTheResource) {
 TEST(GrpcStatus, CutsWhatHeadersCannotHold) {
   std::string text;
   while (text.size() < 100'000) text += "ä";
-  const grpc::Status status =
-      ToGrpcStatus(Status(Reason::kInvalidArgument, text).With("field", text), nullptr);
+  const grpc::Status status = ToGrpcStatus(Status(Reason::kInvalidArgument, text).With("field", text), nullptr);
   EXPECT_LE(status.error_message().size(), 1024u);
   EXPECT_EQ(status.error_message().size() % 2, 0u) << "half a character";
   EXPECT_LE(Find<google::rpc::ErrorInfo>(status).metadata().at("field").size(), 1024u);
   EXPECT_LT(status.error_details().size(), 6000u);
 }
 
-Status Heard(grpc::StatusCode code) {
-  return FromGrpcStatus(grpc::Status(code, "text"), grpc::ClientContext());
-}
+Status Heard(grpc::StatusCode code) { return FromGrpcStatus(grpc::Status(code, "text"), grpc::ClientContext()); }
 TEST(GrpcStatus, WithoutATrailerNobodyKnowsHowFarTheCallCame) {
   EXPECT_EQ(Heard(grpc::StatusCode::UNAVAILABLE).reason(), Reason::kOutcomeUnknown);
   EXPECT_EQ(Heard(grpc::StatusCode::UNKNOWN).reason(), Reason::kOutcomeUnknown);

@@ -33,37 +33,28 @@ raft::PeerMessage Numbered(NodeId from, NodeId to, uint64_t number) {
   bundle.heartbeat.emplace().sequence = number;
   return bundle;
 }
-uint64_t NumberOf(const raft::PeerMessage& bundle) {
-  return bundle.heartbeat ? bundle.heartbeat->sequence : 0;
-}
+uint64_t NumberOf(const raft::PeerMessage& bundle) { return bundle.heartbeat ? bundle.heartbeat->sequence : 0; }
 
 raft::PeerMessage Append(NodeId from, NodeId to, const std::string& payload) {
   storage::EntryMaker make(GroupId{7});
   raft::AppendRequest append;
   append.entries.push_back(make.Data(payload));
   raft::PeerMessage bundle = Bundle(from, to);
-  bundle.messages.push_back(
-      {.group = GroupId{7}, .from = {from, 1}, .to = {to, 1}, .term = Term{1}, .body = append});
+  bundle.messages.push_back({.group = GroupId{7}, .from = {from, 1}, .to = {to, 1}, .term = Term{1}, .body = append});
   return bundle;
 }
 
 ForwardRequest Part(uint64_t id, NodeId from, NodeId to, Duration timeout = seconds(10)) {
-  return {.id = id,
-          .origin = from,
-          .target = to,
-          .timeout = timeout,
-          .operation = broker::ForwardLocate{partition::Earliest{}}};
+  return {.id = id, .origin = from, .target = to, .timeout = timeout, .operation = broker::ForwardLocate{partition::Earliest{}}};
 }
 ForwardRequest Cancel(uint64_t id, NodeId from, NodeId to) {
-  return {
-      .id = id, .origin = from, .target = to, .timeout = seconds(1), .operation = broker::ForwardCancel{}};
+  return {.id = id, .origin = from, .target = to, .timeout = seconds(1), .operation = broker::ForwardCancel{}};
 }
 
 // Bundles that carry entries, not the marks of Connected.
 size_t Entries(const TestNode& node) {
   return static_cast<size_t>(
-      std::count_if(node.received.begin(), node.received.end(),
-                    [](const raft::PeerMessage& bundle) { return !bundle.messages.empty(); }));
+      std::count_if(node.received.begin(), node.received.end(), [](const raft::PeerMessage& bundle) { return !bundle.messages.empty(); }));
 }
 
 // Messages are lost until a connection is there: sends one again and again until it arrives.
@@ -81,8 +72,7 @@ bool Connected(TestNode& from, TestNode& to, Channel channel) {
   return false;
 }
 bool AllConnected(TestNode& from, TestNode& to) {
-  return Connected(from, to, Channel::kControl) && Connected(from, to, Channel::kData) &&
-         Connected(from, to, Channel::kSnapshot);
+  return Connected(from, to, Channel::kControl) && Connected(from, to, Channel::kData) && Connected(from, to, Channel::kSnapshot);
 }
 // A free port, which nobody listens on.
 std::string FreeAddress() {
@@ -128,8 +118,8 @@ TEST_F(PeerNetworkTest, ALargeEntryArrivesBitForBit) {
   for (char& byte : payload) byte = static_cast<char>(random.Below(256));
   one_.Send(Channel::kData, Append(one_.id(), two_.id(), payload));
   ASSERT_TRUE(two_.Await([&] { return Entries(two_) == 1; }));
-  const auto found = std::find_if(two_.received.begin(), two_.received.end(),
-                                  [](const raft::PeerMessage& bundle) { return !bundle.messages.empty(); });
+  const auto found =
+      std::find_if(two_.received.begin(), two_.received.end(), [](const raft::PeerMessage& bundle) { return !bundle.messages.empty(); });
   const auto& append = std::get<raft::AppendRequest>(found->messages.at(0).body);
   EXPECT_TRUE(append.entries.at(0).payload.view() == payload);
 }
@@ -362,8 +352,7 @@ TEST_F(PeerNetworkTest, TooMuchIsRefusedAsOverloaded) {
   options.limits.forward_queue_bytes = 1000;
   TestNode three(NodeId{3}, options);
   three.Meet({{.id = NodeId{4}, .uuid = UuidOf(NodeId{4}), .address = FreeAddress()}});
-  for (uint64_t id = 1; id <= 10; ++id)
-    three.Forward(NodeId{4}, Part(id, three.id(), NodeId{4}, seconds(60)));
+  for (uint64_t id = 1; id <= 10; ++id) three.Forward(NodeId{4}, Part(id, three.id(), NodeId{4}, seconds(60)));
   ASSERT_TRUE(three.Await([&] { return three.answers.size() >= 7; }));
   EXPECT_EQ(three.answers[10][0].status.reason(), Reason::kNoLeader);
   EXPECT_THAT(three.answers[10][0].status.ToString(), HasSubstr("overloaded"));
@@ -375,8 +364,7 @@ TEST_F(PeerNetworkTest, ACancelTakesAwayWhatWasNotSent) {
   one_.Forward(NodeId{3}, Part(1, one_.id(), NodeId{3}));
   one_.Forward(NodeId{3}, Cancel(1, one_.id(), NodeId{3}));
   one_.Forward(NodeId{3}, Part(2, one_.id(), NodeId{3}));
-  EXPECT_FALSE(
-      one_.Call(address, kReport, "", seconds(5)).ok());  // the executor has seen to all three by now
+  EXPECT_FALSE(one_.Call(address, kReport, "", seconds(5)).ok());  // the executor has seen to all three by now
   TestNode three(NodeId{3}, {.address = address});
   ASSERT_TRUE(one_.Await([&] { return one_.answers.contains(2); }));
   three.Note([&] { EXPECT_EQ(three.submitted.size(), 1u); });
@@ -421,9 +409,8 @@ TEST_F(PeerNetworkTest, AnEmptyCallHasAnEmptyAnswer) {
 }
 
 TEST_F(PeerNetworkTest, ErrorsOfACallKeepReasonAndDetails) {
-  const Status refusals[] = {
-      Refuse(Refusal::kNodeNotFound, "no node 9").With("node_id", 9),
-      Status(Reason::kNotLeader, "ask node 3").With("leader_node_id", 3).With("retry_after_ms", 15)};
+  const Status refusals[] = {Refuse(Refusal::kNodeNotFound, "no node 9").With("node_id", 9),
+                             Status(Reason::kNotLeader, "ask node 3").With("leader_node_id", 3).With("retry_after_ms", 15)};
   for (const Status& refusal : refusals) {
     two_.Note([&] { two_.answer_call = [&](std::string_view, const std::string&) { return refusal; }; });
     const Result<std::string> answer = one_.Call(two_.address(), kReport, "x", seconds(5));
@@ -461,15 +448,13 @@ TEST_F(PeerNetworkTest, ACallToANodeThatStopsMayHaveBeenDone) {
 
 TEST_F(PeerNetworkTest, EveryUnaryMethodOfThePackageIsServed) {
   int methods = 0;
-  for (const auto* file :
-       {internal::v1::JoinRequest::descriptor()->file(), internal::v1::CallContext::descriptor()->file()}) {
+  for (const auto* file : {internal::v1::JoinRequest::descriptor()->file(), internal::v1::CallContext::descriptor()->file()}) {
     for (int s = 0; s < file->service_count(); ++s) {
       for (int m = 0; m < file->service(s)->method_count(); ++m) {
         const auto* method = file->service(s)->method(m);
         if (method->client_streaming() || method->name() == "Handshake") continue;
         const std::string path = "/" + method->service()->full_name() + "/" + method->name();
-        EXPECT_TRUE(one_.Call(two_.address(), path, "x", seconds(5)).ok())
-            << path << " is missing in the table of peer_server.cc";
+        EXPECT_TRUE(one_.Call(two_.address(), path, "x", seconds(5)).ok()) << path << " is missing in the table of peer_server.cc";
         ++methods;
       }
     }
@@ -478,8 +463,7 @@ TEST_F(PeerNetworkTest, EveryUnaryMethodOfThePackageIsServed) {
 }
 
 TEST_F(PeerNetworkTest, AClientAtTheWrongPortIsToldTheRightOne) {
-  const Result<std::string> answer =
-      one_.Call(two_.address(), "/flotilla.v1.ProduceService/Produce", "x", seconds(5));
+  const Result<std::string> answer = one_.Call(two_.address(), "/flotilla.v1.ProduceService/Produce", "x", seconds(5));
   EXPECT_EQ(RefusalOf(answer.status()), Refusal::kUnsupported);
   EXPECT_THAT(answer.status().ToString(), HasSubstr("peer port of node 2"));
   EXPECT_THAT(answer.status().ToString(), HasSubstr("client.example:9650"));
@@ -489,8 +473,8 @@ TEST_F(PeerNetworkTest, AHandshakeIsAnsweredWithoutTheExecutor) {
   internal::v1::HandshakeRequest request;
   *request.mutable_caller() = one_.Identity();
   request.set_expected_node_id(2);
-  const Result<std::string> answer = one_.Call(two_.address(), "/flotilla.internal.v1.PeerService/Handshake",
-                                               request.SerializeAsString(), seconds(5));
+  const Result<std::string> answer =
+      one_.Call(two_.address(), "/flotilla.internal.v1.PeerService/Handshake", request.SerializeAsString(), seconds(5));
   ASSERT_TRUE(answer.ok()) << answer.status();
   internal::v1::HandshakeResponse response;
   ASSERT_TRUE(response.ParseFromString(*answer));
@@ -500,8 +484,7 @@ TEST_F(PeerNetworkTest, AHandshakeIsAnsweredWithoutTheExecutor) {
 // --- Starting and stopping
 
 TEST_F(PeerNetworkTest, ATakenPortIsAnError) {
-  const auto again =
-      PeerServer::Start({.address = two_.address(), .credentials = InsecurePeerCredentials().server}, two_);
+  const auto again = PeerServer::Start({.address = two_.address(), .credentials = InsecurePeerCredentials().server}, two_);
   ASSERT_FALSE(again.ok());
   EXPECT_THAT(again.status().ToString(), HasSubstr(two_.address()));
 }
@@ -520,11 +503,8 @@ TEST(PeerNetwork, MayBeStoppedTwiceAndAfterItsExecutor) {
   raft::ThreadExecutor executor("stopped");
   executor.Start();
   TestNode sink(NodeId{1});
-  GrpcPeerNetwork network(
-      {.identity = [&] { return sink.Identity(); }, .credentials = InsecurePeerCredentials().client},
-      executor, sink);
-  executor.Post(
-      [&] { network.SetPeers({{.id = NodeId{2}, .uuid = UuidOf(NodeId{2}), .address = sink.address()}}); });
+  GrpcPeerNetwork network({.identity = [&] { return sink.Identity(); }, .credentials = InsecurePeerCredentials().client}, executor, sink);
+  executor.Post([&] { network.SetPeers({{.id = NodeId{2}, .uuid = UuidOf(NodeId{2}), .address = sink.address()}}); });
   executor.Stop();
   network.Stop();
   network.Stop();
@@ -553,8 +533,7 @@ TEST(PeerNetwork, StopsWithTrafficInFlight) {
         from.Send(Channel::kControl, Numbered(from.id(), to.id(), id));
         from.Send(Channel::kData, bulk);
         from.Forward(to.id(), Part(id, from.id(), to.id()));
-        from.executor().Post(
-            [&from, address] { from.network().Call(address, kReport, "x", seconds(5), [](const auto&) {}); });
+        from.executor().Post([&from, address] { from.network().Call(address, kReport, "x", seconds(5), [](const auto&) {}); });
         std::this_thread::sleep_for(kBetweenMessages);
       }
     };

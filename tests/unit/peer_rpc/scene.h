@@ -46,21 +46,17 @@ inline Uuid UuidOf(NodeId id) {
 
 class TestNode final : public broker::PeerApi, public broker::PeerSink {
  public:
-  explicit TestNode(NodeId id, TestNodeOptions options = {})
-      : id_(id), options_(std::move(options)), executor_("node") {
+  explicit TestNode(NodeId id, TestNodeOptions options = {}) : id_(id), options_(std::move(options)), executor_("node") {
     executor_.Start();
-    auto started = PeerServer::Start({.address = options_.address,
-                                      .credentials = InsecurePeerCredentials().server,
-                                      .limits = options_.limits},
-                                     *this);
+    auto started =
+        PeerServer::Start({.address = options_.address, .credentials = InsecurePeerCredentials().server, .limits = options_.limits}, *this);
     CHECK(started.ok()) << started.status();
     server_ = *std::move(started);
-    network_ =
-        std::make_unique<GrpcPeerNetwork>(PeerNetworkOptions{.identity = [this] { return Identity(); },
-                                                             .credentials = InsecurePeerCredentials().client,
-                                                             .limits = options_.limits,
-                                                             .seed = id.value()},
-                                          executor_, *this);
+    network_ = std::make_unique<GrpcPeerNetwork>(PeerNetworkOptions{.identity = [this] { return Identity(); },
+                                                                    .credentials = InsecurePeerCredentials().client,
+                                                                    .limits = options_.limits,
+                                                                    .seed = id.value()},
+                                                 executor_, *this);
   }
   ~TestNode() override {
     server_->Stop();
@@ -79,19 +75,15 @@ class TestNode final : public broker::PeerApi, public broker::PeerSink {
   }
   void Send(raft::Channel channel, raft::PeerMessage message) { network_->Send(channel, std::move(message)); }
   void Forward(NodeId to, broker::ForwardRequest request) {
-    executor_.Post(
-        [this, to, request = std::move(request)]() mutable { network_->Forward(to, std::move(request)); });
+    executor_.Post([this, to, request = std::move(request)]() mutable { network_->Forward(to, std::move(request)); });
   }
   // Comes back with the outcome.
-  Result<std::string> Call(const std::string& to, const std::string& method, std::string request,
-                           Duration timeout) {
+  Result<std::string> Call(const std::string& to, const std::string& method, std::string request, Duration timeout) {
     auto outcome = std::make_shared<std::optional<Result<std::string>>>();
     executor_.Post([=, this] {
-      network_->Call(to, method, request, timeout,
-                     [=, this](Result<std::string> result) { Note([&] { *outcome = std::move(result); }); });
+      network_->Call(to, method, request, timeout, [=, this](Result<std::string> result) { Note([&] { *outcome = std::move(result); }); });
     });
-    if (!Await([&] { return outcome->has_value(); }))
-      return Status(Reason::kCancelled, "the test waited in vain");
+    if (!Await([&] { return outcome->has_value(); })) return Status(Reason::kCancelled, "the test waited in vain");
     return **outcome;
   }
 
@@ -122,8 +114,7 @@ class TestNode final : public broker::PeerApi, public broker::PeerSink {
       [](std::string_view, const std::string& request) { return "re: " + request; };
   std::function<std::optional<broker::ForwardAnswer>(const broker::ForwardRequest&)> answer_forward =
       [](const broker::ForwardRequest& request) {
-        return broker::ForwardAnswer{.id = request.id,
-                                     .result = partition::ProduceResult{.base_offset = Offset{request.id}}};
+        return broker::ForwardAnswer{.id = request.id, .result = partition::ProduceResult{.base_offset = Offset{request.id}}};
       };
   bool silent = false;  // unary calls are not answered
 
@@ -137,17 +128,14 @@ class TestNode final : public broker::PeerApi, public broker::PeerSink {
     identity.set_client_address("client.example:9650");
     return identity;
   }
-  Result<internal::v1::HandshakeResponse> Greet(
-      const internal::v1::HandshakeRequest& request) const override {
+  Result<internal::v1::HandshakeResponse> Greet(const internal::v1::HandshakeRequest& request) const override {
     ++greetings;
     if (request.caller().cluster_id() != options_.cluster) {
-      return Refuse(Refusal::kClusterMismatch,
-                    "we are in " + options_.cluster + ", you are in " + request.caller().cluster_id())
+      return Refuse(Refusal::kClusterMismatch, "we are in " + options_.cluster + ", you are in " + request.caller().cluster_id())
           .With("ours", options_.cluster)
           .With("theirs", request.caller().cluster_id());
     }
-    if (request.expected_node_id() != id_.value())
-      return Refuse(Refusal::kNodeMismatch, "not me").With("node_id", id_.value());
+    if (request.expected_node_id() != id_.value()) return Refuse(Refusal::kNodeMismatch, "not me").With("node_id", id_.value());
     internal::v1::HandshakeResponse response;
     *response.mutable_callee() = Identity();
     return response;
@@ -155,8 +143,7 @@ class TestNode final : public broker::PeerApi, public broker::PeerSink {
   void Receive(raft::PeerMessage message) override {
     Note([&] { received.push_back(std::move(message)); });
   }
-  void PeerCall(std::string_view method, const std::string& request,
-                std::function<void(Result<std::string>)> done) override {
+  void PeerCall(std::string_view method, const std::string& request, std::function<void(Result<std::string>)> done) override {
     std::optional<Result<std::string>> answer;
     Note([&] {
       calls.emplace_back(method);
@@ -168,9 +155,7 @@ class TestNode final : public broker::PeerApi, public broker::PeerSink {
       kept_.push_back(std::move(done));
     }
   }
-  std::unique_ptr<broker::ForwardSession> OpenForward(broker::ForwardSink& sink) override {
-    return std::make_unique<Session>(*this, sink);
-  }
+  std::unique_ptr<broker::ForwardSession> OpenForward(broker::ForwardSink& sink) override { return std::make_unique<Session>(*this, sink); }
 
   // --- PeerSink
   void OnForwardAnswer(NodeId /*from*/, broker::ForwardAnswer answer) override {
@@ -218,8 +203,7 @@ class LogWatch final : public google::LogSink {
  public:
   explicit LogWatch(std::string text) : text_(std::move(text)) { google::AddLogSink(this); }
   ~LogWatch() override { google::RemoveLogSink(this); }
-  void send(google::LogSeverity, const char*, const char*, int, const google::LogMessageTime&,
-            const char* message, size_t size) override {
+  void send(google::LogSeverity, const char*, const char*, int, const google::LogMessageTime&, const char* message, size_t size) override {
     const std::lock_guard lock(mutex_);
     const std::string line(message, size);
     if (line.find(text_) != std::string::npos) lines_.push_back(line);

@@ -103,8 +103,7 @@ TEST(ConfigurationTest, NothingChangesInTheJointPhase) {
 
 TEST(ConfigurationTest, TheNumberOfReplicasIsLimited) {
   MembershipChange change;
-  for (uint64_t node = 5; node < 5 + limits::kReplicasPerGroupMax - 4; ++node)
-    change.add_learners.push_back(R(node));
+  for (uint64_t node = 5; node < 5 + limits::kReplicasPerGroupMax - 4; ++node) change.add_learners.push_back(R(node));
   EXPECT_TRUE(kThree.Change(change).ok());
   change.add_learners.push_back(R(99));
   const auto next = kThree.Change(change);
@@ -167,13 +166,11 @@ TEST(ConfigurationTest, AThousandRandomChangesFollowTheModel) {
   int accepted = 0, refused = 0;
   const auto some = [&](int chance) {
     std::vector<ReplicaId> ids;
-    while (random.OneIn(static_cast<uint64_t>(chance)))
-      ids.push_back(R(random.Between(1, 7), random.Below(2)));
+    while (random.OneIn(static_cast<uint64_t>(chance))) ids.push_back(R(random.Between(1, 7), random.Below(2)));
     return ids;
   };
   while (accepted < 1000) {
-    const MembershipChange change{
-        .add_learners = some(3), .promote = some(4), .demote = some(6), .remove = some(4)};
+    const MembershipChange change{.add_learners = some(3), .promote = some(4), .demote = some(6), .remove = some(4)};
     const Configuration before = now;
     const bool sane = model.Apply(change);
     const auto next = now.Change(change);
@@ -218,9 +215,7 @@ TEST(ConfigurationTest, NoBytesAreNobody) {
   EXPECT_TRUE(nobody->empty());
 }
 
-std::string Encoded(const Configuration& configuration) {
-  return std::string(EncodeConfiguration(configuration).view());
-}
+std::string Encoded(const Configuration& configuration) { return std::string(EncodeConfiguration(configuration).view()); }
 
 TEST(ConfigurationTest, DamagedBytesAreRefused) {
   const std::string good = Encoded({.voters = Rs({1, 2, 3}), .outgoing = Rs({1, 2}), .learners = Rs({4})});
@@ -235,9 +230,7 @@ TEST(ConfigurationTest, DamagedBytesAreRefused) {
 }
 
 TEST(ConfigurationTest, ImpossibleConfigurationsAreRefused) {
-  const auto text = [](const Configuration& configuration) {
-    return DecodeConfiguration(Encoded(configuration)).status().ToString();
-  };
+  const auto text = [](const Configuration& configuration) { return DecodeConfiguration(Encoded(configuration)).status().ToString(); };
   EXPECT_THAT(text({.voters = Rs({2, 1})}), HasSubstr("not sorted"));
   EXPECT_THAT(text({.voters = Rs({1, 1})}), HasSubstr("not sorted"));
   EXPECT_THAT(text({.learners = Rs({1})}), HasSubstr("no voter"));

@@ -23,8 +23,7 @@ bool NaiveIsQuorum(const Configuration& configuration, const Set& set) {
     return 2 * in > members.size();
   };
   if (configuration.voters.empty()) return false;
-  return more_than_half(configuration.voters) &&
-         (configuration.outgoing.empty() || more_than_half(configuration.outgoing));
+  return more_than_half(configuration.voters) && (configuration.outgoing.empty() || more_than_half(configuration.outgoing));
 }
 
 std::vector<Set> AllSets() {
@@ -40,9 +39,8 @@ std::vector<Set> AllSets() {
 }
 
 Configuration RandomConfiguration(Random& random) {
-  Configuration configuration{
-      .voters = RandomReplicas(random, kNodes),
-      .outgoing = random.OneIn(2) ? RandomReplicas(random, kNodes) : std::vector<ReplicaId>{}};
+  Configuration configuration{.voters = RandomReplicas(random, kNodes),
+                              .outgoing = random.OneIn(2) ? RandomReplicas(random, kNodes) : std::vector<ReplicaId>{}};
   return configuration;
 }
 
@@ -86,8 +84,7 @@ TEST(QuorumTest, IsQuorumFollowsTheDefinition) {
   for (int round = 0; round < 300; ++round) {
     const Configuration configuration = RandomConfiguration(random);
     for (const Set& set : sets) {
-      ASSERT_EQ(IsQuorum(configuration, [&](ReplicaId id) { return set.contains(id); }),
-                NaiveIsQuorum(configuration, set))
+      ASSERT_EQ(IsQuorum(configuration, [&](ReplicaId id) { return set.contains(id); }), NaiveIsQuorum(configuration, set))
           << configuration;
     }
   }
@@ -128,8 +125,7 @@ TEST(QuorumTest, QuorumsOfNeighbouringConfigurationsMeet) {
         for (uint64_t node = 1; node <= kNodes; ++node) {
           if (!a.contains(R(node))) rest.insert(R(node));
         }
-        ASSERT_FALSE(IsQuorum(other, [&](ReplicaId id) { return rest.contains(id); }))
-            << joint << " against " << other;
+        ASSERT_FALSE(IsQuorum(other, [&](ReplicaId id) { return rest.contains(id); })) << joint << " against " << other;
       }
     }
   }
@@ -148,14 +144,11 @@ TEST(QuorumTest, VotesAreDecidedWhenTheMissingOnesCannotChangeIt) {
     }
     bool can_win = false, can_lose = false;
     for (const Set& granted : sets) {
-      const bool possible = std::all_of(votes.begin(), votes.end(), [&](const auto& vote) {
-        return !vote.second || *vote.second == granted.contains(vote.first);
-      });
+      const bool possible = std::all_of(votes.begin(), votes.end(),
+                                        [&](const auto& vote) { return !vote.second || *vote.second == granted.contains(vote.first); });
       if (possible) (NaiveIsQuorum(configuration, granted) ? can_win : can_lose) = true;
     }
-    const VoteOutcome wanted = !can_lose ? VoteOutcome::kWon
-                               : can_win ? VoteOutcome::kPending
-                                         : VoteOutcome::kLost;
+    const VoteOutcome wanted = !can_lose ? VoteOutcome::kWon : can_win ? VoteOutcome::kPending : VoteOutcome::kLost;
     ASSERT_EQ(TallyVotes(configuration, [&](ReplicaId id) { return votes[id]; }), wanted) << configuration;
   }
 }

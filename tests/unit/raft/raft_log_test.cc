@@ -222,9 +222,7 @@ TEST_F(RaftLogTest, AResetIsIndependentOfWhatWasBeingWritten) {
 TEST_F(RaftLogTest, TheTailGivesAsManyAsFitButAtLeastOne) {
   Append(1, 5);
   const size_t each = log_.tail_bytes() / 5;
-  const auto take = [&](size_t bytes, size_t entries) {
-    return Indexes(*log_.TailEntries(LogIndex{2}, LogIndex{6}, bytes, entries));
-  };
+  const auto take = [&](size_t bytes, size_t entries) { return Indexes(*log_.TailEntries(LogIndex{2}, LogIndex{6}, bytes, entries)); };
   EXPECT_THAT(take(1, 10), ElementsAre(2));
   EXPECT_THAT(take(2 * each, 10), ElementsAre(2, 3));
   EXPECT_THAT(take(2 * each + 1, 10), ElementsAre(2, 3));
@@ -317,22 +315,15 @@ class RandomLogTest : public testing::TestWithParam<uint64_t> {
     switch (random_.Below(12)) {
       case 0:
       case 1:
-      case 2:
-        return Append();
-      case 3:
-        return Overwrite();
+      case 2: return Append();
+      case 3: return Overwrite();
       case 4:
-      case 5:
-        return Submit();
+      case 5: return Submit();
       case 6:
-      case 7:
-        return Written();
-      case 8:
-        return random_.OneIn(4) ? Refused() : Written();
-      case 9:
-        return Trim();
-      case 10:
-        return log_.EvictTail(commit_, commit_, random_.Below(1000));
+      case 7: return Written();
+      case 8: return random_.OneIn(4) ? Refused() : Written();
+      case 9: return Trim();
+      case 10: return log_.EvictTail(commit_, commit_, random_.Below(1000));
       case 11:
         if (random_.OneIn(10)) Reset();
         return;
@@ -374,8 +365,7 @@ class RandomLogTest : public testing::TestWithParam<uint64_t> {
   }
 
   void Submit() {
-    if (refused_ && !tasks_.empty())
-      return;  // the core waits until what stands behind a refused task is back
+    if (refused_ && !tasks_.empty()) return;  // the core waits until what stands behind a refused task is back
     refused_ = false;
     GiveOut(std::nullopt);
   }
@@ -423,8 +413,7 @@ class RandomLogTest : public testing::TestWithParam<uint64_t> {
   }
 
   void Trim() {
-    if (commit_ <= log_.start().last.index || !tasks_.empty() || disk_.start.index != model_.start.index)
-      return;
+    if (commit_ <= log_.start().last.index || !tasks_.empty() || disk_.start.index != model_.start.index) return;
     const LogIndex at = log_.start().last.index + 1 + random_.Below(commit_ - log_.start().last.index);
     const LogAnchor anchor = storage::AnchorAfter(OnDisk(at).header);
     const auto gone = static_cast<std::ptrdiff_t>(at - model_.start.index);
@@ -432,14 +421,12 @@ class RandomLogTest : public testing::TestWithParam<uint64_t> {
     disk_entries_.erase(disk_entries_.begin(), disk_entries_.begin() + gone);
     model_.ids.erase(model_.ids.begin(), model_.ids.begin() + gone);
     model_.start = disk_.start = anchor.last;
-    while (configurations_.size() > 1 && configurations_[1].first <= at)
-      configurations_.erase(configurations_.begin());
+    while (configurations_.size() > 1 && configurations_[1].first <= at) configurations_.erase(configurations_.begin());
     log_.TrimTo(anchor);
   }
 
   void Reset() {
-    const LogAnchor anchor{.last = {term_, log_.last() + 1 + random_.Below(5)},
-                           .end_offset = Offset{random_.Below(1000)}};
+    const LogAnchor anchor{.last = {term_, log_.last() + 1 + random_.Below(5)}, .end_offset = Offset{random_.Below(1000)}};
     const Configuration members{.voters = {R(random_.Between(1, 9))}};
     log_.TakeUnsubmitted();
     log_.TaskGivenOut(++token_);
@@ -458,8 +445,7 @@ class RandomLogTest : public testing::TestWithParam<uint64_t> {
     log_.CheckInvariants();
     ASSERT_EQ(log_.last(), model_.last());
     ASSERT_EQ(log_.start().last, model_.start);
-    for (LogIndex index{0}; index <= model_.last() + 2; ++index)
-      ASSERT_EQ(log_.TermAt(index), model_.TermAt(index)) << index;
+    for (LogIndex index{0}; index <= model_.last() + 2; ++index) ASSERT_EQ(log_.TermAt(index), model_.TermAt(index)) << index;
     ASSERT_EQ(log_.configuration(), configurations_.back().second);
     // What counts as durable is: the safety of every acknowledgement.
     for (LogIndex index = model_.start.index + 1; index <= log_.stable(); ++index) {

@@ -7,9 +7,7 @@
 namespace flotilla::raft {
 namespace {
 
-PendingRead Read(uint64_t id, uint64_t index) {
-  return {.id = id, .from = kNoReplica, .index = LogIndex{index}};
-}
+PendingRead Read(uint64_t id, uint64_t index) { return {.id = id, .from = kNoReplica, .index = LogIndex{index}}; }
 
 std::vector<uint64_t> Ids(const std::vector<PendingRead>& reads) {
   std::vector<uint64_t> ids;

@@ -77,9 +77,7 @@ struct FillBody {
     body->set_last_index(from.last.value());
   }
   void operator()(const raft::TimeoutNow&) const { to->mutable_timeout_now(); }
-  void operator()(const raft::ReadIndexRequest& from) const {
-    to->mutable_read_index_request()->set_sequence(from.sequence);
-  }
+  void operator()(const raft::ReadIndexRequest& from) const { to->mutable_read_index_request()->set_sequence(from.sequence); }
   void operator()(const raft::ReadIndexReply& from) const {
     wire::ReadIndexReply* body = to->mutable_read_index_reply();
     body->set_sequence(from.sequence);

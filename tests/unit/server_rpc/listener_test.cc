@@ -183,7 +183,8 @@ TEST_F(ListenerTest, AWildcardMeansBothFamilies) {
 
 TEST_F(ListenerTest, OutOfDescriptorsItWaitsAndGoesOn) {
 #ifdef __SANITIZE_ADDRESS__
-  GTEST_SKIP() << "before UndefinedBehaviorSanitizer judges an object's type it opens a pipe; without descriptors it takes every object for none";
+  GTEST_SKIP()
+      << "before UndefinedBehaviorSanitizer judges an object's type it opens a pipe; without descriptors it takes every object for none";
 #endif
   Open(100);
   const int client = ::socket(AF_INET, SOCK_STREAM, 0);  // before there are none

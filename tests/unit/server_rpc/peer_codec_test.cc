@@ -68,8 +68,8 @@ std::vector<PeerMessage> OneOfEach() {
       BundleOf(raft::VoteRequest{}),
       BundleOf(raft::VoteReply{.pre_vote = true, .granted = true, .campaign_term = Term{kLargestCount}}),
       BundleOf(AppendRequest{}),
-      BundleOf(AppendRequest{.entries = {make.Noop(), make.Data("a", {.records = 3}), make.Data(""), make.DataAt(0),
-                                         make.DataAt(-1), make.Configuration("members"), make.Data(std::string(5000, 'x'))},
+      BundleOf(AppendRequest{.entries = {make.Noop(), make.Data("a", {.records = 3}), make.Data(""), make.DataAt(0), make.DataAt(-1),
+                                         make.Configuration("members"), make.Data(std::string(5000, 'x'))},
                              .commit = LogIndex{2},
                              .acknowledged = LogIndex{1}}),
       BundleOf(raft::AppendReply{.accepted = true, .index = LogIndex{kLargestCount}}),
@@ -155,10 +155,10 @@ TEST(PeerCodec, EntriesComeBackWhole) {
 // A newer node may say more.
 TEST(PeerCodec, FieldsOfANewerVersionAreSkipped) {
   const std::string more =
-      "\xa0\x06\x01"                          // 100: varint
+      "\xa0\x06\x01"                              // 100: varint
       "\xa9\x06\x01\x02\x03\x04\x05\x06\x07\x08"  // 101: 8 bytes
-      "\xb2\x06\x03xyz"                       // 102: bytes
-      "\xbd\x06\x01\x02\x03\x04";             // 103: 4 bytes
+      "\xb2\x06\x03xyz"                           // 102: bytes
+      "\xbd\x06\x01\x02\x03\x04";                 // 103: 4 bytes
   const Result<PeerMessage> got = Decode(std::string(more) + Encode(BundleOf(raft::TimeoutNow{})) + more);
   ASSERT_TRUE(got.ok()) << got.status();
   EXPECT_EQ(got->messages.size(), 1u);
@@ -244,9 +244,7 @@ TEST(PeerCodec, DamageIsNamed) {
 }
 
 // A length inside may not reach past the message it is in, though there are bytes enough behind that.
-TEST(PeerCodec, ALengthStaysInsideItsMessage) {
-  ExpectCorrupt(Decode("\x1a\x02\x12\x08 and so on"), "a length of 8, with 0 bytes left");
-}
+TEST(PeerCodec, ALengthStaysInsideItsMessage) { ExpectCorrupt(Decode("\x1a\x02\x12\x08 and so on"), "a length of 8, with 0 bytes left"); }
 
 TEST(PeerCodec, AMessageSaysSomething) {
   ExpectCorrupt(Decode(std::string("\x1a\x00", 2)), "a message that says nothing");
@@ -378,8 +376,7 @@ TEST(PeerCodec, ABundleHasALargestSize) {
 
 TEST(PeerCodec, TheLargestEntryPasses) {
   EntryMaker make(GroupId{7});
-  const Result<PeerMessage> got =
-      Decode(Encode(BundleOf(AppendOf({make.Data(std::string(limits::kEntryPayloadBytesMax, 'x'))}))));
+  const Result<PeerMessage> got = Decode(Encode(BundleOf(AppendOf({make.Data(std::string(limits::kEntryPayloadBytesMax, 'x'))}))));
   ASSERT_TRUE(got.ok()) << got.status();
 }
 

@@ -12,7 +12,8 @@ const std::string kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const std::string kTrailers = "trailers";
 
 std::string Frame(char type, char flags, char stream, const std::string& payload) {
-  std::string frame = {'\0', static_cast<char>(payload.size() >> 8), static_cast<char>(payload.size()), type, flags, '\0', '\0', '\0', stream};
+  std::string frame = {'\0',  static_cast<char>(payload.size() >> 8), static_cast<char>(payload.size()), type, flags, '\0', '\0', '\0',
+                       stream};
   return frame + payload;
 }
 const std::string kSettings = Frame(4, 0, 0, "");
@@ -71,8 +72,11 @@ TEST(RefusedConnectionTest, TooMuchIsNotListenedTo) {
 TEST(RefusedConnectionTest, TrailersHaveTheErrorInTheirOwnTermsAndInOurs) {
   const std::string text = "too many, 100 %\n" + std::string(200, 'x');
   const std::string block = RefusalTrailers(Status(Reason::kOverloaded, text));
-  EXPECT_THAT(block, HasSubstr(std::string("\0\7:status\x03" "200", 13)));
-  EXPECT_THAT(block, HasSubstr("\x0bgrpc-status\x01" "8"));
+  EXPECT_THAT(block, HasSubstr(std::string("\0\7:status\x03"
+                                           "200",
+                                           13)));
+  EXPECT_THAT(block, HasSubstr("\x0bgrpc-status\x01"
+                               "8"));
   EXPECT_THAT(block, HasSubstr("too many, 100 %25%0A"));
   EXPECT_THAT(block, HasSubstr(std::string("\x0cgrpc-message\x7f", 14))) << "a long string has a long length";
   EXPECT_THAT(block, HasSubstr("flotilla-error-bin"));
