@@ -13,6 +13,12 @@ namespace {
 constexpr uint32_t kSilentTimeoutsOfOutsiders = 4;
 // A reluctant voter waits this many: enough for one election among the others, and no partition waits long when there is nobody else.
 constexpr uint32_t kSilentTimeoutsOfReluctant = 1;
+// An election takes up to four writes one after the other (a vote waits for the write that is under way, at the candidate and at the
+// voter), and one that takes longer than the timeout is broken off by the next: with slow disks for ever, each in a term of its own. So
+// after this many terms that brought no leader, the timeouts double with each further one, up to eight times. Raft §5.6 asks for
+// timeouts well above what an election takes; here they find that themselves.
+constexpr uint32_t kTermsBeforePatience = 2;
+constexpr uint32_t kPatienceDoublings = 3;
 
 }  // namespace
 
@@ -23,11 +29,13 @@ void RaftCore::SetTerm(Term term) {
   hard_state_.voted_for = kNoReplica;
   hard_state_dirty_ = true;
   verified_ = commit_;
+  ++follower_.terms_without_leader;
 }
 
 void RaftCore::ResetElectionTimer() {
-  const Tick timeout = options_.election_ticks + random_.Below(options_.election_ticks);
-  follower_.election_deadline = now_ + timeout;
+  const uint32_t fruitless = std::clamp(follower_.terms_without_leader, kTermsBeforePatience, kTermsBeforePatience + kPatienceDoublings);
+  const Tick patience = Tick{options_.election_ticks} << (fruitless - kTermsBeforePatience);
+  follower_.election_deadline = now_ + patience + random_.Below(patience);
 }
 
 void RaftCore::BecomeFollower(Term term, ReplicaId leader) {
@@ -66,6 +74,7 @@ void RaftCore::HeardFromLeader(Tick when) {
   const bool alarmed = follower_.lost_at.has_value();
   follower_.lost_at.reset();
   follower_.silent_timeouts = 0;
+  follower_.terms_without_leader = 0;
   // One draw for a tick, however much is heard in it, and the last one counts: the longest of many would be near twice the timeout, and
   // the same for everybody.
   if (when <= follower_.heard_at && !alarmed) return;
@@ -250,6 +259,7 @@ void RaftCore::BecomeLeader() {
   leader_ = options_.self;
   campaign_ = {};
   leading_ = {};
+  follower_.terms_without_leader = 0;
   ++counters_.elections_won;
   leading_.check_quorum_at = now_ + options_.election_ticks;
   leading_.uncommitted_bytes = log_.TailBytesBetween(commit_, log_.last());

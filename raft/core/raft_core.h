@@ -49,8 +49,8 @@ inline constexpr uint32_t kPriorityNormal = 2;
 struct CoreOptions {
   GroupId group;
   ReplicaId self;
-  // A follower that hears nothing for [election_ticks, 2 * election_ticks), drawn anew each time, asks for votes. A leader that
-  // hears from no quorum for election_ticks steps down.
+  // A follower that hears nothing for [election_ticks, 2 * election_ticks), drawn anew each time, asks for votes; up to eight times as
+  // long while elections come to nothing. A leader that hears from no quorum for election_ticks steps down.
   uint32_t election_ticks = 20;
   // 0: the driver tells followers that the leader lives (MakeHeartbeat, LeaderAlive, ReplicaAlive).
   uint32_t heartbeat_ticks = 3;
@@ -270,9 +270,10 @@ class RaftCore {
  private:
   struct Follower {
     Tick election_deadline = 0;
-    Tick heard_at = 0;             // of the leader; with leader_ set, it is alive until heard_at + election_ticks
-    std::optional<Tick> lost_at;   // the connection to the leader broke, and it was not heard of in a later tick
-    uint32_t silent_timeouts = 0;  // since then, while it did not campaign
+    Tick heard_at = 0;                  // of the leader; with leader_ set, it is alive until heard_at + election_ticks
+    std::optional<Tick> lost_at;        // the connection to the leader broke, and it was not heard of in a later tick
+    uint32_t silent_timeouts = 0;       // since then, while it did not campaign
+    uint32_t terms_without_leader = 0;  // that began since a leader was heard of
   };
   struct Campaigning {  // pre-candidate and candidate
     bool transfer = false;

@@ -25,6 +25,9 @@ RSS_MORE_BYTES = 512 << 20
 IDLE_CONNECTIONS = 9_900  # of 10,000: the load has some, too
 PARTITIONS = 6
 RECORD_BYTES = 100
+# What the load may have in its memory, for all producers: ten times what can be on its way, and no more, because who has room writes
+# into it first and leaves no processor to what sends.
+BUFFER = "16MiB"
 # As many on their way as saturate the nodes, and not so many that they only wait.
 PEAK_OUTSTANDING = (256, 1024)
 PEAK_SECONDS = 5
@@ -110,7 +113,7 @@ class OverloadTest(AbuseTest):
         self.honest.latencies_s.clear()
         began = time.monotonic()
         load = Load(
-            self.cluster, self.topic, "--rate", int(TIMES * peak), "--seconds", SECONDS + 30, "--producers", 64, "--buffer", "128MiB"
+            self.cluster, self.topic, "--rate", int(TIMES * peak), "--seconds", SECONDS + 30, "--producers", 64, "--buffer", BUFFER
         )
         self.addCleanup(load.end)
         time.sleep(3)
