@@ -5,7 +5,7 @@
 # shellcheck disable=SC2034 # used by those who source this
 readonly BUILD_PACKAGES=(cmake ninja-build g++ ccache librocksdb-dev libgoogle-glog-dev libgtest-dev libgmock-dev
   libbenchmark-dev protobuf-compiler protobuf-compiler-grpc libprotobuf-dev libprotoc-dev libgrpc++-dev libcli11-dev
-  nlohmann-json3-dev libyaml-cpp-dev libcpp-httplib-dev)
+  nlohmann-json3-dev libyaml-cpp-dev libcpp-httplib-dev libgoogle-perftools-dev)
 # shellcheck disable=SC2034
 readonly PYTHON_PACKAGES=(python3-grpcio python3-protobuf)
 

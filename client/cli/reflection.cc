@@ -96,7 +96,7 @@ Error Exchange(client::Connection& connection, const std::string& method, std::s
   const MonotonicTime start = clock.Now();
   const auto mailbox = std::make_shared<Mailbox>();
   const auto stream = connection.Open(method, {}, mailbox);
-  stream->Write({Bytes(std::move(request))});
+  stream->Write({Bytes(std::move(request))}, false);
   stream->CloseWrites();
   while (true) {
     std::optional<Bytes> message;

@@ -111,13 +111,15 @@ class GrpcStream final : public Stream,
     StartCall();
   }
 
-  void Write(std::vector<Bytes> pieces) override {
+  void Write(std::vector<Bytes> pieces, bool more_follows) override {
     if (!Hold()) return;
     std::vector<grpc::Slice> slices;
     slices.reserve(pieces.size());
     for (const Bytes& piece : pieces) slices.push_back(SliceOf(piece));
     outgoing_ = grpc::ByteBuffer(slices.data(), slices.size());
-    StartWrite(&outgoing_);
+    grpc::WriteOptions options;
+    if (more_follows) options.set_buffer_hint();
+    StartWrite(&outgoing_, options);
     RemoveHold();
   }
   void CloseWrites() override {

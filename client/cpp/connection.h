@@ -40,8 +40,9 @@ class StreamEvents {
 class Stream {
  public:
   virtual ~Stream() = default;
-  // The pieces make one message. One at a time: the next one after OnWritten. Ignored on a stream that has ended.
-  virtual void Write(std::vector<Bytes> pieces) = 0;
+  // The pieces make one message. One at a time: the next one after OnWritten. Ignored on a stream that has ended. With `more_follows`
+  // the caller promises to write the next one as soon as OnWritten says so: this one may wait for it, to leave with it.
+  virtual void Write(std::vector<Bytes> pieces, bool more_follows) = 0;
   virtual void CloseWrites() = 0;
   // Asks for the next message; one at a time.
   virtual void Read() = 0;

@@ -138,7 +138,7 @@ void ConsumerCore::Subscribe(MonotonicTime now) {
     subscriptions_.push_back(subscription);
     // Only written to: gRPC calls back on its own threads, which wait for the mutex.
     subscription->stream = client_.ConnectionTo(address)->Open(kSubscribe, {}, subscription);
-    subscription->stream->Write({Bytes(RequestFor(numbers).SerializeAsString())});
+    subscription->stream->Write({Bytes(RequestFor(numbers).SerializeAsString())}, false);
     subscription->stream->CloseWrites();
   }
 }

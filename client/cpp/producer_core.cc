@@ -241,7 +241,7 @@ void ProducerCore::StartWrite(const std::shared_ptr<NodeStream>& stream, Todo* t
   stream->queue.pop_front();
   stream->writing = true;
   stream->unanswered[next.correlation_id].started = true;
-  todo->writes.emplace_back(stream, std::move(next.pieces));
+  todo->writes.push_back({stream, std::move(next.pieces), !stream->queue.empty()});
 }
 
 void ProducerCore::EndStream(const std::shared_ptr<NodeStream>& stream, const Error& error, MonotonicTime now, Todo* todo) {
@@ -339,13 +339,13 @@ void ProducerCore::OnProbeAnswered(const std::shared_ptr<NodeStream>& stream) {
 // --- Without the mutex
 
 void ProducerCore::Do(Todo todo) {
-  for (auto& [stream, pieces] : todo.writes) {
+  for (auto& [stream, pieces, more_follows] : todo.writes) {
     std::shared_ptr<Stream> to;
     {
       const std::lock_guard lock(mutex_);
       to = stream->stream;
     }
-    if (to) to->Write(std::move(pieces));
+    if (to) to->Write(std::move(pieces), more_follows);
   }
   if (!todo.settled.empty()) Deliver(todo.settled);
   for (const auto& stream : todo.cancelled) {
@@ -468,7 +468,7 @@ void ProducerCore::CheckStream(const std::shared_ptr<NodeStream>& stream, Monoto
 void ProducerCore::StartProbe(const std::shared_ptr<NodeStream>& stream, MonotonicTime now) {
   stream->probed_at = now;
   stream->probe = client_.ConnectionTo(stream->address)->Open(kGetServerInfo, {}, std::make_shared<Probe>(weak_from_this(), stream));
-  stream->probe->Write({Bytes(std::string())});  // the request has no fields
+  stream->probe->Write({Bytes(std::string())}, false);  // the request has no fields
   stream->probe->CloseWrites();
 }
 

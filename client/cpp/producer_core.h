@@ -57,7 +57,12 @@ class ProducerCore : public std::enable_shared_from_this<ProducerCore> {
   };
   // What is left to do without the mutex.
   struct Todo {
-    std::vector<std::pair<std::shared_ptr<NodeStream>, std::vector<Bytes>>> writes;
+    struct Write {
+      std::shared_ptr<NodeStream> stream;
+      std::vector<Bytes> pieces;
+      bool more_follows;
+    };
+    std::vector<Write> writes;
     std::vector<SettledBatch> settled;
     std::vector<std::shared_ptr<NodeStream>> cancelled;
     std::vector<std::shared_ptr<Stream>> probes;  // to be cancelled

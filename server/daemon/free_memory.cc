@@ -1,9 +1,13 @@
 #include "server/daemon/free_memory.h"
 
 #include <glog/logging.h>
-#include <malloc.h>
 #include <sys/resource.h>
 #include <unistd.h>
+#ifdef FLOTILLA_TCMALLOC
+#include <gperftools/malloc_extension.h>
+#else
+#include <malloc.h>
+#endif
 
 #include <algorithm>
 #include <fstream>
@@ -25,6 +29,18 @@ uint64_t ResidentBytes() {
   return resident * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
 }
 
+#ifdef FLOTILLA_TCMALLOC
+uint64_t FreeBytes() {
+  size_t bytes = 0;
+  MallocExtension::instance()->GetNumericProperty("tcmalloc.pageheap_free_bytes", &bytes);
+  return bytes;
+}
+void GiveBack() { MallocExtension::instance()->ReleaseFreeMemory(); }
+#else
+uint64_t FreeBytes() { return ::mallinfo2().fordblks; }
+void GiveBack() { ::malloc_trim(0); }
+#endif
+
 Duration Time(const timeval& time) { return std::chrono::seconds(time.tv_sec) + std::chrono::microseconds(time.tv_usec); }
 
 }  // namespace
@@ -34,12 +50,12 @@ void FreeMemory::Look(MonotonicTime now) {
   if (::getrusage(RUSAGE_SELF, &usage) != 0 || !IsAtRest(now, Time(usage.ru_utime) + Time(usage.ru_stime))) return;
   const Reading before = Read();
   if (!IsWorthIt(before)) return;
-  ::malloc_trim(0);
+  GiveBack();
   low_ = Read();
   LOG(INFO) << "memory_given_back resident_bytes=" << low_.resident << " before=" << before.resident;
 }
 
-FreeMemory::Reading FreeMemory::Read() { return {.resident = ResidentBytes(), .free = ::mallinfo2().fordblks}; }
+FreeMemory::Reading FreeMemory::Read() { return {.resident = ResidentBytes(), .free = FreeBytes()}; }
 
 bool FreeMemory::IsAtRest(MonotonicTime now, Duration cpu_time) {
   const bool first = looked_at_ == MonotonicTime{};

@@ -1,4 +1,4 @@
-// Gives memory that nobody uses any more back to the machine. The C library keeps in its pools what ten thousand connections needed
+// Gives memory that nobody uses any more back to the machine. The allocator keeps in its pools what ten thousand connections needed
 // when they have gone; a node would weigh for ever what its worst moment weighed.
 #pragma once
 
@@ -18,7 +18,7 @@ class FreeMemory {
   friend class FreeMemoryTest;
   // `cpu_time` of the whole process, so far.
   bool IsAtRest(MonotonicTime now, Duration cpu_time);
-  // `free` in the pools are also those bytes that were given back; they are resident again when they are used. Either may have grown.
+  // `free` in the pools may count bytes that were given back, too; they are resident again when they are used. Either may have grown.
   struct Reading {
     uint64_t resident = 0;
     uint64_t free = 0;

@@ -17,6 +17,7 @@
 #include "server/config/print.h"
 #include "server/daemon/daemon.h"
 #include "server/daemon/free_memory.h"
+#include "server/daemon/library_settings.h"
 #include "server/daemon/reload.h"
 #include "server/daemon/service_manager.h"
 #include "server/daemon/stopped_node.h"
@@ -214,6 +215,7 @@ int RunDev(const Arguments& arguments, const config::Environment& environment, c
 }
 
 int Main(int argc, char** argv) {
+  SetUpLibraries();
   Arguments arguments;
   CLI::App app{"flotillad: one node of a Flotilla cluster"};
   app.set_version_flag("--version", std::string("flotillad ") + kVersion);

@@ -30,9 +30,9 @@ class OrderedReactor : public Reactor {
     read_.Give();
     Reactor::StartRead(message);
   }
-  void StartWrite(const grpc::ByteBuffer* message) {
+  void StartWrite(const grpc::ByteBuffer* message, grpc::WriteOptions options = {}) {
     written_.Give();
-    Reactor::StartWrite(message);
+    Reactor::StartWrite(message, options);
   }
 
   virtual void WhenRead(bool) {}

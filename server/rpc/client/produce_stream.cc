@@ -311,6 +311,7 @@ bool ProduceStream::Enqueue(Answer answer) {
 
 void ProduceStream::WriteNext() {
   Answer answer;
+  grpc::WriteOptions options;
   std::optional<Status> end;
   {
     const MutexLock lock(mutex_);
@@ -321,6 +322,8 @@ void ProduceStream::WriteNext() {
       answer = std::move(outbox_.front());
       outbox_.pop_front();
       in_write_ = answer.request;
+      // What is written at once behind it may leave with it: one system call for many answers.
+      if (!outbox_.empty()) options.set_buffer_hint();
     }
   }
   if (end) return FinishWith(*end);
@@ -332,7 +335,7 @@ void ProduceStream::WriteNext() {
   }
   response_ = ToByteBuffer(Bytes(answer.message.SerializeAsString()));
   requests_.Sent(response_.Length());
-  StartWrite(&response_);
+  StartWrite(&response_, options);
 }
 
 void ProduceStream::WhenWritten(bool ok) {
