@@ -13,6 +13,7 @@ import contextlib
 import ctypes
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -36,6 +37,7 @@ DATA_BYTES_MAX = 4 << 30
 KEPT_LOG_BYTES = 4 << 20
 KEPT_FAILURES_MAX = 10
 
+_FIRST_PORT = 10_000  # of those that nodes listen on
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
@@ -72,11 +74,19 @@ def wait_until(what, holds, timeout_s=PATIENCE_S):
 
 
 def free_ports(count):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]  # all at once: none comes twice
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
+    """Below the range from which the kernel gives ports to whoever asks for any: others do so until ours are listened on."""
+    first_of_kernel = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    sockets = {}  # all open until the end: none comes twice
+    while len(sockets) < count:
+        port = random.randrange(_FIRST_PORT, first_of_kernel) if first_of_kernel > 2 * _FIRST_PORT else 0
+        try:
+            server = socket.create_server(("127.0.0.1", port))
+        except OSError:
+            continue  # somebody listens there
+        sockets[server.getsockname()[1]] = server
+    for server in sockets.values():
+        server.close()
+    return list(sockets)
 
 
 def die_with_parent():

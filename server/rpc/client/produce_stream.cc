@@ -175,6 +175,7 @@ class ProduceStream final : public OrderedServerReactor, public broker::ProduceS
   std::deque<Answer> outbox_ FLOTILLA_GUARDED_BY(mutex_);
   std::optional<Request> in_write_ FLOTILLA_GUARDED_BY(mutex_);
   bool writing_ FLOTILLA_GUARDED_BY(mutex_) = false;  // or about to
+  bool wrote_ FLOTILLA_GUARDED_BY(mutex_) = false;    // something, ever
   MonotonicTime wrote_at_ FLOTILLA_GUARDED_BY(mutex_);
   size_t unanswered_ FLOTILLA_GUARDED_BY(mutex_) = 0;        // taken, and not written yet
   size_t unanswered_bytes_ FLOTILLA_GUARDED_BY(mutex_) = 0;  // taken from the edge's room
@@ -322,8 +323,9 @@ void ProduceStream::WriteNext() {
       answer = std::move(outbox_.front());
       outbox_.pop_front();
       in_write_ = answer.request;
-      // What is written at once behind it may leave with it: one system call for many answers.
-      if (!outbox_.empty()) options.set_buffer_hint();
+      // What is written at once behind it may leave with it: one system call for many answers. Not the first one: the stream's head
+      // goes with it, and gRPC does not say that it is written before it really is.
+      if (wrote_ && !outbox_.empty()) options.set_buffer_hint();
     }
   }
   if (end) return FinishWith(*end);
@@ -346,6 +348,7 @@ void ProduceStream::WhenWritten(bool ok) {
   const MonotonicTime now = edge_.clock.Now();
   {
     const MutexLock lock(mutex_);
+    wrote_ = true;
     wrote_at_ = now;
     if (in_write_) {
       --unanswered_;
