@@ -3,6 +3,7 @@
 #include <google/protobuf/util/json_util.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <fstream>
 #include <iterator>
 #include <sstream>
@@ -51,6 +52,16 @@ int List(Session& session, Reflection& reflection) {
   return kExitOk;
 }
 
+// "ClusterService" is "flotilla.v1.ClusterService", as long as there is no other one.
+std::string WholeName(const std::string& service, Reflection& reflection) {
+  if (service.find('.') != std::string::npos) return service;
+  const auto services = reflection.Services();
+  if (!services.ok()) return service;  // it fails again, and is told then
+  const auto found =
+      std::find_if(services->begin(), services->end(), [&](const std::string& whole) { return whole.ends_with("." + service); });
+  return found == services->end() ? service : *found;
+}
+
 int Call(Session& session, const CallCommandOptions& options) {
   auto connected = ConnectAny(session);
   if (!connected.ok()) return session.Fail(connected.error());
@@ -59,7 +70,7 @@ int Call(Session& session, const CallCommandOptions& options) {
 
   const size_t slash = options.method.rfind('/');
   if (slash == std::string::npos) return session.Fail(Usage("'" + options.method + "' is no method; write SERVICE/METHOD"));
-  const auto service = reflection.FindService(options.method.substr(0, slash));
+  const auto service = reflection.FindService(WholeName(options.method.substr(0, slash), reflection));
   if (!service.ok()) return session.Fail(service.error());
   const auto* method = (*service)->FindMethodByName(options.method.substr(slash + 1));
   if (method == nullptr) {
@@ -94,7 +105,7 @@ int Call(Session& session, const CallCommandOptions& options) {
 void AddCallCommand(CLI::App& app, Session& session) {
   CLI::App& command = *app.add_subcommand("call", "Call any method of a broker with JSON");
   auto options = std::make_shared<CallCommandOptions>();
-  command.add_option("METHOD", options->method, "SERVICE/METHOD, such as flotilla.v1.ClusterService/GetHealth");
+  command.add_option("METHOD", options->method, "SERVICE/METHOD, such as ClusterService/GetHealth; --list has them all");
   command.add_option("-d,--data", options->data, "The request; @FILE or @- reads it");
   command.add_flag("--list", options->list, "All methods there are");
   command.callback([&session, options] { session.action = [&session, options] { return Call(session, *options); }; });

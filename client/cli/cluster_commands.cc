@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <utility>
 
 #include "client/cli/admin_text.h"
 #include "client/cli/commands.h"
@@ -17,12 +18,28 @@ constexpr char kInit[] = "/flotilla.v1.ClusterService/InitCluster";
 constexpr char kInfo[] = "/flotilla.v1.ClusterService/GetServerInfo";
 constexpr char kHealth[] = "/flotilla.v1.ClusterService/GetHealth";
 constexpr Duration kWatchEvery = std::chrono::seconds(1);
+constexpr Duration kAskAgainEvery = std::chrono::milliseconds(200);
+
+// A cluster is often founded in the moment in which its nodes start: waits for those that do not answer yet.
+client::Error Found(Session& session, const v1::InitClusterRequest& request, v1::InitClusterResponse* response) {
+  const SystemClock clock;
+  const MonotonicTime deadline = clock.Now() + session.timeout();
+  bool told = false;
+  while (true) {
+    client::Error error = session.Call(kInit, request, response);
+    const bool not_there_yet = error.code() == client::ErrorCode::kUnavailable && error.retry() == client::Retry::kSafe;
+    if (error.ok() || !not_there_yet || request.validate_only() || clock.Now() >= deadline) return error;
+    if (!std::exchange(told, true)) session.Say("waiting: " + std::string(error.message().substr(0, error.message().find(":\n"))));
+    Pause(session, kAskAgainEvery);
+    if (session.interrupted()) return error;
+  }
+}
 
 int Init(Session& session, const v1::InitClusterRequest& request) {
   v1::InitClusterResponse response;
   // Not through whatever broker answers: the nodes that are named become the cluster, and the first one speaks for them.
-  const client::Error error = session.Call(kInit, request, &response);
-  if (!error.ok()) return session.Fail(error);
+  const client::Error error = Found(session, request, &response);
+  if (!error.ok()) return session.interrupted() ? kExitInterrupted : session.Fail(error);
   if (session.json()) return session.PrintJson(response), kExitOk;
   if (request.validate_only()) {
     session.Say("all seeds answer, and none is in a cluster");
@@ -108,7 +125,8 @@ int Health(Session& session, const HealthOptions& options) {
 void AddClusterCommands(CLI::App& app, Session& session) {
   CLI::App& cluster = *app.add_subcommand("cluster", "The cluster as a whole")->require_subcommand(1);
 
-  CLI::App& init = *cluster.add_subcommand("init", "Make a cluster of the broker that is named, and its seeds; once");
+  CLI::App& init = *cluster.add_subcommand(
+      "init", "Make a cluster of the broker that is named, and its seeds; once. Waits for them to answer, at most --timeout");
   auto request = std::make_shared<v1::InitClusterRequest>();
   init.add_flag_callback(
       "--if-needed", [request] { request->set_if_needed(true); }, "Do nothing when it exists already");

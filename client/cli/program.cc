@@ -25,8 +25,10 @@ void AddGlobalOptions(CLI::App& app, GlobalOptions& options) {
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app.add_option("-o,--output", options.output, "How to print: table, wide or json")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, OutputFormat>{
-          {"table", OutputFormat::kTable}, {"wide", OutputFormat::kWide}, {"json", OutputFormat::kJson}}))
+      ->transform(
+          CLI::CheckedTransformer(std::map<std::string, OutputFormat>{
+                                      {"table", OutputFormat::kTable}, {"wide", OutputFormat::kWide}, {"json", OutputFormat::kJson}})
+              .description(""))  // of the numbers behind the words
       ->type_name("FORMAT");
   app.add_option("--timeout", options.timeout, "How long to wait for an answer, such as 500ms, 10s, 2m")
       ->type_name("TIME")

@@ -9,7 +9,7 @@ import unittest
 
 from calls import TIMEOUT_S, failing
 from flotilla.v1 import admin_pb2, cluster_pb2, metadata_pb2, produce_pb2
-from nodes import Cluster, Node, daemon, free_ports, wait_until
+from nodes import Cluster, Node, cli, daemon, die_with_parent, free_ports, wait_until
 from scene import ClusterTest, main
 
 
@@ -53,6 +53,26 @@ class BeginningTest(ClusterTest):
         )
         self.assertTrue(again.already_initialized)
         self.assertEqual(again.cluster_id, born.cluster_id)
+
+
+class FoundingTest(ClusterTest):
+    """Three nodes that are about to be started."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = Cluster(3)
+
+    def test_init_waits_for_nodes_that_start(self):
+        command = [cli(), "--brokers", self.cluster.addresses(), "cluster", "init"]
+        init = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
+        self.addCleanup(init.communicate)
+        self.assertIn("waiting: no broker can be reached", init.stderr.readline())
+        for node in self.nodes:
+            node.start()
+        cluster_id, said = init.communicate(timeout=30)
+        self.assertEqual(init.returncode, 0, said)
+        self.assertIn("the cluster is founded", said)
+        self.assertEqual({info(node).cluster_id for node in self.nodes}, {cluster_id.splitlines()[0]})
 
 
 class MissingSeedTest(ClusterTest):

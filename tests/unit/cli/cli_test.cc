@@ -131,6 +131,8 @@ TEST_F(CliTest, PerfCountsWhatWasAcknowledged) {
 TEST_F(CliTest, AnyMethodIsCalledThroughReflection) {
   EXPECT_EQ(Run({"call", "flotilla.v1.ClusterService/GetServerInfo"}), kExitOk) << err;
   EXPECT_THAT(out, HasSubstr(R"("software_version": "0.1.0")"));
+  EXPECT_EQ(Run({"call", "ClusterService/GetServerInfo"}), kExitOk) << err;
+  EXPECT_EQ(Run({"call", "NoService/GetServerInfo"}), kExitNotFound) << err;
   EXPECT_EQ(Run({"call", "flotilla.v1.AdminService/GetTopic", "-d", R"({"topic":{"name":"missing"}})"}), kExitNotFound);
   EXPECT_EQ(Run({"call", "flotilla.v1.AdminService/GetTopic", "-d", R"({"topik":{}})"}), kExitUsage);
   EXPECT_EQ(Run({"call", "--list"}), kExitOk);
