@@ -28,7 +28,7 @@ void AddGlobalOptions(CLI::App& app, GlobalOptions& options) {
       ->transform(
           CLI::CheckedTransformer(std::map<std::string, OutputFormat>{
                                       {"table", OutputFormat::kTable}, {"wide", OutputFormat::kWide}, {"json", OutputFormat::kJson}})
-              .description(""))  // of the numbers behind the words
+              .description(""))  // CLI11 would show the numbers of the enum
       ->type_name("FORMAT");
   app.add_option("--timeout", options.timeout, "How long to wait for an answer, such as 500ms, 10s, 2m")
       ->type_name("TIME")
