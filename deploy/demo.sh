@@ -237,8 +237,10 @@ victim=0
 for node in 1 2 3; do if [ "$leader" = "$(address "$node")" ]; then victim=$node; fi; done
 ((victim > 0)) || fail "partition 0 is led by '$leader', which is none of the three nodes"
 say "kill -9 node $victim, the leader of partition 0, after $(acknowledged) records were acknowledged"
-kill -9 "${pids[$victim]}"
-wait "${pids[$victim]}" 2>/dev/null || true
+{ # bash would say that its child was killed
+  kill -9 "${pids[$victim]}"
+  wait "${pids[$victim]}" || true
+} 2>/dev/null
 sleep 3
 say "start node $victim again"
 start_node "$victim"
