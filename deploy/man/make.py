@@ -19,9 +19,10 @@ SIGHUP|read the configuration again: keys marked [reload] change, a wrong file c
 """
 EXIT_DAEMON = """
 0|stopped as asked; verify: all is well
-1|did not start, or its storage failed; verify, dump-log: the directory cannot be read, or a node runs in it
+1|did not start, or its storage failed; verify, dump-log, recover-metadata: the directory cannot be read, or a node runs in it
+5|recover-metadata: nothing was done
 64|wrong arguments
-65|verify, dump-log: something is damaged
+65|verify, dump-log, recover-metadata: something is damaged
 78|wrong configuration
 """
 EXIT_CLI = """
@@ -118,10 +119,10 @@ def daemon_page(program):
     help_ = Help(said_by(program, "--help"))
     out = header("flotillad", 8, "one node of a Flotilla cluster")
     out += [".SH SYNOPSIS", ".B flotillad", roff("--config FILE"), ".br", ".B flotillad", roff("verify DIRECTORY"), ".br", ".B flotillad",
-            roff("dump-log DIRECTORY [--group G]")]
+            roff("dump-log DIRECTORY [--group G]"), ".br", ".B flotillad", roff("recover-metadata DIRECTORY [--i-accept-data-loss]")]
     out += [".SH DESCRIPTION", "Runs in the foreground, in the way that systemd's Type=notify expects: ready when its ports are "
             "open and what is on its disk is read. It does not wait for other nodes."]
-    out += [".SH OPTIONS", *help_.options(), ".SH COMMANDS", "For a node that is stopped; nothing in its directory changes."]
+    out += [".SH OPTIONS", *help_.options(), ".SH COMMANDS", "For a node that is stopped. verify and dump-log change nothing in its directory; recover-metadata does only when told so."]
     for path, inner in commands(program):
         out += [f'.SS "{roff(inner.usage)}"', roff(inner.about), *inner.options(but=["-h,"])]
     out += [".SH SIGNALS", *table(SIGNALS), ".SH FILES", *table(FILES), ".SH EXIT STATUS", *table(EXIT_DAEMON)]

@@ -47,6 +47,12 @@ raft::Configuration ConfigurationOf(const internal::v1::BootstrapRequest& foundi
   return configuration;
 }
 
+// Its replica of the metadata: the store knows it once it was made, and it may have gone on alone since.
+ReplicaId MetadataReplicaOf(const internal::v1::NodeState& state, const storage::LogReader& logs) {
+  const Result<storage::GroupIdentity> stored = logs.Identity(metadata::kMetadataGroup);
+  return stored.ok() ? stored->self : ReplicaId{.node = NodeId{state.node_id()}, .incarnation = state.metadata_incarnation()};
+}
+
 }  // namespace
 
 Member::Member(const BrokerOptions& options, const BrokerSurroundings& around, const internal::v1::NodeState& state, Callbacks callbacks,
@@ -61,7 +67,7 @@ Member::Member(const BrokerOptions& options, const BrokerSurroundings& around, c
       host_(HostOptionsOf(options, state), around.executor, around.readers, around.store, around.network, random_.Fork()),
       machine_(metadata::kSupportedFeatures, options.metadata_snapshot_bytes),
       metadata_log_(host_),
-      controller_({.self = {self_, state.metadata_incarnation()}, .liveness = {}}, metadata_log_, machine_, around.clock, random_.Fork()),
+      controller_({.self = MetadataReplicaOf(state, around.store), .liveness = {}}, metadata_log_, machine_, around.clock, random_.Fork()),
       waits_(around.executor, time_),
       mover_(Context()),
       replicas_({.host = host_,

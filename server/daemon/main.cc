@@ -18,6 +18,7 @@
 #include "server/daemon/daemon.h"
 #include "server/daemon/free_memory.h"
 #include "server/daemon/library_settings.h"
+#include "server/daemon/metadata_recovery.h"
 #include "server/daemon/reload.h"
 #include "server/daemon/service_manager.h"
 #include "server/daemon/stopped_node.h"
@@ -45,6 +46,7 @@ struct Arguments {
   std::string dev_directory;
   std::string verify;
   DumpOptions dump;
+  MetadataRecoveryOptions recovery;
 };
 
 // Signals are taken by the main thread alone; every other one is started with them blocked.
@@ -237,6 +239,13 @@ int Main(int argc, char** argv) {
   dump.add_option("--from", arguments.dump.from, "The first index; default: where the log begins");
   dump.add_option("--count", arguments.dump.count, "How many entries; default: to its end");
   dump.add_flag("--payloads", arguments.dump.payloads, "What is in them: records with keys and sizes, members, changes of the metadata");
+  CLI::App& recover =
+      *app.add_subcommand("recover-metadata",
+                          "When a majority of the metadata's voters is lost for good: what this stopped node has of it, and "
+                          "whether to go on with that alone; exit code 5 when nothing was done");
+  recover.add_option("DIRECTORY", arguments.recovery.directory, "Its node.data_dir")->required();
+  recover.add_flag("--i-accept-data-loss", arguments.recovery.accept_data_loss,
+                   "Do it: this node is the only voter from then on, and what the metadata decided without it is lost");
   app.require_subcommand(0, 1);
   try {
     app.parse(argc, argv);
@@ -249,10 +258,11 @@ int Main(int argc, char** argv) {
   }
 
   const Talk talk{.out = std::cout, .err = std::cerr, .err_is_terminal = isatty(STDERR_FILENO) != 0};
-  if (verify.parsed() || dump.parsed()) {
+  if (verify.parsed() || dump.parsed() || recover.parsed()) {
     google::InitGoogleLogging("flotillad");
     FLAGS_logtostderr = true;
     FLAGS_minloglevel = google::GLOG_ERROR;
+    if (recover.parsed()) return RecoverMetadata(arguments.recovery, talk);
     return verify.parsed() ? VerifyDirectory(arguments.verify, talk) : DumpLog(arguments.dump, talk);
   }
   const config::Environment environment = config::ProcessEnvironment();

@@ -140,7 +140,7 @@ class InstallTest(unittest.TestCase):
         page = self.page("flotilla.1")
         for command in ("cluster init", "cluster balance", "node drain", "topic create", "produce", "consume", "partition move"):
             self.assertIn(f'.SS "flotilla {command} ', page)
-        for option in ("--config", "--check-config", "--print-default-config", "verify", "dump-log", "--payloads"):
+        for option in ("--config", "--check-config", "--print-default-config", "verify", "dump-log", "--payloads", "recover-metadata"):
             self.assertIn(option, self.page("flotillad.8"))
 
     @needs("man")
