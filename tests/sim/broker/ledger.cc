@@ -118,6 +118,12 @@ void Ledger::Listed(const PartitionName& partition, const Floor& floor, int64_t 
   known = std::max(known, end);
 }
 
+void Ledger::Given(int64_t producer_id) {
+  if (!producer_ids_.insert(producer_id).second) {
+    verdict_.Violated("a producer id is given once", "two producers are told that they are producer ", producer_id);
+  }
+}
+
 TopicFacts* Ledger::TopicById(const std::string& id) {
   for (auto& [name, topic] : topics_) {
     if (topic.id == id) return &topic;

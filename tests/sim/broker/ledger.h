@@ -90,6 +90,10 @@ class Ledger {
   Floor FloorOf(const PartitionName& partition) const;
   void Listed(const PartitionName& partition, const Floor& floor, int64_t log_start, int64_t end);
 
+  // --- producers
+  // An id was given to a new producer.
+  void Given(int64_t producer_id);
+
   // --- topics
   std::map<std::string, TopicFacts>& topics() { return topics_; }  // by name
   TopicFacts* TopicById(const std::string& id);
@@ -123,6 +127,7 @@ class Ledger {
   std::map<PartitionName, int64_t> trim_asked_;
   std::map<PartitionName, int64_t> trimmed_;
   std::map<PartitionName, int64_t> end_known_;
+  std::set<int64_t> producer_ids_;
 };
 
 }  // namespace flotilla::sim::broker

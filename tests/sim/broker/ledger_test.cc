@@ -105,5 +105,13 @@ TEST_F(LedgerTest, AStartThatNobodyAskedForIsNoTrim) {
   EXPECT_THAT(verdict.first(), StartsWith("only what was asked for is trimmed"));
 }
 
+TEST_F(LedgerTest, NoTwoProducersHaveOneId) {
+  ledger.Given(7);
+  ledger.Given(8);
+  EXPECT_TRUE(verdict.ok()) << verdict.first();
+  ledger.Given(7);
+  EXPECT_THAT(verdict.first(), StartsWith("a producer id is given once"));
+}
+
 }  // namespace
 }  // namespace flotilla::sim::broker

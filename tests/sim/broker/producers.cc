@@ -59,14 +59,18 @@ void IdempotentProducer::InitProducer() {
   asking_ = true;
   v1::InitProducerRequest request;
   request.mutable_topic()->set_topic_id(topic_->id);
-  request.set_request_id("p" + std::to_string(place_.value()) + "-" + std::to_string(random_.Next()));
-  const auto ask = [this, request](const auto& self) -> void {
+  // With a request id the metadata decides each one; without, nodes give out of what they have reserved.
+  const bool remembered = random_.Below(2) == 0;
+  if (remembered) request.set_request_id("p" + std::to_string(place_.value()) + "-" + std::to_string(random_.Next()));
+  const auto ask = [this, request, remembered](const auto& self) -> void {
     world_.connections().Call(place_, AnyMachine(), "/flotilla.v1.ProduceService/InitProducer", request.SerializeAsString(), 3 * kSecond,
-                              [this, self](const CallOutcome& outcome) {
+                              [this, self, remembered](const CallOutcome& outcome) {
                                 v1::InitProducerResponse response;
                                 if (outcome.ok() && response.ParseFromString(outcome.response)) {
                                   asking_ = false;
                                   producer_id_ = response.producer_id();
+                                  world_.ledger().Given(producer_id_);
+                                  world_.tally().Add(remembered ? "producer id by request" : "producer id from a block");
                                   epoch_ = response.producer_epoch();
                                   identity_ = static_cast<uint64_t>(producer_id_) << 16 | static_cast<uint64_t>(epoch_);
                                   partition_count_ = response.partition_count();

@@ -169,6 +169,8 @@ std::vector<std::string> ExpectedMet() {
           "append unknown",
           "conditional append refused",
           "epoch raised",
+          "producer id by request",
+          "producer id from a block",
           "record read",
           "subscription resumed",
           "subscription started",
