@@ -37,6 +37,7 @@ class ProducerCore : public std::enable_shared_from_this<ProducerCore> {
   struct Written {  // and not answered
     size_t lane = 0;
     uint64_t batch_id = 0;
+    size_t bytes = 0;
     MonotonicTime since;
     bool started = false;  // some of it may have left
   };
@@ -54,6 +55,7 @@ class ProducerCore : public std::enable_shared_from_this<ProducerCore> {
     size_t last_bytes = 0;               // of the last batch, as a guess at the next
     std::shared_ptr<NodeStream> stream;  // all that is outstanding went there
     bool identity_asked = false;
+    const NodeStream* waits_for = nullptr;  // whose queue is full; null: none
   };
   // What is left to do without the mutex.
   struct Todo {
@@ -76,6 +78,8 @@ class ProducerCore : public std::enable_shared_from_this<ProducerCore> {
   void Complete(Lane& lane);  // the open batch
   void Pump(size_t lane, MonotonicTime now, Todo* todo);
   std::shared_ptr<NodeStream> StreamFor(size_t lane);
+  bool MustWait(size_t lane);
+  void Refill(const std::shared_ptr<NodeStream>& stream, MonotonicTime now, Todo* todo);
   void StartWrite(const std::shared_ptr<NodeStream>& stream, Todo* todo);
   void EndStream(const std::shared_ptr<NodeStream>& stream, const Error& error, MonotonicTime now, Todo* todo);
   void CheckTimes(MonotonicTime now, Todo* todo);

@@ -239,6 +239,37 @@ TEST_F(ClientTest, WhatMayNotBeRepeatedStaysWithASilentNode) {
   EXPECT_EQ(log->Values("logs", 0), Numbers(1));
 }
 
+TEST_F(ClientTest, BatchesGrowWhileTheNodeOwesMuch) {
+  constexpr int32_t kPartitions = 64;
+  log->CreateTopic("many", kPartitions);
+  ProducerOptions options{.linger = Duration::zero()};
+  options.topic = "many";
+  options.delivery_timeout = kPatience;
+  auto producer = Producer::Open(client, options);
+  ASSERT_TRUE(producer.ok()) << producer.error();
+  broker.Hold(FakeBroker::Held::kAppends);
+  const auto send_to_all = [&](const std::string& value) {
+    for (int32_t partition = 0; partition < kPartitions; ++partition) {
+      ASSERT_TRUE((*producer)->Send({.value = value}, {.partition = partition}).ok());
+    }
+  };
+  // 2.5 MiB on their way: what comes then is due at once, and waits.
+  send_to_all(std::string(40 << 10, 'x'));
+  for (int i = 0; i < 20; ++i) send_to_all(std::to_string(i));
+  broker.Hold(FakeBroker::Held::kNothing);
+  const Error error = (*producer)->Flush(kPatience);
+  ASSERT_TRUE(error.ok()) << error;
+  int batches = 0;
+  for (int32_t partition = 0; partition < kPartitions; ++partition) {
+    batches += log->Read("many", partition, 0, 1 << 20).batches_size();
+    const std::vector<std::string> values = log->Values("many", partition);
+    ASSERT_EQ(values.size(), 21U);
+    EXPECT_EQ(std::vector(values.begin() + 1, values.end()), Numbers(20));
+  }
+  // Those that were within the bound when it was reached may have sent one of their own before.
+  EXPECT_LE(batches, 3 * kPartitions);
+}
+
 TEST_F(ClientTest, AFullBufferRefusesWhoDoesNotWant) {
   const auto producer = OpenProducer({.linger = std::chrono::seconds(10), .buffer_bytes = 1000});
   const std::string value(600, 'x');
