@@ -33,6 +33,9 @@ inline constexpr size_t kProducersMax = 4096;
 // A producer that was silent for so long is forgotten, by the append times in the log: longer than anybody
 // goes on retrying.
 inline constexpr int64_t kProducerIdleMillisMax = 24 * 60 * 60 * 1000;
+// But not the last so many that wrote. Append times are the leader's wall clock, and one that is a day ahead for a moment would have
+// all of them forgotten that are at work. Some 40 KB.
+inline constexpr size_t kProducersKept = 256;
 // Runs of batches remembered per producer. A run is as many batches as followed each other in the log without
 // another's between them; so this many batches at the least, and any number when a producer is alone.
 inline constexpr size_t kRunsPerProducerMax = 16;

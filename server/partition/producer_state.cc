@@ -117,7 +117,9 @@ void ProducerState::AdvanceTo(int64_t append_timestamp_ms) {
   time_ms_ = std::max(time_ms_, append_timestamp_ms);
   // Unsigned: the distance of any two times fits.
   const auto idle = [&](const Producer& producer) { return static_cast<uint64_t>(time_ms_) - static_cast<uint64_t>(producer.last_ms); };
-  while (!producers_.empty() && idle(producers_.front()) > static_cast<uint64_t>(limits_.idle_ms_max)) ForgetOldest();
+  while (producers_.size() > limits_.producers_kept && idle(producers_.front()) > static_cast<uint64_t>(limits_.idle_ms_max)) {
+    ForgetOldest();
+  }
 }
 
 void ProducerState::Apply(const SequencedBatch& batch, Offset base_offset) {

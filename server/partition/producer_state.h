@@ -13,9 +13,9 @@
 // offset, so all of a producer that writes alone is one run, and the original offset of any of its batches is
 // a subtraction away.
 //
-// A producer is forgotten when by the append times in the log it was silent for ProducerLimits::idle_ms_max,
-// or when there are more than producers_max: then the one silent for longest. The limits are the same on
-// every replica: constants, not configuration.
+// A producer is forgotten when by the append times in the log it was silent for ProducerLimits::idle_ms_max
+// and producers_kept others wrote since, or when there are more than producers_max: then the one silent for
+// longest. The limits are the same on every replica: constants, not configuration.
 #pragma once
 
 #include <cstdint>
@@ -36,6 +36,7 @@ namespace flotilla::partition {
 struct ProducerLimits {
   size_t producers_max = limits::kProducersMax;
   int64_t idle_ms_max = limits::kProducerIdleMillisMax;
+  size_t producers_kept = limits::kProducersKept;
   size_t runs_max = limits::kRunsPerProducerMax;
 };
 
@@ -108,7 +109,7 @@ class ProducerState {
   SequenceVerdict Judge(const SequencedBatch& batch) const { return ProducerHistory::Judge(Find(batch.producer.producer_id), batch); }
 
   // Time moves on, by the append time of an entry; it never goes back here. Forgets who was silent for too
-  // long.
+  // long, but for the last ones.
   void AdvanceTo(int64_t append_timestamp_ms);
   // The batch is in the log at `base_offset`. It is believed: the leader has judged it. AdvanceTo comes
   // before.

@@ -1,21 +1,30 @@
-// To be preloaded: a process whose wall clock is off by FLOTILLA_CLOCK_SHIFT_S seconds. Its monotonic clock is not.
+// To be preloaded: a process whose wall clock is off by so many seconds. Its monotonic clock is not. The seconds are the number in the
+// file FLOTILLA_CLOCK_SHIFT_FILE, 8 bytes as the processor has them; whoever writes another one there moves the clock.
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <linux/futex.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 
+#include <atomic>
 #include <cstdarg>
+#include <cstdint>
 #include <cstdlib>
 #include <ctime>
 
 namespace {
 
 time_t Shift() {
-  static const time_t shift = [] {
-    const char* text = std::getenv("FLOTILLA_CLOCK_SHIFT_S");
-    return text == nullptr ? time_t{0} : static_cast<time_t>(std::atoll(text));
+  static const std::atomic<int64_t>* const shift = [] {
+    static constinit std::atomic<int64_t> right = 0;
+    const char* path = std::getenv("FLOTILLA_CLOCK_SHIFT_FILE");
+    const int file = path == nullptr ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return &right;
+    void* const number = mmap(nullptr, sizeof right, PROT_READ, MAP_SHARED, file, 0);
+    return number == MAP_FAILED ? &right : static_cast<std::atomic<int64_t>*>(number);
   }();
-  return shift;
+  return static_cast<time_t>(shift->load(std::memory_order_relaxed));
 }
 
 template <typename Function>

@@ -1,13 +1,15 @@
 """Nodes join, are drained, stopped one after the other, decommissioned and removed while clients go on; and what is refused."""
 import contextlib
-import os
+import pathlib
 import shutil
+import tempfile
 import unittest
 
+import clocks
 from calls import TIMEOUT_S, failing, text_of
 from flotilla.v1 import admin_pb2, cluster_pb2, metadata_pb2
 from load import Load
-from nodes import PATIENCE_S, Cluster, Place, preload, wait_until
+from nodes import PATIENCE_S, Cluster, Place, wait_until
 from operations import CRAWL_BYTES_PER_S, Operations, refused
 from scene import ClusterTest, main
 from steady import Steady
@@ -397,23 +399,17 @@ class GoingTest(ClusterTest):
         self.assertEqual(health.status, cluster_pb2.HEALTH_STATUS_OK, health)
 
 
-class WrongClock(Place):
-    """A node that reads a wall clock which is off."""
-
-    def __init__(self, seconds):
-        self._seconds = seconds
-
-    def enter(self):
-        preload(os.environ["FLOTILLA_CLOCK_SHIFT"])
-        os.environ["FLOTILLA_CLOCK_SHIFT_S"] = str(self._seconds)
-
-
 class ClockTest(ClusterTest):
     @classmethod
     def setUpClass(cls):
-        if not os.environ.get("FLOTILLA_CLOCK_SHIFT"):
-            raise unittest.SkipTest("FLOTILLA_CLOCK_SHIFT is not set")
-        cls.cluster = Cluster(3, places=[Place(), WrongClock(3600), WrongClock(-3600)])
+        if clocks.why_impossible():
+            raise unittest.SkipTest(clocks.why_impossible())
+        files = tempfile.TemporaryDirectory(prefix="flotilla_clocks_")
+        cls.addClassCleanup(files.cleanup)
+        wrong = [
+            clocks.PlaceWithClock(Place(), pathlib.Path(files.name) / name, ahead_s) for name, ahead_s in (("fast", 3600), ("slow", -3600))
+        ]
+        cls.cluster = Cluster(3, places=[Place(), *wrong])
         cls.cluster.__enter__()
         cls.op = Operations(cls.cluster)
 

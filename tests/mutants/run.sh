@@ -11,7 +11,7 @@ top=$(cd "$here/../.." && pwd)
 work=$top/build/mutants
 jobs=${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc)}
 sim_seeds=${MUTANT_SIM_SEEDS:-1..400}
-broker_seeds=${MUTANT_BROKER_SEEDS:-1..600}
+broker_seeds=${MUTANT_BROKER_SEEDS:-1..1000}
 limit_seconds=${MUTANT_LIMIT_SECONDS:-240}
 
 field() { sed -n "s/^$1: *//p" "$2" | head -n 1; }

@@ -21,6 +21,10 @@ class Refused(Exception):
         self.error = error
 
 
+class NodeHasLeft(Exception):
+    """The one that was asked, and no other one will do."""
+
+
 class Administrator(Worker):
     def __init__(self, cluster, ledger, seed, prefix, trimmed_topic, trimmed_partitions):
         self._prefix = prefix
@@ -63,6 +67,8 @@ class Administrator(Worker):
                 return getattr(stub, method)(request, timeout=self._random.choice((2, 5, 10)))
             except grpc.RpcError as failure:
                 error = error_of(failure)
+            if client is not None and self.has_left(client):
+                raise NodeHasLeft
             if error.retry == errors_pb2.RETRY_NEVER:
                 raise Refused(error)
             if time.monotonic() > deadline or self.ending:
@@ -94,6 +100,8 @@ class Administrator(Worker):
         place = consume_pb2.FetchPartition(topic={"name": name}, partition=0)
 
         def refused():
+            if self.has_left(client):
+                return True
             fetched = client.consume.Fetch(consume_pb2.FetchRequest(partitions=[place], max_wait_ms=0), timeout=2)
             return fetched.partitions[0].HasField("error")
 
@@ -129,6 +137,8 @@ class Administrator(Worker):
                 return
             topic = self._call("GetTopic", get_topic, client).topic
             entries = self._call("GetConfig", get_config, client).entries
+        except NodeHasLeft:
+            return
         except Refused as refused:
             return self._ledger.report("stale read", f"{name} was created, {client.address} says: {refused}")
         found = next(int(entry.value) for entry in entries if entry.name == _CONFIG)

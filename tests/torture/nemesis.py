@@ -23,9 +23,12 @@ ANYWHERE = {
     "restart_one": 2,
     "restart_all_in_turn": 2,
     "transfers": 2,
+    "drain": 2,
+    "replace": 2,
     "storm": 4,
     "wipe": 1,
 }
+WITH_CLOCKS = {"clock_jump": 2}
 WITH_MACHINES = {
     "isolate": 3,
     "isolate_from_everybody": 2,
@@ -41,6 +44,10 @@ AFTER_WIPE = {"NODE_DEAD", "UNDER_REPLICATED"}
 ALWAYS = {"INSECURE"}
 
 DISK_RESERVE_BYTES = 64 << 20
+# A node that was removed from its cluster ends so, and does not start again.
+REMOVED = 78
+# By how much clocks go wrong, forwards or backwards.
+CLOCK_JUMPS_S = (2, 60, 3600, 86_400)
 
 
 class Nemesis:
@@ -51,6 +58,9 @@ class Nemesis:
         self.topics = topics  # {name: partitions} whose leaders are worth hurting
         self.crashes = []  # nodes that ended although nobody ended them
         self.wiped = False
+        self.replaced = False  # clients that know the nodes of before know one that is gone
+        self._drained = []  # ids
+        self._wrong_clocks = []
         self._may_end = False
 
     def strike(self, fault):
@@ -62,6 +72,9 @@ class Nemesis:
         """Everything that can run runs. Does not wait."""
         if self._machines:
             self._machines.heal()
+        for node in self._wrong_clocks:
+            node.place.set_clock(0)
+        self._wrong_clocks.clear()
         self.look_for_crashes()
         for node in self._cluster.nodes:
             node.resume()
@@ -77,6 +90,10 @@ class Nemesis:
                 )
 
     def wait_until_healthy(self):
+        while self._drained:
+            request = cluster_pb2.UndrainNodeRequest(node_id=self._drained[-1])
+            wait_until("a node is taken back into use", lambda: self._ask("UndrainNode", request))
+            self._drained.pop()
         tolerated = ALWAYS | (AFTER_WIPE if self.wiped else set())
 
         def healthy(node):
@@ -112,6 +129,82 @@ class Nemesis:
         code = node.stop()
         if code != 0:
             self.crashes.append(f"node {node.number} was told to stop and ended with {code}: {node.last_words()}")
+
+    def _ask(self, method, request):
+        """Any node that runs; fails as calls do."""
+        node = self._random.choice([node for node in self._cluster.nodes if node.running and not node._paused])
+        return getattr(node.client.cluster, method)(request, timeout=5)
+
+    @staticmethod
+    def _id_of(node):
+        return node.client.cluster.GetServerInfo(cluster_pb2.GetServerInfoRequest(), timeout=5).node_id
+
+    def _trouble(self):
+        """What may happen to one of them while something else goes on; in words."""
+        other = self._draw()[0]
+        turn = self._random.random()
+        if turn < 0.3:
+            other.kill()
+            self._last(0, 3)
+            other.start()
+            return f", {self._names([other])} was killed meanwhile"
+        if turn < 0.6:
+            other.pause()
+            self._last(0.5, 8)
+            other.resume()
+            return f", {self._names([other])} slept meanwhile"
+        return ""
+
+    # ---- Operators
+
+    def drain(self):
+        """A node gives up what it leads and gets nothing to lead, until it is taken back into use."""
+        victim = self._draw()[0]
+        node_id = wait_until("a node says who it is", lambda: self._id_of(victim))
+        wait_until("a node is drained", lambda: self._ask("DrainNode", cluster_pb2.DrainNodeRequest(node_id=node_id)))
+        self._drained.append(node_id)
+        self._last(0, 3)
+        trouble = self._trouble()
+        self._last(0, 3)
+        return self._names([victim]) + trouble
+
+    def replace(self):
+        """A new node joins and another one leaves for good."""
+        spare = next(node for node in self._cluster.all_nodes if node not in self._cluster.nodes)
+        spare.start()
+        spare.wait_until_it_answers()
+        wait_until("the new node has joined", lambda: self._id_of(spare))
+        victim = self._draw()[0]
+        self._cluster.nodes = [*self._cluster.nodes, spare]
+        node_id = wait_until("a node says who it is", lambda: self._id_of(victim))
+        request = cluster_pb2.DecommissionNodeRequest(node_id=node_id)
+        wait_until("a node is told to leave", lambda: self._ask("DecommissionNode", request))
+        self._last(0, 3)
+        trouble = self._trouble()
+
+        def gone():
+            nodes = self._ask("ListNodes", cluster_pb2.ListNodesRequest()).nodes
+            return node_id not in [node.node_id for node in nodes]
+
+        wait_until(f"{self._names([victim])} has left", gone, 2 * PATIENCE_S)
+        self._cluster.nodes = [node for node in self._cluster.nodes if node is not victim]
+        code = victim.wait_for_its_end()
+        if code != REMOVED:
+            self.crashes.append(f"node {victim.number} was removed and ended with {code}: {victim.last_words()}")
+        victim.wipe()
+        self.replaced = True
+        return f"{self._names([victim])} by {self._names([spare])}{trouble}"
+
+    def clock_jump(self):
+        """A wall clock is wrong for a while, and then right again at once."""
+        victim = self._draw()[0]
+        ahead_s = self._random.choice(CLOCK_JUMPS_S) * self._random.choice((1, -1))
+        self._wrong_clocks.append(victim)
+        victim.place.set_clock(ahead_s)
+        self._last(1, 6)
+        trouble = self._trouble()
+        self._last(0, 3)
+        return f"of {self._names([victim])} by {ahead_s} s{trouble}"
 
     # ---- Processes
 

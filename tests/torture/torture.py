@@ -26,14 +26,15 @@ os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
 import grpc
 
+import clocks
 import machines as machinery
 from admin import Administrator
 from checker import check
 from flotilla.v1 import admin_pb2
 from final_read import ends_of, read_from_every_replica, read_partition
 from ledger import Anomaly, Ledger
-from nemesis import ANYWHERE, DISK_RESERVE_BYTES, WITH_MACHINES, Nemesis
-from nodes import PATIENCE_S, Cluster, wait_until
+from nemesis import ANYWHERE, DISK_RESERVE_BYTES, WITH_CLOCKS, WITH_MACHINES, Nemesis
+from nodes import PATIENCE_S, Cluster, Place, wait_until
 from readers import EndAsker, Fetcher, Subscriber
 from writers import ConditionalWriter, IdempotentWriter, PlainWriter, StreamWriter, TopicSequenceWriter
 
@@ -134,10 +135,11 @@ class Torture:
 
     def run(self):
         faults = dict(ANYWHERE)
-        if self._why_no_machines:
-            print(f"skipped, {self._why_no_machines}: {', '.join(WITH_MACHINES)}", flush=True)
-        else:
-            faults.update(WITH_MACHINES)
+        for more, why_not in ((WITH_MACHINES, self._why_no_machines), (WITH_CLOCKS, clocks.why_impossible())):
+            if why_not:
+                print(f"skipped, {why_not}: {', '.join(more)}", flush=True)
+            else:
+                faults.update(more)
         if self._options.fault:
             faults = {name: 1 for name in self._options.fault.split(",")}
         deadline = time.monotonic() + self._options.minutes * 60
@@ -151,8 +153,9 @@ class Torture:
             anomalies = self._one_round(fault)
             if anomalies:
                 return anomalies
-            if self._nemesis.wiped or self.round % ROUNDS_PER_SEASON == 0:
+            if self._nemesis.wiped or self._nemesis.replaced or self.round % ROUNDS_PER_SEASON == 0:
                 self._end_season()
+                self._nemesis.replaced = False
             if self._nemesis.wiped:
                 self.close()
         return []
@@ -162,11 +165,14 @@ class Torture:
         directory = self._directory / f"cluster{self._lives}"
         directory.mkdir()
         settings = {"storage": {"disk_reserve": f"{DISK_RESERVE_BYTES >> 20}MiB", "well_for": "3s"}, "tls": {"insecure": "true"}}
-        places = None
+        count = self._options.nodes + 1  # one to replace others with
+        places = [Place()] * count
         if not self._why_no_machines:
-            self._machines = machinery.Machines(directory, self._options.nodes)
+            self._machines = machinery.Machines(directory, count)
             places = self._machines.places
-        self._cluster = Cluster(self._options.nodes, settings=settings, places=places)
+        if not clocks.why_impossible():
+            places = [clocks.PlaceWithClock(place, directory / f"clock{i}") for i, place in enumerate(places, 1)]
+        self._cluster = Cluster(self._options.nodes, unused=1, settings=settings, places=places)
         self._nemesis = Nemesis(self._cluster, self._machines, self._random, {})
         self._cluster.start()
         # Seeds that were asked before they listened count as silent for a moment.
@@ -247,9 +253,11 @@ class Torture:
             for node in self._cluster.all_nodes:
                 node.close()
             for node in self._cluster.all_nodes:
-                shutil.copy(node.log_file, kept)
                 shutil.copy(node.config_file, kept)
-                shutil.copytree(node.data_dir, kept / node.data_dir.name)
+                if node.log_file.exists():
+                    shutil.copy(node.log_file, kept)
+                if node.data_dir.exists():
+                    shutil.copytree(node.data_dir, kept / node.data_dir.name)
         return kept
 
     def abandon(self):
@@ -274,7 +282,7 @@ def options_of(arguments):
     parser.add_argument("--minutes", type=float, default=1e6, help="no new round after that")
     parser.add_argument("--nodes", type=int, default=3, choices=(3, 5))
     parser.add_argument(
-        "--fault", help="only these faults, separated by commas: " + ", ".join({**ANYWHERE, **WITH_MACHINES})
+        "--fault", help="only these faults, separated by commas: " + ", ".join({**ANYWHERE, **WITH_CLOCKS, **WITH_MACHINES})
     )
     return parser.parse_args(arguments)
 

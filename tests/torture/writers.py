@@ -36,7 +36,8 @@ class Worker:
         self.name = name
         self._ledger = ledger
         self._random = random.Random(seed)
-        self._clients = [Client(node.address) for node in cluster.nodes]
+        self._cluster = cluster
+        self._clients = {}  # by address
         self._going = threading.Event()
         self._ending = threading.Event()
         self._resting = threading.Event()
@@ -68,11 +69,18 @@ class Worker:
     def end(self):
         self.abandon()
         self._thread.join(timeout=30)
-        for client in self._clients:
+        for client in self._clients.values():
             client.close()
 
     def any_client(self):
-        return self._random.choice(self._clients)
+        address = self._random.choice(self._cluster.nodes).address
+        if address not in self._clients:
+            self._clients[address] = Client(address)
+        return self._clients[address]
+
+    def has_left(self, client):
+        """Its node is in the cluster no more."""
+        return client.address not in [node.address for node in self._cluster.nodes]
 
     def _run(self):
         try:
@@ -228,7 +236,7 @@ class StreamWriter(Writer):
 
     def turn(self):
         if self._next_number == 0:
-            order = [client.address for client in self._clients]
+            order = [node.address for node in self._cluster.nodes]
             self._random.shuffle(order)
             self._unanswered = {}  # the first value of a batch: the batch
             self._brokers = Brokers(",".join(order), STUCK_AFTER_S)

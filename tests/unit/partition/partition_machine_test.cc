@@ -242,6 +242,7 @@ TEST_F(PartitionMachineTest, AnEntryThatThisVersionCannotReadStopsThePartition) 
 TEST_F(PartitionMachineTest, ProducersAreForgottenByTheTimesInTheLog) {
   log_ = {Sequence(1, 0, 1, 1000), Sequence(2, 0, 1, 1000 + limits::kProducerIdleMillisMax),
           Batch(1, {}, 1001 + limits::kProducerIdleMillisMax)};
+  Open({.producers = {.producers_kept = 1}});
   ApplyAll();
   EXPECT_EQ(machine_->producers().Find(1), nullptr);
   EXPECT_NE(machine_->producers().Find(2), nullptr);
@@ -275,7 +276,8 @@ TEST_P(ReplicasAgreeTest, WhateverTheyWentThrough) {
       end += count;
     }
   }
-  const PartitionOptions options{.producers = {.producers_max = 5, .idle_ms_max = 3'000'000}, .checkpoint_bytes = 2000};
+  const PartitionOptions options{.producers = {.producers_max = 5, .idle_ms_max = 3'000'000, .producers_kept = 2},
+                                 .checkpoint_bytes = 2000};
   Open(options);
   ApplyAll();
   const std::string expected = State();

@@ -145,6 +145,7 @@ TEST_F(ProducerStateTest, SequencesDoNotWrap) {
 }
 
 TEST_F(ProducerStateTest, AProducerSilentForADayByTheLogsTimeIsForgotten) {
+  state_ = ProducerState({.producers_kept = 1});
   Append(Batch(7, 0, 1));
   now_ += kDay;
   Append(Batch(8, 0, 1));
@@ -153,6 +154,16 @@ TEST_F(ProducerStateTest, AProducerSilentForADayByTheLogsTimeIsForgotten) {
   Append(Batch(8, 1, 1));
   EXPECT_EQ(Judge(Batch(7, 1, 1)), "UNKNOWN_PRODUCER");
   EXPECT_EQ(Judge(Batch(8, 2, 1)), "new");
+}
+
+TEST_F(ProducerStateTest, AClockThatLeapsForgetsNoneOfTheLastOnes) {
+  for (uint64_t id = 1; id <= limits::kProducersKept + 1; ++id) Append(Batch(id, 0, 1));
+  now_ += 30 * kDay;
+  Append(Batch(2, 1, 1));
+  EXPECT_EQ(state_.producers(), limits::kProducersKept);
+  EXPECT_EQ(Judge(Batch(1, 1, 1)), "UNKNOWN_PRODUCER");
+  EXPECT_EQ(Judge(Batch(2, 1, 1)), "duplicate of " + std::to_string(limits::kProducersKept + 1));
+  EXPECT_EQ(Judge(Batch(3, 1, 1)), "new");
 }
 
 TEST_F(ProducerStateTest, AClockThatGoesBackForgetsNobody) {
