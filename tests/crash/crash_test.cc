@@ -60,10 +60,15 @@ class Child {
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
 
-  // Lets it write for so long, then kills it. False: it had ended by itself.
-  bool KillAfter(milliseconds time) {
-    const auto end = steady_clock::now() + time;
+  enum class From { kItsStart, kItsFirstReport };
+  // Lets it live for so long, then kills it. False: it had ended by itself. A first report comes within a minute, or not at all.
+  bool KillAfter(milliseconds time, From from) {
     bool open = true;
+    if (from == From::kItsFirstReport) {
+      pollfd waiting{reports_, POLLIN, 0};
+      if (::poll(&waiting, 1, kFirstReportMillisMax) > 0) open = ReadReports();
+    }
+    const auto end = steady_clock::now() + time;
     while (open && steady_clock::now() < end) {
       const auto left = std::chrono::duration_cast<milliseconds>(end - steady_clock::now());
       pollfd waiting{reports_, POLLIN, 0};
@@ -79,6 +84,8 @@ class Child {
   const std::map<GroupId, uint64_t>& durable() const { return durable_; }
 
  private:
+  static constexpr int kFirstReportMillisMax = 60'000;
+
   // False at the end of the pipe.
   bool ReadReports() {
     Durable reports[256];
@@ -146,8 +153,10 @@ TEST_F(CrashTest, WhatWasReportedDurableIsThereAfterAKill) {
     const uint64_t child_seed = random.Next();
     Child child(directory_, child_seed);
     // Some die while they open the store, most while they write.
-    const milliseconds life(random.OneIn(4) ? random.Below(40) : random.Between(30, 250));
-    ASSERT_TRUE(child.KillAfter(life)) << "the child ended by itself; its log says why";
+    const bool early_death = random.OneIn(4);
+    const milliseconds life(early_death ? random.Below(40) : random.Below(220));
+    ASSERT_TRUE(child.KillAfter(life, early_death ? Child::From::kItsStart : Child::From::kItsFirstReport))
+        << "the child ended by itself; its log says why";
     Verify(child_seed, child.durable());
     if (HasFatalFailure()) return;
     for (const auto& [group, token] : child.durable()) tasks += token;

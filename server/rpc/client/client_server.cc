@@ -124,6 +124,7 @@ Status ClientServerImpl::Listen() {
   builder.SetResourceQuota(grpc::ResourceQuota("clients").Resize(options.received_bytes_max));
   builder.SetContextAllocator(std::make_unique<Intake>(edge_));
   for (const auto& service : services_) builder.RegisterService(service.get());
+  edge_.ready.Give();
   server_ = builder.BuildAndStart();
   grpc::EnableDefaultHealthCheckService(false);
   if (server_ == nullptr) return Refuse(Refusal::kInternal, "gRPC does not start a server; its own log says why");

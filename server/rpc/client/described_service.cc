@@ -35,12 +35,12 @@ DescribedService::DescribedService(const google::protobuf::ServiceDescriptor& se
     MethodCounters& counters = NewCounters("/" + service.full_name() + "/" + method.name());
     if (!method.client_streaming()) {
       const Start start = StartOf(method, counters.method());
-      Add(counters, [start, &edge, &counters](CallbackServerContext* context) { return start(edge, counters, context); });
+      Add(edge, counters, [start, &edge, &counters](CallbackServerContext* context) { return start(edge, counters, context); });
       continue;
     }
     CHECK_EQ(counters.method(), "/flotilla.v1.ProduceService/ProduceStream") << "a stream that nobody serves";
     MethodCounters& requests = NewCounters(counters.method() + "/request");
-    Add(counters,
+    Add(edge, counters,
         [&edge, &counters, &requests](CallbackServerContext* context) { return StartProduceStream(edge, counters, requests, context); });
   }
 }
@@ -53,11 +53,12 @@ MethodCounters& DescribedService::NewCounters(std::string method) {
   return *counters_.emplace_back(std::make_unique<MethodCounters>(std::move(method)));
 }
 
-void DescribedService::Add(const MethodCounters& counters, std::function<BytesStream*(CallbackServerContext*)> start) {
+void DescribedService::Add(Edge& edge, const MethodCounters& counters, std::function<BytesStream*(CallbackServerContext*)> start) {
   // Unary or not, all are streams of bytes to gRPC: one_request.h says why.
   AddMethod(new RpcServiceMethod(counters.method().c_str(), RpcMethod::BIDI_STREAMING, nullptr));
   MarkMethodRawCallback(methods_++,
-                        new grpc::internal::CallbackBidiHandler<ByteBuffer, ByteBuffer>([start = std::move(start)](auto* context) {
+                        new grpc::internal::CallbackBidiHandler<ByteBuffer, ByteBuffer>([&edge, start = std::move(start)](auto* context) {
+                          edge.ready.Take();
                           Intake::Took(context);
                           return start(context);
                         }));

@@ -25,7 +25,7 @@ class DescribedService final : public grpc::Service {
 
  private:
   MethodCounters& NewCounters(std::string method);
-  void Add(const MethodCounters& counters, std::function<BytesStream*(grpc::CallbackServerContext*)> start);
+  void Add(Edge& edge, const MethodCounters& counters, std::function<BytesStream*(grpc::CallbackServerContext*)> start);
 
   // Also keeps the methods' names, which gRPC points to.
   std::vector<std::unique_ptr<MethodCounters>> counters_;

@@ -20,6 +20,7 @@
 #include "server/rpc/client/connections.h"
 #include "server/rpc/client/counters.h"
 #include "storage/base/clock.h"
+#include "storage/base/hand_over.h"
 #include "storage/base/mutex.h"
 
 namespace flotilla::rpc::client {
@@ -52,6 +53,9 @@ class Edge {
   raft::Executor& workers;
   const Access& access;
   const Clock& clock;
+
+  // What was made before the server started is there for all calls: gRPC promises it.
+  HandOver ready;
 
   // --- any thread
 

@@ -15,6 +15,7 @@
 #include "server/rpc/peer/inbound_calls.h"
 #include "server/rpc/peer/sink_post.h"
 #include "server/rpc/server_port.h"
+#include "storage/base/hand_over.h"
 
 namespace flotilla::rpc {
 namespace {
@@ -71,8 +72,11 @@ class PeerService final : public grpc::CallbackGenericService {
   PeerService(broker::PeerApi& api, const PeerLimits& bounds) : api_(api), limits_(bounds), live_(std::make_shared<LiveStreams>()) {}
 
   LiveStreams& live() { return *live_; }
+  // The server starts now: gRPC promises that what was made before is there for all calls.
+  void BeforeStart() { ready_.Give(); }
 
   grpc::ServerGenericBidiReactor* CreateReactor(grpc::GenericCallbackServerContext* context) override {
+    ready_.Take();
     const Route* route = Find(context->method());
     if (route == nullptr) {
       return ServerStream::Begin(std::make_shared<RefusedCall>(*context), NotServed(context->method(), api_.Identity()), *live_);
@@ -95,6 +99,7 @@ class PeerService final : public grpc::CallbackGenericService {
   broker::PeerApi& api_;
   const PeerLimits limits_;
   const std::shared_ptr<LiveStreams> live_;
+  HandOver ready_;
 };
 
 }  // namespace
@@ -126,6 +131,7 @@ class PeerServer::Running {
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 10000);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 5000);
+    service_.BeforeStart();
     server_ = builder.BuildAndStart();
     if (server_ == nullptr) return Refuse(Refusal::kInternal, "gRPC does not start a server; its own log says why");
     port_->Start();
