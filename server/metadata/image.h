@@ -147,6 +147,13 @@ struct Survival {
   bool operator==(const Survival&) const = default;
 };
 
+// A node that went on alone when the metadata had lost its majority.
+struct MetadataRecovery {
+  uint64_t incarnation = 0;  // of its replica of the metadata, since then
+  int64_t at_ms = 0;
+  bool operator==(const MetadataRecovery&) const = default;
+};
+
 // Settings by name, as text in the form of the schema (config_schema.h).
 using Configs = std::map<std::string, std::string, std::less<>>;
 
@@ -260,6 +267,8 @@ struct Image {
   PersistentMap<GroupId, MoveCause> moving;
   // The last time that a majority of the group was given up.
   PersistentMap<GroupId, Shared<Survival>> survivals;
+  // The last time for each node that ever did; nodes may have been removed since.
+  PersistentMap<NodeId, MetadataRecovery> recoveries;
   std::optional<Balancing> balancing;  // nothing: not asked for
   // By when they were carried out, and where each id stands in that order.
   PersistentMap<uint64_t, Shared<RememberedRequest>> requests;

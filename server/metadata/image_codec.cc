@@ -167,6 +167,14 @@ Record RecordOf(const RaisedProducer& producer) {
   return out;
 }
 
+Record RecordOf(NodeId node, const MetadataRecovery& recovery) {
+  Record out;
+  out.mutable_metadata_recovered()->set_node_id(node.value());
+  out.mutable_metadata_recovered()->set_incarnation(recovery.incarnation);
+  out.mutable_metadata_recovered()->set_at_ms(recovery.at_ms);
+  return out;
+}
+
 Record CountersOf(const Image& image) {
   Record out;
   out.mutable_counters_restored()->set_next_node_id(image.next_node.value());
@@ -187,6 +195,7 @@ void ForEachRecord(const Image& image, Emit emit) {
     if (node->mode != NodeMode::kActive || node->mode_changed_at_ms != 0) emit(ModeOf(*node));
     if (node->unfit_to_lead || node->fitness_changed_at_ms != 0) emit(FitnessOf(*node));
   });
+  image.recoveries.ForEach([&](NodeId node, const MetadataRecovery& recovery) { emit(RecordOf(node, recovery)); });
   if (image.balancing) emit(RecordOf(*image.balancing));
   image.topics.ForEach([&](const Uuid&, const Shared<Topic>& topic) {
     emit(RecordOf(*topic));

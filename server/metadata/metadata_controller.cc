@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "server/metadata/recovery.h"
 #include "server/metadata/replay.h"
 #include "server/metadata/voters.h"
 
@@ -107,6 +108,9 @@ Status MetadataController::WhyNot() const {
     return Status(Reason::kNotLeader, "node " + std::to_string(leader.value()) + " leads the metadata, not node " +
                                           std::to_string(options_.self.node.value()) + "; nothing was done, ask there")
         .With("leader", leader.value());
+  }
+  if (PlanRecovery(*leading_->image, options_.self, 0)) {
+    return Status(Reason::kNoLeader, "the metadata goes on after a recovery, and has not begun yet; nothing was done, ask again");
   }
   if (pending_.size() < options_.pending_max && confirming_.size() < options_.pending_max) return {};
   return Status(Reason::kOverloaded, std::to_string(std::max(pending_.size(), confirming_.size())) +
@@ -224,6 +228,7 @@ void MetadataController::Tick(raft::Tick now) {
       LOG_EVERY_N(WARNING, 1000) << "no snapshot of the metadata: reason=\"" << status << "\"";
     }
   }
+  BeginRecovered();
   if (!WhyNot().ok()) return;
   liveness_.Heard(options_.self.node, now_);
   ConcludeLiveness();
@@ -236,6 +241,16 @@ void MetadataController::Tick(raft::Tick now) {
   RegrowSurvivors();
   MoveReplicas();
   RemoveNodes();
+}
+
+void MetadataController::BeginRecovered() {
+  if (!leading_ || !machine_.health().ok()) return;
+  std::optional<Record> record = PlanRecovery(*leading_->image, options_.self, clock_.WallMillis());
+  if (!record) return;
+  LOG(WARNING) << "metadata recovered: replica=" << options_.self << " version=" << leading_->image->version
+               << " next_group=" << record->metadata_recovered().next_group_id();
+  // What is refused is tried again in the next tick.
+  (void)Propose({*std::move(record)}, Waiting{}).ok();
 }
 
 void MetadataController::ConcludeLiveness() {

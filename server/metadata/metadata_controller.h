@@ -155,6 +155,7 @@ class MetadataController final : public MetadataListener, public raft::ProposalS
   // Proposes and waits; the refusal if there is nothing to wait for.
   Status Propose(std::vector<Record> records, Waiting own);
   void AnswerWhenCertain(Waiting waiting);
+  void BeginRecovered();
   void ConcludeLiveness();
   void ConcludeFitness();
   void ForgetWhatIsGone();

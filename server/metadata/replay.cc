@@ -85,6 +85,7 @@ Status ImageBuilder::Apply(const Record& record) {
     case Record::kReplicasRetargeted: return Add(record.replicas_retargeted());
     case Record::kReplicasSettled: return Add(record.replicas_settled());
     case Record::kSurvivorChosen: return Add(record.survivor_chosen());
+    case Record::kMetadataRecovered: return Add(record.metadata_recovered());
     case Record::kBalancingChanged: return Add(record.balancing_changed());
     case Record::RECORD_NOT_SET: break;
   }
@@ -447,6 +448,26 @@ Status ImageBuilder::Add(const record::SurvivorChosen& record) {
     Replace(slot, std::move(after));
   }
   image_.survivals = image_.survivals.With(group, survival);
+  return {};
+}
+
+Status ImageBuilder::Add(const record::MetadataRecovered& record) {
+  const NodeId node{record.node_id()};
+  const MetadataRecovery* known = image_.recoveries.Find(node);
+  const uint64_t before = known == nullptr ? 0 : known->incarnation;
+  if (record.incarnation() <= before) {
+    return DoesNotFit("incarnation " + Number(record.incarnation()) + " of node " + Number(node.value()) + " does not follow " +
+                      Number(before));
+  }
+  image_.recoveries = image_.recoveries.With(node, {.incarnation = record.incarnation(), .at_ms = record.at_ms()});
+  if (source_ == RecordSource::kSnapshot) return {};  // the counters have a record of their own there
+  if (image_.FindNode(node) == nullptr) return DoesNotFit("node " + Number(node.value()) + " is not registered");
+  const bool fewer = record.next_node_id() < image_.next_node.value() || record.next_group_id() < image_.next_group.value() ||
+                     record.next_producer_id() < image_.next_producer;
+  if (fewer) return DoesNotFit("ids that were given would be given again");
+  image_.next_node = NodeId{record.next_node_id()};
+  image_.next_group = GroupId{record.next_group_id()};
+  image_.next_producer = record.next_producer_id();
   return {};
 }
 

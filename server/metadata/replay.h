@@ -60,6 +60,7 @@ class ImageBuilder {
   Status Add(const record::ReplicasRetargeted& record);
   Status Add(const record::ReplicasSettled& record);
   Status Add(const record::SurvivorChosen& record);
+  Status Add(const record::MetadataRecovered& record);
   Status Add(const record::BalancingChanged& record);
 
   // Null: there is no such topic.

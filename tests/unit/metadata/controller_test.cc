@@ -1,7 +1,9 @@
 // The controller alone, over a log that does what the scene says.
 #include <deque>
 
+#include "server/metadata/image_codec.h"
 #include "server/metadata/metadata_controller.h"
+#include "server/metadata/recovery.h"
 #include "tests/unit/metadata/scene.h"
 
 namespace flotilla::metadata {
@@ -120,8 +122,9 @@ class ControllerTest : public ::testing::Test, private AnswerSink {
   }
 
   // --- requests and answers
-  uint64_t Submit(const Request& request) {
-    controller_.Submit(request, ++last_token_, *this);
+  uint64_t Submit(const Request& request) { return Submit(request, controller_); }
+  uint64_t Submit(const Request& request, MetadataController& to) {
+    to.Submit(request, ++last_token_, *this);
     return last_token_;
   }
   uint64_t Create(const std::string& name, std::string request_id = "") {
@@ -157,6 +160,30 @@ TEST_F(ControllerTest, AnAnswerComesWhenItIsApplied) {
   EXPECT_EQ(AnswerTo(created), "OK");
   EXPECT_EQ(answers_[created].version, machine_.image()->version);
   EXPECT_NE(machine_.image()->FindTopic(answers_[created].outcome.topic), nullptr);
+}
+
+TEST_F(ControllerTest, AfterARecoveryIdsAreLeftOutBeforeAnythingIsDecided) {
+  MetadataController recovered({.self = {NodeId{1}, 1}}, log_, machine_, clock_, Random(2));
+  const auto create = [&](const std::string& name) { return Submit(CreateTopic{.topic = {.name = name}}, recovered); };
+  Lead(Term{2});
+  EXPECT_EQ(AnswerTo(create("early")), "NO_LEADER");
+  EXPECT_THAT(log_.proposed, IsEmpty());
+  recovered.Tick(1);
+  const uint64_t created = create("orders");
+  const size_t proposed = log_.proposed.size();
+  EXPECT_GE(proposed, 2u);
+  CommitAll();
+  EXPECT_EQ(AnswerTo(created), "OK");
+  EXPECT_EQ(machine_.image()->FindTopic(kDefaultNamespace, "orders")->partitions[0]->group, GroupId{1 + kGroupsLeftOut});
+  EXPECT_EQ(machine_.image()->next_node, NodeId{4 + kNodesLeftOut});
+  EXPECT_EQ(machine_.image()->recoveries.Find(NodeId{1})->incarnation, 1u);
+  // Once; a later leader knows it from a snapshot, too.
+  EXPECT_FALSE(PlanRecovery(*machine_.image(), {NodeId{1}, 1}, 0).has_value());
+  const Result<Shared<Image>> copy = DecodeImage(EncodeImage(*machine_.image()), kSupportedFeatures);
+  ASSERT_TRUE(copy.ok()) << copy.status();
+  EXPECT_EQ((*copy)->recoveries.Find(NodeId{1})->incarnation, 1u);
+  EXPECT_EQ((*copy)->next_group, machine_.image()->next_group);
+  EXPECT_TRUE(PlanRecovery(**copy, {NodeId{1}, 2}, 0).has_value());
 }
 
 TEST_F(ControllerTest, DecisionsSeeWhatEarlierOnesWillHaveDone) {
