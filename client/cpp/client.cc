@@ -37,6 +37,13 @@ bool WorthAnotherAttempt(const Error& error, bool idempotent) {
   return false;
 }
 
+// The last attempt was cut off by the end of the time, which says nothing; what a broker said before does.
+Error WithWhatWasSaid(const Error& cut_off, const Error& said) {
+  if (said.ok() || cut_off.reason() != reasons::kDeadlineExceeded) return cut_off;
+  return Error(cut_off.code(), cut_off.reason(), cut_off.retry(),
+               std::string(cut_off.message()) + "; before, the answer was: " + std::string(said.message()));
+}
+
 }  // namespace
 
 Client::Client(ClientOptions options)
@@ -87,6 +94,7 @@ Error Client::Call(const std::string& method, const google::protobuf::MessageLit
   const std::string bytes = request.SerializeAsString();
   Duration backoff = kBackoffMin;
   Error last;
+  Error said;  // by a broker, lately
   std::map<std::string, Error> unreachable;
   while (true) {
     const std::vector<std::string> candidates = options.address.empty() ? view_.Addresses() : std::vector<std::string>{options.address};
@@ -101,7 +109,7 @@ Error Client::Call(const std::string& method, const google::protobuf::MessageLit
       return Error(ErrorCode::kUnavailable, reasons::kUnreachable, Retry::kSafe, "no broker can be reached:" + all);
     }
     const Duration left = deadline - clock_.Now();
-    if (left <= Duration::zero()) return last;
+    if (left <= Duration::zero()) return WithWhatWasSaid(last, said);
     const std::string address = *untried;
     const Duration attempt = options.idempotent && options.address.empty() ? std::min(left, options_.attempt_timeout) : left;
     Result<std::string> answer = ConnectionTo(address)->Call(method, bytes, attempt);
@@ -112,7 +120,8 @@ Error Client::Call(const std::string& method, const google::protobuf::MessageLit
                    address + ": the answer to " + method + " does not decode; is that a Flotilla broker?");
     }
     last = answer.error();
-    if (!options.address.empty() || !WorthAnotherAttempt(last, options.idempotent)) return last;
+    if (!options.address.empty() || !WorthAnotherAttempt(last, options.idempotent)) return WithWhatWasSaid(last, said);
+    if (last.reason() != reasons::kDeadlineExceeded && last.reason() != reasons::kUnreachable) said = last;
     if (last.reason() == reasons::kUnreachable) {
       unreachable.emplace(address, last);
       view_.Avoid(address);
@@ -120,7 +129,7 @@ Error Client::Call(const std::string& method, const google::protobuf::MessageLit
     }
     if (last.code() == ErrorCode::kUnavailable || last.code() == ErrorCode::kDeadlineExceeded) view_.Avoid(address);
     const Duration pause = std::max(backoff, last.retry_after());
-    if (clock_.Now() + pause >= deadline) return last;
+    if (clock_.Now() + pause >= deadline) return WithWhatWasSaid(last, said);
     std::this_thread::sleep_for(pause);
     backoff = std::min(backoff * 2, kBackoffMax);
   }

@@ -230,7 +230,7 @@ uint64_t Broker::Call(std::string_view method, const std::string& request, const
   const uint64_t ticket = next_ticket_++;
   if (!StartsWith(method, kPublicPackage)) {
     done(Refuse(Refusal::kUnsupported, "method " + Quoted(method) + " is not for clients"));
-  } else if (ServeAlone(method, request, done)) {
+  } else if (ServeAlone(ticket, method, request, done)) {
     return ticket;
   } else if (Status status = Available(); !status.ok()) {
     done(status);
@@ -240,7 +240,7 @@ uint64_t Broker::Call(std::string_view method, const std::string& request, const
   return ticket;
 }
 
-bool Broker::ServeAlone(std::string_view method, const std::string& request, const CallDone& done) {
+bool Broker::ServeAlone(uint64_t ticket, std::string_view method, const std::string& request, const CallDone& done) {
   if (method == kGetServerInfo) {
     done(ServerInfo().SerializeAsString());
     return true;
@@ -255,7 +255,9 @@ bool Broker::ServeAlone(std::string_view method, const std::string& request, con
     done(Status(Reason::kCorruptMessage, "the request of InitCluster does not decode"));
     return true;
   }
-  life_.InitCluster(init, [done](Result<v1::InitClusterResponse> response) {
+  founding_calls_.insert(ticket);
+  life_.InitCluster(init, [this, ticket, done](Result<v1::InitClusterResponse> response) {
+    if (founding_calls_.erase(ticket) == 0) return;  // it was cancelled
     done(response.ok() ? Result<std::string>(response->SerializeAsString()) : Result<std::string>(response.status()));
   });
   return true;
@@ -271,6 +273,7 @@ uint64_t Broker::Fetch(const v1::FetchRequest& request, const Caller& caller, Fe
 }
 
 void Broker::Cancel(uint64_t ticket) {
+  founding_calls_.erase(ticket);
   if (member_ != nullptr) member_->Cancel(ticket);
 }
 

@@ -11,6 +11,7 @@
 
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -83,7 +84,7 @@ class Broker final : public ClientApi, public PeerApi, public PeerSink {
   void Halt(const Status& why);
   void ProposeFounding();
   // Calls that every node serves, in a cluster or not. False: it is none of them.
-  bool ServeAlone(std::string_view method, const std::string& request, const CallDone& done);
+  bool ServeAlone(uint64_t ticket, std::string_view method, const std::string& request, const CallDone& done);
   // Where the node is, as far as this one knows.
   std::string AddressOf(const metadata::Node& node, LogIndex version) const;
   v1::GetServerInfoResponse ServerInfo() const;
@@ -100,6 +101,7 @@ class Broker final : public ClientApi, public PeerApi, public PeerSink {
   bool stopping_ = false;
   bool founding_proposed_ = false;
   uint64_t next_ticket_ = 1;
+  std::set<uint64_t> founding_calls_;  // of InitCluster, not answered
   uint64_t ticks_ = 0;
   bool shown_known_ = false;
 

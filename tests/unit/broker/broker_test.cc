@@ -284,5 +284,55 @@ TEST_F(LeaderReportTest, WhatANodeIsToldIsToldOnceAndAllOfItWhenItAsks) {
   EXPECT_EQ(leaders_told(true), 1);
 }
 
+// --- a node that is asked to found a cluster
+
+// Two seeds; the other one is what the scene says of it.
+class FoundingCallTest : public testing::Test {
+ protected:
+  FoundingCallTest() {
+    BrokerOptions options;
+    options.description = NodeCalled(1);
+    options.seeds = {NodeCalled(1).peer_address, NodeCalled(2).peer_address};
+    broker_ = std::make_unique<Broker>(
+        options,
+        BrokerSurroundings{
+            .executor = executor_, .readers = readers_, .store = *store_, .file = file_, .network = network_, .clock = clock_},
+        Random(1));
+    CHECK(broker_->Start().ok());
+  }
+  uint64_t Init() {
+    return broker_->Call("/flotilla.v1.ClusterService/InitCluster", "", {},
+                         [this](const Result<std::string>& answer) { answers_.push_back(metadata::ReasonOf(answer)); });
+  }
+  // The seed does not answer, until nobody tries any more.
+  void EndBirth() {
+    clock_.now += std::chrono::seconds(10);
+    for (auto& call : std::exchange(network_.calls, {})) call.done(Status(Reason::kNoLeader, "not there"));
+  }
+
+  SteppedClock clock_;
+  RememberedFile file_;
+  ScriptedNetwork network_;
+  raft::ManualExecutor executor_;
+  raft::ManualExecutor readers_;
+  storage::MemoryDisk disk_;
+  std::unique_ptr<storage::MemoryStore> store_ = *storage::MemoryStore::Open(disk_);
+  std::unique_ptr<Broker> broker_;
+  std::vector<std::string> answers_;
+};
+
+TEST_F(FoundingCallTest, WhoWaitsIsToldThatASeedIsSilent) {
+  Init();
+  EXPECT_THAT(answers_, testing::IsEmpty());
+  EndBirth();
+  EXPECT_THAT(answers_, testing::ElementsAre("NO_LEADER"));
+}
+
+TEST_F(FoundingCallTest, WhoIsGoneIsNotAnswered) {
+  broker_->Cancel(Init());
+  EndBirth();
+  EXPECT_THAT(answers_, testing::IsEmpty());
+}
+
 }  // namespace
 }  // namespace flotilla::broker
