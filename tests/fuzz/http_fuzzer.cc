@@ -40,13 +40,19 @@ http::HttpServer& Server() {
 std::string Exchange(std::string_view request) {
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   CHECK_GE(fd, 0);
+  // Each from another address of loopback: the ports of one are used up within seconds, because each rests for a minute.
+  static uint32_t last = 0;
+  const int only_address = 1;
+  setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &only_address, sizeof only_address);
+  sockaddr_in own{};
+  own.sin_family = AF_INET;
+  own.sin_addr.s_addr = htonl(INADDR_LOOPBACK + ++last % 250);
+  CHECK_EQ(bind(fd, reinterpret_cast<sockaddr*>(&own), sizeof own), 0);
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(Server().port());
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  CHECK_EQ(connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-  const linger at_once{.l_onoff = 1, .l_linger = 0};  // or thousands of ports would wait for a minute
-  setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  PCHECK(connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
   std::string_view rest = request;
   while (!rest.empty()) {
     const ssize_t sent = send(fd, rest.data(), rest.size(), MSG_NOSIGNAL);
