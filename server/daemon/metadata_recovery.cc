@@ -1,5 +1,9 @@
 #include "server/daemon/metadata_recovery.h"
 
+#include <pwd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <future>
 #include <optional>
@@ -48,6 +52,16 @@ Result<Found> Look(const std::string& directory, const storage::LogReader& logs)
   Result<raft::Configuration> members = raft::DecodeConfiguration(encoded.view());
   if (!members.ok()) return members.status();
   return Found{.node = **std::move(node), .group = *std::move(group), .members = *std::move(members)};
+}
+
+// What is written has to belong to whom the node runs as, or it could not open it afterwards.
+Status CheckOwner(const std::string& directory) {
+  struct stat status {};
+  if (::stat(directory.c_str(), &status) != 0 || status.st_uid == ::geteuid()) return {};
+  const passwd* const user = ::getpwuid(status.st_uid);
+  const std::string owner = user != nullptr ? user->pw_name : "#" + std::to_string(status.st_uid);
+  return Status(Reason::kDirectoryUnusable, directory + " belongs to " + owner + ", and so has to what is written there; run this as " +
+                                                owner + ": runuser -u " + owner + " -- flotillad recover-metadata ...");
 }
 
 bool VotesAlone(const Found& found) { return !found.members.joint() && found.members.voters == std::vector{found.group.identity.self}; }
@@ -113,6 +127,7 @@ int RecoverMetadata(const MetadataRecoveryOptions& options, const Talk& talk) {
   if (const Result<std::unique_ptr<storage::StoppedStore>> there = storage::StoppedStore::Open(options.directory); !there.ok()) {
     return Fail(there.status(), talk);
   }
+  if (const Status owned = CheckOwner(options.directory); !owned.ok()) return Fail(owned, talk);
   storage::RocksStoreOptions store_options;
   store_options.directory = options.directory;
   const Result<std::unique_ptr<storage::RocksStore>> store = storage::OpenRocksStore(store_options);

@@ -1,4 +1,5 @@
 """A majority of the metadata's voters is lost for good: a stopped node that is left goes on alone, and the cluster grows again around it."""
+import os
 import re
 import subprocess
 import unittest
@@ -183,6 +184,12 @@ class NothingToRecoverTest(unittest.TestCase):
         said = recover(node, "--i-accept-data-loss")
         self.assertEqual(said.returncode, 1, said)
         self.assertIn("is in no cluster", said.stderr)
+        if os.geteuid() == 0:
+            os.chown(node.data_dir, 65534, -1)
+            said = recover(node, "--i-accept-data-loss")
+            self.assertEqual(said.returncode, 1, said)
+            self.assertIn("run this as nobody", said.stderr)
+            os.chown(node.data_dir, 0, -1)
         node.start()
         node.wait_until_it_answers()
         cluster.init()
