@@ -110,9 +110,10 @@ class RelationCheck {
       return;
     }
     if (among_them) return;
-    Warn("cluster", "seeds",
-         "cluster.seeds does not have this node, which others are told to find at " + ToString(self) +
-             "; write the same list on every node, so that any of them can found the cluster");
+    Warn(
+        "cluster", "seeds",
+        "cluster.seeds does not have this node, which others are told to find at " + ToString(self) +
+            "; write the same list on every node that founds the cluster, so that any of them can; one that joins later need not be in it");
   }
 
   void CheckLimits() {

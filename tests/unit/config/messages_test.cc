@@ -142,7 +142,7 @@ const Case kRelationCases[] = {
     {"NotAmongTheSeeds",
      "cluster: {name: a, seeds: [n1:9651, n2:9651]}\nlisten: {client: 0.0.0.0:9650, peer: 0.0.0.0:9651}\ntls: {insecure: true}\n",
      {"f.yaml:1:27: warning: cluster.seeds does not have this node, which others are told to find at host1:9651; write the same list "
-      "on every node, so that any of them can found the cluster"}},
+      "on every node that founds the cluster, so that any of them can; one that joins later need not be in it"}},
     {"SingleWithSeeds",
      "cluster:\n  name: a\n  bootstrap: single\n  seeds: [127.0.0.1:1]\n",
      {"f.yaml:3:14: cluster.bootstrap is single, which makes a cluster of this node alone, but cluster.seeds names others; use manual, "
