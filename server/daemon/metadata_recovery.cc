@@ -4,7 +4,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <future>
 #include <optional>
 #include <ostream>
@@ -21,13 +20,6 @@
 
 namespace flotilla {
 namespace {
-
-constexpr int kExitFailed = 1;
-
-int Fail(const Status& status, const Talk& talk) {
-  talk.err << "flotillad: " << status << std::endl;
-  return status.reason() == Reason::kDataLoss ? kExitDamaged : kExitFailed;
-}
 
 // What the directory has of the metadata.
 struct Found {

@@ -23,11 +23,6 @@ constexpr size_t kShownKeyBytes = 64;
 constexpr size_t kDumpBytes = 4 << 20;
 constexpr std::chrono::seconds kProgressEvery{2};
 
-int Fail(const Status& status, const Talk& talk) {
-  talk.err << "flotillad: " << status << std::endl;
-  return status.reason() == Reason::kDataLoss ? kExitDamaged : kExitFailed;
-}
-
 // Printable, and no longer than is good.
 std::string Shown(std::string_view bytes) {
   constexpr char kHex[] = "0123456789abcdef";
@@ -156,6 +151,11 @@ void ShowEntry(const storage::EntryHeader& header, const Talk& talk) {
 }
 
 }  // namespace
+
+int Fail(const Status& status, const Talk& talk) {
+  talk.err << "flotillad: " << status << std::endl;
+  return status.reason() == Reason::kDataLoss ? kExitDamaged : kExitFailed;
+}
 
 int VerifyDirectory(const std::string& directory, const Talk& talk) {
   const Result<std::unique_ptr<storage::StoppedStore>> store = storage::StoppedStore::Open(directory);

@@ -6,6 +6,8 @@
 #include <optional>
 #include <string>
 
+#include "storage/base/status.h"
+
 namespace flotilla {
 
 // Damage was found (EX_DATAERR).
@@ -16,6 +18,9 @@ struct Talk {
   std::ostream& err;
   bool err_is_terminal = false;
 };
+
+// Says why it cannot be done; the exit code for it.
+int Fail(const Status& status, const Talk& talk);
 
 // Reads everything and checks every checksum. 0: all is well; 65: damage, each in a line; 1: it cannot be read at all (a node runs in
 // it, it is no data directory).
