@@ -56,8 +56,15 @@ address() { echo "127.0.0.1:$(client_port "$1")"; }
 
 free_ports() {
   "$PYTHON" - <<'PY'
-import socket
-sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(9)]  # all at once, so that none comes twice
+import random, socket
+# Below those that the kernel gives to whoever asks for any; all at once, so that none comes twice.
+first_of_kernel = int(open("/proc/sys/net/ipv4/ip_local_port_range").read().split()[0])
+sockets = []
+while len(sockets) < 9:
+    try:
+        sockets.append(socket.create_server(("127.0.0.1", random.randrange(10_000, first_of_kernel) if first_of_kernel > 20_000 else 0)))
+    except OSError:
+        pass  # somebody listens there
 print(*(s.getsockname()[1] for s in sockets))
 PY
 }

@@ -13,18 +13,20 @@ import contextlib
 import ctypes
 import os
 import pathlib
-import random
 import shutil
 import signal
-import socket
 import subprocess
+import sys
 import tempfile
 import time
 
 import grpc
 
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+
 from calls import Client
 from flotilla.v1 import cluster_pb2
+from ports import free_ports
 
 # How long anything may take that should happen at once or after an election. Only failures wait so long.
 PATIENCE_S = float(os.environ.get("FLOTILLA_CLUSTER_PATIENCE_S", "30"))
@@ -37,7 +39,6 @@ DATA_BYTES_MAX = 4 << 30
 KEPT_LOG_BYTES = 4 << 20
 KEPT_FAILURES_MAX = 10
 
-_FIRST_PORT = 10_000  # of those that nodes listen on
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
@@ -71,22 +72,6 @@ def wait_until(what, holds, timeout_s=PATIENCE_S):
         if time.monotonic() > deadline:
             raise AssertionError(f"after {timeout_s:.0f} s still not so: {what} (last seen: {last!r})")
         time.sleep(0.02)
-
-
-def free_ports(count):
-    """Below the range from which the kernel gives ports to whoever asks for any: others do so until ours are listened on."""
-    first_of_kernel = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    sockets = {}  # all open until the end: none comes twice
-    while len(sockets) < count:
-        port = random.randrange(_FIRST_PORT, first_of_kernel) if first_of_kernel > 2 * _FIRST_PORT else 0
-        try:
-            server = socket.create_server(("127.0.0.1", port))
-        except OSError:
-            continue  # somebody listens there
-        sockets[server.getsockname()[1]] = server
-    for server in sockets.values():
-        server.close()
-    return list(sockets)
 
 
 def die_with_parent():

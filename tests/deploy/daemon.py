@@ -3,9 +3,14 @@ import os
 import pathlib
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+
+from ports import free_ports
 
 FLOTILLAD = os.environ["FLOTILLAD"]
 FLOTILLA = os.environ["FLOTILLA"]
@@ -21,10 +26,7 @@ class Daemon:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(self.directory / "notify"))
         self._socket.settimeout(PATIENCE_S)
-        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
-        self.client_port, self.peer_port, self.http_port = (s.getsockname()[1] for s in sockets)
-        for s in sockets:
-            s.close()
+        self.client_port, self.peer_port, self.http_port = free_ports(3)
         self.config = self.directory / "flotilla.yaml"
         self.log = self.directory / "log"
         self.write_config()
