@@ -24,12 +24,16 @@ constexpr Duration kAskAgainEvery = std::chrono::milliseconds(200);
 client::Error Found(Session& session, const v1::InitClusterRequest& request, v1::InitClusterResponse* response) {
   const SystemClock clock;
   const MonotonicTime deadline = clock.Now() + session.timeout();
-  bool told = false;
+  std::string told;
+  const auto tell = [&](const client::Error& why) {
+    const std::string now(why.message().substr(0, why.message().find(":\n")));
+    if (std::exchange(told, now) != now) session.Say("waiting: " + now);
+  };
   while (true) {
-    client::Error error = session.Call(kInit, request, response);
+    client::Error error = session.Call(kInit, request, response, {.on_retry = tell});
     const bool not_there_yet = error.code() == client::ErrorCode::kUnavailable && error.retry() == client::Retry::kSafe;
     if (error.ok() || !not_there_yet || request.validate_only() || clock.Now() >= deadline) return error;
-    if (!std::exchange(told, true)) session.Say("waiting: " + std::string(error.message().substr(0, error.message().find(":\n"))));
+    tell(error);
     Pause(session, kAskAgainEvery);
     if (session.interrupted()) return error;
   }

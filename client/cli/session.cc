@@ -145,8 +145,9 @@ client::Client& Session::client() {
   return *client_;
 }
 
-client::Error Session::Call(const std::string& method, const google::protobuf::Message& request, google::protobuf::Message* response) {
-  return client().Call(method, request, response);
+client::Error Session::Call(const std::string& method, const google::protobuf::Message& request, google::protobuf::Message* response,
+                            const client::CallOptions& options_of_call) {
+  return client().Call(method, request, response, options_of_call);
 }
 
 }  // namespace flotilla::cli

@@ -76,7 +76,8 @@ class Session {
   // --- The cluster
   client::Client& client();
   Duration timeout() const;
-  client::Error Call(const std::string& method, const google::protobuf::Message& request, google::protobuf::Message* response);
+  client::Error Call(const std::string& method, const google::protobuf::Message& request, google::protobuf::Message* response,
+                     const client::CallOptions& options = {});
 
  private:
   Surroundings around_;

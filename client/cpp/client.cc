@@ -130,6 +130,7 @@ Error Client::Call(const std::string& method, const google::protobuf::MessageLit
     if (last.code() == ErrorCode::kUnavailable || last.code() == ErrorCode::kDeadlineExceeded) view_.Avoid(address);
     const Duration pause = std::max(backoff, last.retry_after());
     if (clock_.Now() + pause >= deadline) return WithWhatWasSaid(last, said);
+    if (options.on_retry) options.on_retry(last);
     std::this_thread::sleep_for(pause);
     backoff = std::min(backoff * 2, kBackoffMax);
   }

@@ -50,6 +50,8 @@ struct CallOptions {
   bool idempotent = true;
   // Only this node, and only once. Default: any.
   std::string address = {};
+  // Told why before each further attempt. On the caller's thread.
+  std::function<void(const Error& error)> on_retry = {};
 };
 
 class Client {

@@ -102,6 +102,16 @@ class NodesCliTest : public ::testing::Test {
   std::string err;
 };
 
+TEST_F(NodesCliTest, AFoundingSaysWhatItWaitsFor) {
+  v1::InitClusterResponse founded;
+  founded.set_cluster_id("c1");
+  broker.Script("InitCluster", MakeError(v1::ERROR_REASON_NO_LEADER, 14, v1::RETRY_SAFE, "seed n2:9651 does not answer"), founded);
+  EXPECT_EQ(Run({"cluster", "init"}), kExitOk) << err;
+  EXPECT_THAT(err, HasSubstr("waiting: "));
+  EXPECT_THAT(err, HasSubstr("seed n2:9651 does not answer"));
+  EXPECT_EQ(out, "c1\n");
+}
+
 TEST_F(NodesCliTest, ADrainIsWatchedToItsEnd) {
   broker.Script("DrainNode", With<v1::DrainNodeResponse>(NodeIn(v1::NODE_MODE_DRAINING)));
   broker.Script("GetNode", Evacuating(v1::NODE_MODE_DRAINING, 2), Evacuating(v1::NODE_MODE_DRAINING, 0, true));

@@ -409,6 +409,7 @@ struct FakeBroker::Impl final : v1::ProduceService::Service,
   FLOTILLA_SCRIPTED(GetBalance)
   FLOTILLA_SCRIPTED(CancelBalance)
   FLOTILLA_SCRIPTED(GetQuorum)
+  FLOTILLA_SCRIPTED(InitCluster)
 #undef FLOTILLA_SCRIPTED
 
   const std::shared_ptr<FakeLog> log;
