@@ -82,6 +82,8 @@ void MetadataController::Submit(const Request& request, uint64_t token, AnswerSi
     return AnswerWhenCertain(std::move(waiting));
   }
   if (std::holds_alternative<RegisterNode>(request)) liveness_.Heard(decision->outcome.node, now_);
+  // Whoever waits for one of the few moves at a time need not wait for the next second, too: small partitions move within a moment.
+  if (std::holds_alternative<SettleReplicas>(request)) leading_->plan_at = now_;
   waiting.answer = {Status(), decision->outcome, leading_->image->version};
   if (decision->records.empty()) return AnswerWhenCertain(std::move(waiting));
   if (Status status = Propose(std::move(decision->records), std::move(waiting)); !status.ok()) {

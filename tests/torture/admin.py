@@ -43,6 +43,10 @@ class Administrator(Worker):
             self._random.choice((self._delete, self._grow, self._configure, self._look))(name)
         time.sleep(self._random.uniform(0, 0.5))
 
+    def topics(self):
+        """Names of those that there are."""
+        return list(self._topics)
+
     def verify(self):
         """The topics there are, as any node lists them, against those that there have to be."""
         try:

@@ -117,7 +117,7 @@ class Season:
             worker.end()
 
     def delete_topics(self):
-        for name in self.topics:
+        for name in (*self.topics, *self.administrator.topics()):
             request = admin_pb2.DeleteTopicRequest(topic={"name": name})
             self.cluster.nodes[0].client.admin.DeleteTopic(request, timeout=PATIENCE_S)
 
