@@ -527,6 +527,19 @@ TEST_F(FollowingTest, ANodeThatGoesIsEmptiedItsSeatIsFilledAndThenItIsGone) {
   EXPECT_EQ(ReasonOf(Report(3)), "NODE_REMOVED");
 }
 
+TEST_F(FollowingTest, WhenAMoveIsOverTheNextOneBeginsAtOnce) {
+  Submit(AddPartitions{.topic = {.name = "orders"}, .partition_count = 60});
+  CommitAll();
+  ASSERT_EQ(Change(NodeId{3}, NodeMode::kDecommissioning), "OK");
+  Ticks(5);
+  const size_t running = image().moving.size();
+  SettleAll();
+  const size_t left = image().moving.size();
+  ASSERT_LT(left, running);
+  Ticks(1);
+  EXPECT_GT(image().moving.size(), left);
+}
+
 TEST_F(FollowingTest, ASeatDoesNotWaitForALearnerThatStandsStill) {
   log_.late = {{NodeId{4}, LogIndex{7}}};
   ASSERT_EQ(Change(NodeId{3}, NodeMode::kDecommissioning), "OK");
