@@ -116,8 +116,10 @@ stop_all() {
     kill -0 $ship_pid "${pids[@]}" 2>/dev/null || break
     sleep 0.1
   done
-  for pid in $ship_pid "${pids[@]}"; do kill -KILL "$pid" 2>/dev/null || true; done
-  wait 2>/dev/null || true
+  { # the last ones have nobody to hand over to, and would wait; bash would say that they were killed
+    for pid in $ship_pid "${pids[@]}"; do kill -KILL "$pid" || true; done
+    wait || true
+  } 2>/dev/null
 }
 
 leave() {
