@@ -50,7 +50,7 @@ struct CallOptions {
   bool idempotent = true;
   // Only this node, and only once. Default: any.
   std::string address = {};
-  // Told why before each further attempt. On the caller's thread.
+  // Told why before each pause between attempts. On the caller's thread.
   std::function<void(const Error& error)> on_retry = {};
 };
 

@@ -55,7 +55,7 @@ class ProducerCore : public std::enable_shared_from_this<ProducerCore> {
     size_t last_bytes = 0;               // of the last batch, as a guess at the next
     std::shared_ptr<NodeStream> stream;  // all that is outstanding went there
     bool identity_asked = false;
-    const NodeStream* waits_for = nullptr;  // whose queue is full; null: none
+    const NodeStream* waits_for = nullptr;  // for its answers, before the open batch is sent; null: none
   };
   // What is left to do without the mutex.
   struct Todo {

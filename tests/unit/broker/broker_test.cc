@@ -27,20 +27,37 @@ using testing::HasSubstr;
 using testing::Not;
 using testing::SizeIs;
 
-// Node 1 alone founded the cluster, and leads the metadata. Nodes 2 and 3 are what the scene says of them.
-class BrokerTest : public testing::Test {
+// A broker, and all around it in the hand of the scene.
+class LoneBrokerTest : public testing::Test {
  protected:
-  BrokerTest() {
-    BrokerOptions options;
-    options.description = NodeCalled(1);
-    options.cluster_name = "test";
-    options.bootstrap_single = true;
+  void Start(const BrokerOptions& options) {
     broker_ = std::make_unique<Broker>(
         options,
         BrokerSurroundings{
             .executor = executor_, .readers = readers_, .store = *store_, .file = file_, .network = network_, .clock = clock_},
         Random(1));
     CHECK(broker_->Start().ok());
+  }
+
+  SteppedClock clock_;
+  RememberedFile file_;
+  ScriptedNetwork network_;
+  raft::ManualExecutor executor_;
+  raft::ManualExecutor readers_;
+  storage::MemoryDisk disk_;
+  std::unique_ptr<storage::MemoryStore> store_ = *storage::MemoryStore::Open(disk_);
+  std::unique_ptr<Broker> broker_;
+};
+
+// Node 1 alone founded the cluster, and leads the metadata. Nodes 2 and 3 are what the scene says of them.
+class BrokerTest : public LoneBrokerTest {
+ protected:
+  BrokerTest() {
+    BrokerOptions options;
+    options.description = NodeCalled(1);
+    options.cluster_name = "test";
+    options.bootstrap_single = true;
+    Start(options);
     Ticks(5);
     CHECK(broker_->metadata()->cluster.has_value());
     for (uint64_t node : {2, 3}) CHECK_EQ(Join(NodeCalled(node)).status(), "OK");
@@ -117,15 +134,6 @@ class BrokerTest : public testing::Test {
     }
     Settle();
   }
-
-  SteppedClock clock_;
-  RememberedFile file_;
-  ScriptedNetwork network_;
-  raft::ManualExecutor executor_;
-  raft::ManualExecutor readers_;
-  storage::MemoryDisk disk_;
-  std::unique_ptr<storage::MemoryStore> store_ = *storage::MemoryStore::Open(disk_);
-  std::unique_ptr<Broker> broker_;
 };
 
 // --- a node is one process
@@ -287,18 +295,13 @@ TEST_F(LeaderReportTest, WhatANodeIsToldIsToldOnceAndAllOfItWhenItAsks) {
 // --- a node that is asked to found a cluster
 
 // Two seeds; the other one is what the scene says of it.
-class FoundingCallTest : public testing::Test {
+class FoundingCallTest : public LoneBrokerTest {
  protected:
   FoundingCallTest() {
     BrokerOptions options;
     options.description = NodeCalled(1);
     options.seeds = {NodeCalled(1).peer_address, NodeCalled(2).peer_address};
-    broker_ = std::make_unique<Broker>(
-        options,
-        BrokerSurroundings{
-            .executor = executor_, .readers = readers_, .store = *store_, .file = file_, .network = network_, .clock = clock_},
-        Random(1));
-    CHECK(broker_->Start().ok());
+    Start(options);
   }
   uint64_t Init() {
     return broker_->Call("/flotilla.v1.ClusterService/InitCluster", "", {},
@@ -310,14 +313,6 @@ class FoundingCallTest : public testing::Test {
     for (auto& call : std::exchange(network_.calls, {})) call.done(Status(Reason::kNoLeader, "not there"));
   }
 
-  SteppedClock clock_;
-  RememberedFile file_;
-  ScriptedNetwork network_;
-  raft::ManualExecutor executor_;
-  raft::ManualExecutor readers_;
-  storage::MemoryDisk disk_;
-  std::unique_ptr<storage::MemoryStore> store_ = *storage::MemoryStore::Open(disk_);
-  std::unique_ptr<Broker> broker_;
   std::vector<std::string> answers_;
 };
 

@@ -96,6 +96,20 @@ TEST_F(ClientTest, AnErrorBringsReasonAndMetadataFromTheTrailer) {
   EXPECT_EQ(producer.error().Metadata("topic"), "missing");
 }
 
+TEST_F(ClientTest, WhoRunsOutOfTimeIsToldWhatWasSaidBefore) {
+  broker.Script("GetNode", MakeError(v1::ERROR_REASON_NO_LEADER, 14, v1::RETRY_SAFE, "nobody leads"));
+  v1::GetNodeResponse response;
+  CallOptions options{.timeout = std::chrono::seconds(1)};
+  options.on_retry = [this](const Error& why) {
+    EXPECT_EQ(why.reason(), reasons::kNoLeader);
+    broker.Hold(FakeBroker::Held::kAll);
+  };
+  const Error error = client.Call("/flotilla.v1.ClusterService/GetNode", v1::GetNodeRequest(), &response, options);
+  broker.Hold(FakeBroker::Held::kNothing);
+  EXPECT_EQ(error.reason(), reasons::kDeadlineExceeded);
+  EXPECT_THAT(std::string(error.message()), HasSubstr("before, the answer was: nobody leads"));
+}
+
 TEST_F(ClientTest, ARecordIsWrittenAndItsPlaceIsTold) {
   const auto producer = OpenProducer({});
   const auto first = producer->SendAndWait({.key = "k", .value = "a"});

@@ -373,6 +373,7 @@ struct FakeBroker::Impl final : v1::ProduceService::Service,
   // --- scripted
   template <typename Request, typename Response>
   grpc::Status Play(grpc::ServerContext* context, const std::string& method, const Request& request, Response* response) {
+    PassGate(Held::kAll);
     Remember(request);
     const std::lock_guard lock(mutex);
     std::deque<Scripted>& script = scripts[method];
