@@ -68,6 +68,7 @@ int Info(Session& session) {
   table.Add({"node-uuid", response.node_uuid()});
   table.Add({"status", response.status()});
   table.Add({"version", response.software_version()});
+  table.Add({"feature-level", std::to_string(response.feature_level())});
   table.Add({"metadata-version", std::to_string(response.metadata_version())});
   table.Add({"time", TimeText(response.time_ms())});
   if (session.wide()) {
@@ -147,6 +148,7 @@ void AddClusterCommands(CLI::App& app, Session& session) {
   health.add_flag("--exit-when-healthy", options->exit_when_healthy, "Wait until all is well, at most --timeout");
   health.callback([&session, options] { session.action = [&session, options] { return Health(session, *options); }; });
 
+  AddUpgradeCommand(cluster, session);
   AddQuorumCommand(cluster, session);
   AddBalanceCommand(cluster, session);
   AddConfigCommand(cluster, session);

@@ -12,6 +12,7 @@ class Session;
 
 void AddClusterCommands(CLI::App& app, Session& session);
 void AddQuorumCommand(CLI::App& cluster, Session& session);
+void AddUpgradeCommand(CLI::App& cluster, Session& session);
 void AddBalanceCommand(CLI::App& cluster, Session& session);
 void AddConfigCommand(CLI::App& cluster, Session& session);
 void AddNodeCommands(CLI::App& app, Session& session);

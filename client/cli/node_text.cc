@@ -11,11 +11,15 @@ std::string ModeText(const v1::Node& node) {
   return ShortName(v1::NodeMode_Name(node.mode()), "NODE_MODE_") + (node.unfit_to_lead() ? ",unfit" : "");
 }
 
+std::string FeaturesText(const v1::Node& node) {
+  return std::to_string(node.feature_level_min()) + "-" + std::to_string(node.feature_level_max());
+}
+
 }  // namespace
 
 void PrintNodes(Session& session, const google::protobuf::RepeatedPtrField<v1::Node>& nodes) {
   std::vector<std::string> header = {"NODE", "NAME", "STATE", "MODE", "CLIENTS", "RACK", "REPLICAS", "LEADERS", "DISK-FREE"};
-  if (session.wide()) header.insert(header.end(), {"PEERS", "VERSION", "METADATA", "LAST-SEEN", "UUID", "WARNINGS"});
+  if (session.wide()) header.insert(header.end(), {"PEERS", "VERSION", "FEATURES", "METADATA", "LAST-SEEN", "UUID", "WARNINGS"});
   Table table(header);
   for (const v1::Node& node : nodes) {
     std::vector<std::string> row = {std::to_string(node.node_id()),
@@ -30,7 +34,7 @@ void PrintNodes(Session& session, const google::protobuf::RepeatedPtrField<v1::N
     if (session.wide()) {
       std::string warnings;
       for (const std::string& warning : node.warnings()) warnings += (warnings.empty() ? "" : "; ") + warning;
-      row.insert(row.end(), {node.peer_address(), node.software_version(), std::to_string(node.metadata_version()),
+      row.insert(row.end(), {node.peer_address(), node.software_version(), FeaturesText(node), std::to_string(node.metadata_version()),
                              TimeText(node.last_seen_ms()), node.node_uuid(), warnings});
     }
     table.Add(std::move(row));
@@ -50,6 +54,7 @@ void PrintNode(Session& session, const v1::GetNodeResponse& response) {
   table.Add({"rack", node.rack()});
   table.Add({"uuid", node.node_uuid()});
   table.Add({"version", node.software_version()});
+  table.Add({"features", FeaturesText(node)});
   table.Add({"joined", TimeText(node.join_time_ms())});
   table.Add({"last-seen", TimeText(node.last_seen_ms())});
   table.Add({"metadata-version", std::to_string(node.metadata_version())});

@@ -1,11 +1,15 @@
 #include "client/cpp/error.h"
 
+#include <algorithm>
 #include <array>
 
 #include "flotilla/v1/errors.pb.h"
 
 namespace flotilla::client {
 namespace {
+
+// No broker asks for more; whoever does is not waited for.
+constexpr std::chrono::milliseconds kRetryAfterMax = std::chrono::minutes(1);
 
 constexpr std::array<std::string_view, 17> kCodeNames = {
     "OK",        "CANCELLED",      "UNKNOWN",           "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED",
@@ -42,11 +46,12 @@ Error::Error(ErrorCode code, std::string_view reason, Retry retry, std::string m
           Content{.code = code, .reason = std::string(reason), .retry = retry, .message = std::move(message)})) {}
 
 Error Error::From(const v1::Error& error) {
-  Content content{.code = static_cast<ErrorCode>(error.code()),
-                  .reason = ReasonOf(error.reason()),
-                  .retry = RetryOf(error.retry()),
-                  .message = error.message(),
-                  .retry_after = std::chrono::milliseconds(error.retry_after_ms())};
+  Content content{
+      .code = static_cast<ErrorCode>(error.code()),
+      .reason = ReasonOf(error.reason()),
+      .retry = RetryOf(error.retry()),
+      .message = error.message(),
+      .retry_after = std::clamp(std::chrono::milliseconds(error.retry_after_ms()), std::chrono::milliseconds(0), kRetryAfterMax)};
   if (content.code == ErrorCode::kOk) content.code = ErrorCode::kUnknown;  // an error is never OK
   for (const auto& [key, value] : error.metadata()) content.metadata.emplace(key, value);
   Error result;

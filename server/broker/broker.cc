@@ -308,7 +308,10 @@ v1::GetServerInfoResponse Broker::ServerInfo() const {
   info.set_cluster_name(options_.cluster_name);
   info.set_status(state().status);
   info.set_time_ms(around_.clock.WallMillis());
-  if (member_ != nullptr) info.set_metadata_version(static_cast<int64_t>(member_->image().version.value()));
+  if (member_ != nullptr) {
+    info.set_metadata_version(static_cast<int64_t>(member_->image().version.value()));
+    info.set_feature_level(static_cast<int32_t>(member_->image().feature_level()));
+  }
   v1::ServerLimits& out = *info.mutable_limits();
   out.set_request_bytes_max(static_cast<int32_t>(flotilla::limits::kEntryPayloadBytesMax));
   out.set_record_bytes_max(static_cast<int32_t>(partition::limits::kRecordBytesDefault));

@@ -34,6 +34,18 @@ Status MissingOrUnsure(const Status& missing, const Status& synced) {
                                        std::string(synced.message()) + "); ask again shortly");
 }
 
+// What a look at the metadata is told by a replica that takes no part any more. Others know what this node does not.
+Status NotThroughHere(const Status& status) {
+  switch (status.reason()) {
+    case Reason::kDataLoss:
+    case Reason::kReplicaFaulted:
+    case Reason::kStorageFailed:
+      return Status(Reason::kShuttingDown,
+                    "the metadata on this node has stopped, and the node with it; ask another one: " + std::string(status.message()));
+    default: return status;
+  }
+}
+
 // One linearizable look at the metadata: a read of group 0 that is released when this replica has applied enough.
 class CallBoard::Sync final : public raft::ReadSink {
  public:
@@ -42,8 +54,8 @@ class CallBoard::Sync final : public raft::ReadSink {
 
   // raft::ReadSink: inside of the group, so the rest is posted.
   void OnRead(uint64_t, const Status& status, LogIndex) override { Done(status); }
-  void Done(const Status& status) {
-    board_.around_.executor.Post([&board = board_, number = number_, status] {
+  void Done(const Status& why) {
+    board_.around_.executor.Post([&board = board_, number = number_, status = NotThroughHere(why)] {
       const auto found = board.syncs_.find(number);
       if (found == board.syncs_.end()) return;
       const std::unique_ptr<Sync> sync = std::move(found->second);
@@ -276,7 +288,15 @@ void CallBoard::OnMetadata() {
   for (const auto& [id, call] : calls_) {
     if (call.version.value() != 0 && call.version <= around_.metadata.image()->version) ready.push_back(id);
   }
-  for (const uint64_t id : ready) Finish(id, std::move(calls_.at(id).response));
+  FinishReady(ready);
+}
+
+// Whoever is told may have others told with it: those that waited for its call.
+void CallBoard::FinishReady(const std::vector<uint64_t>& ready) {
+  for (const uint64_t id : ready) {
+    const auto found = calls_.find(id);
+    if (found != calls_.end()) Finish(id, std::move(found->second.response));
+  }
 }
 
 void CallBoard::Tick() {
@@ -289,8 +309,9 @@ void CallBoard::Tick() {
       late.push_back(id);
     }
   }
-  for (const uint64_t id : ready) Finish(id, std::move(calls_.at(id).response));
+  FinishReady(ready);
   for (const uint64_t id : late) {
+    if (!calls_.contains(id)) continue;
     Finish(id, Refuse(Refusal::kDeadlineExceeded,
                       "the call's deadline passed before there was an answer; what was on its way may still be done"));
   }

@@ -120,7 +120,9 @@ class CallBoard final : private LeaderWaitSink, public LeaderListener {
   void OnPassedOn(uint64_t id, const Result<std::string>& answer);
   void Refused(uint64_t id, const Status& status);
   void Complete(uint64_t id, std::string response, LogIndex version);
+  // The call is there.
   void Finish(uint64_t id, Result<std::string> result);
+  void FinishReady(const std::vector<uint64_t>& ready);
   Result<GroupId> GroupFor(const Call& call) const;
   void OnLeaderAwaited(uint64_t id) override;
 

@@ -23,12 +23,16 @@ std::vector<std::string> Obstacles(const metadata::Image& image) {
 
 }  // namespace
 
-ClusterCalls::ClusterCalls(const MemberContext& member, GroupDescriptions& descriptions, std::function<std::vector<std::string>()> warnings)
-    : member_(member), descriptions_(descriptions), warnings_(std::move(warnings)) {
+ClusterCalls::ClusterCalls(const MemberContext& member, Decisions& decisions, GroupDescriptions& descriptions,
+                           std::function<std::vector<std::string>()> warnings)
+    : member_(member), decisions_(decisions), descriptions_(descriptions), warnings_(std::move(warnings)) {
   CallBoard& board = member_.board;
   board.Register<v1::GetHealthRequest>(kGetHealth, {.serve = [this](uint64_t id, const auto&) { GetHealth(id); }, .repeatable = true});
   board.Register<v1::GetMetadataRequest>("/flotilla.v1.ClusterService/GetMetadata",
                                          {.serve = [this](uint64_t id, const auto& r) { GetMetadata(id, r); }, .repeatable = true});
+  board.Register<v1::RaiseFeatureLevelRequest>(
+      "/flotilla.v1.ClusterService/RaiseFeatureLevel",
+      {.place = Place::kMetadataLeader, .serve = [this](uint64_t id, const auto& r) { RaiseFeatureLevel(id, r); }, .repeatable = true});
 }
 
 // --- Health
@@ -132,6 +136,27 @@ bool ClusterCalls::AnswerMetadata(uint64_t id, const v1::GetMetadataRequest& req
   for (const metadata::Topic* topic : topics) *response.add_topics() = DescribeTopicMetadata(*topic, member_.leaders);
   member_.board.Answer(id, response);
   return true;
+}
+
+// --- The feature level
+
+void ClusterCalls::RaiseFeatureLevel(uint64_t id, const v1::RaiseFeatureLevelRequest& request) {
+  if (request.feature_level() < 0) {
+    return member_.board.Fail(
+        id, Status(Reason::kInvalidArgument, "feature_level " + std::to_string(request.feature_level()) + " is negative; levels begin at 1")
+                .With("field", "feature_level")
+                .With("value", std::to_string(request.feature_level())));
+  }
+  const metadata::RaiseFeatureLevel wanted{.level = static_cast<uint32_t>(request.feature_level()),
+                                           .validate_only = request.validate_only()};
+  decisions_.Submit(wanted, [this, id](const metadata::Answer& answer) {
+    if (!answer.status.ok()) return member_.board.Fail(id, answer.status);
+    v1::RaiseFeatureLevelResponse response;
+    response.set_feature_level(static_cast<int32_t>(answer.outcome.feature_level));
+    response.set_previous_feature_level(static_cast<int32_t>(answer.outcome.feature_level_before));
+    response.set_metadata_version(static_cast<int64_t>(answer.version.value()));
+    member_.board.Answer(id, response, answer.version);
+  });
 }
 
 void ClusterCalls::OnMetadata() {

@@ -1,4 +1,4 @@
-// ClusterService for members: health, and where everything is. Nodes: node_calls.h.
+// ClusterService for members: health, where everything is, and the feature level. Nodes: node_calls.h.
 #pragma once
 
 #include <functional>
@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "flotilla/v1/cluster.pb.h"
+#include "server/broker/decisions.h"
 #include "server/broker/group_descriptions.h"
 #include "server/broker/member_context.h"
 
@@ -15,7 +16,8 @@ namespace flotilla::broker {
 class ClusterCalls final : public CallService {
  public:
   // `warnings`: of this node, for when nobody else answers.
-  ClusterCalls(const MemberContext& member, GroupDescriptions& descriptions, std::function<std::vector<std::string>()> warnings);
+  ClusterCalls(const MemberContext& member, Decisions& decisions, GroupDescriptions& descriptions,
+               std::function<std::vector<std::string>()> warnings);
 
   void Tick() override;
   void OnMetadata() override;
@@ -25,8 +27,10 @@ class ClusterCalls final : public CallService {
   void GetMetadata(uint64_t id, const v1::GetMetadataRequest& request);
   bool AnswerMetadata(uint64_t id, const v1::GetMetadataRequest& request, bool last);
   void HealthHere(uint64_t id, bool controller_answers);
+  void RaiseFeatureLevel(uint64_t id, const v1::RaiseFeatureLevelRequest& request);
 
   const MemberContext member_;
+  Decisions& decisions_;
   GroupDescriptions& descriptions_;
   const std::function<std::vector<std::string>()> warnings_;
   std::map<uint64_t, v1::GetMetadataRequest> waiting_;  // for a version

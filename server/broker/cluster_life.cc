@@ -389,14 +389,21 @@ void ClusterLife::Tick() {
   if (Registers() && !joining_) Join();
 }
 
-// Founders are registered by the plan; later starts, and everybody else, say who they are. And so does a member that hears of nobody.
+bool ClusterLife::IsDescribedOtherwise(const metadata::Image& image) const {
+  const metadata::Node* self = image.FindNode(NodeId{state_.node_id()});
+  const Result<metadata::NodeDescription> now = DescriptionOf(callbacks_.identity());  // what others can know
+  return self != nullptr && now.ok() && !(self->description == *now);
+}
+
+// Founders are registered by the plan; later starts, and everybody else, say who they are. And so does a member that hears of nobody, or
+// finds another description of itself: what it said before it was restarted, or upgraded, may arrive after what it says now.
 bool ClusterLife::Registers() {
   if (!member()) return !birth_;
   const metadata::Shared<metadata::Image> image = callbacks_.image();
   const bool known = image != nullptr && image->cluster.has_value();
   const MonotonicTime now = around_.clock.Now();
   if (heard_at_ == MonotonicTime{} || (known && callbacks_.controller().value() != 0)) heard_at_ = now;
-  return (known && !registered_) || now - heard_at_ >= limits::kLonelyAfter;
+  return (known && (!registered_ || IsDescribedOtherwise(*image))) || now - heard_at_ >= limits::kLonelyAfter;
 }
 
 void ClusterLife::RepeatPlan() {

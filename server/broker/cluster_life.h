@@ -98,6 +98,8 @@ class ClusterLife {
   Status Remember(internal::v1::NodeState state);
   void Refused(const Status& status);
   bool Registers();
+  // The metadata has this node as another one than it is now.
+  bool IsDescribedOtherwise(const metadata::Image& image) const;
   void Join();
   void OnJoined(const Result<std::string>& answer);
   Status CheckPlan(const internal::v1::BootstrapRequest& plan) const;

@@ -139,6 +139,8 @@ v1::Node DescribeNode(const metadata::Node& node) {
   described.set_unfit_to_lead(node.unfit_to_lead);
   described.set_join_time_ms(node.registered_at_ms);
   described.set_software_version(node.description.software_version);
+  described.set_feature_level_min(static_cast<int32_t>(node.description.features.min));
+  described.set_feature_level_max(static_cast<int32_t>(node.description.features.max));
   return described;
 }
 

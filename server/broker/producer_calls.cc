@@ -27,6 +27,19 @@ Status CheckNumbers(const v1::InitProducerRequest& request) {
   return {};
 }
 
+// What a client is told when this node gets no ids to give out: nothing that it could not ask for once more.
+Status WhyNone(const Result<std::string>& answer) {
+  // Its client did nothing wrong, and is well served elsewhere.
+  if (RefusalOf(answer.status()) == Refusal::kNodeNotFound) {
+    return Status(Reason::kShuttingDown, "this node was removed from the cluster and is about to stop; ask another one");
+  }
+  // An id that was reserved and lost with its answer belongs to nobody: to ask again does no harm.
+  if (answer.ok() || answer.status().reason() == Reason::kOutcomeUnknown) {
+    return Status(Reason::kNoLeader, "no producer ids could be had from the metadata; nothing was done, ask again");
+  }
+  return answer.status();
+}
+
 }  // namespace
 
 ProducerCalls::ProducerCalls(const MemberContext& member, Decisions& decisions) : member_(member), decisions_(decisions) {
@@ -128,10 +141,7 @@ void ProducerCalls::FillBlock() {
     filling_ = false;
     internal::v1::ReserveProducerIdsResponse response;
     if (!answer.ok() || !response.ParseFromString(*answer)) {
-      // An id that was reserved and lost with its answer belongs to nobody: to ask again does no harm.
-      const Status status = answer.ok() || answer.status().reason() == Reason::kOutcomeUnknown
-                                ? Status(Reason::kNoLeader, "no producer ids could be had from the metadata; nothing was done, ask again")
-                                : answer.status();
+      const Status status = WhyNone(answer);
       for (const auto& entry : std::exchange(waiting_, {})) member_.board.Fail(entry.first, status);
       return;
     }

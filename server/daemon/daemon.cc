@@ -17,6 +17,7 @@
 #include "server/daemon/metrics.h"
 #include "server/daemon/node_state_file.h"
 #include "server/daemon/ticker.h"
+#include "server/errors/refusal.h"
 #include "server/http/http_server.h"
 #include "server/metadata/records.h"
 #include "server/rpc/client/client_server.h"
@@ -299,6 +300,11 @@ Result<std::unique_ptr<Daemon>> Daemon::Start(const config::Config& config, cons
   auto node = std::make_unique<RunningNode>(config, version);
   FLOTILLA_RETURN_IF_ERROR(node->Open(progress));
   return std::unique_ptr<Daemon>(std::move(node));
+}
+
+bool IsForGood(const Status& halted) {
+  const Refusal refusal = RefusalOf(halted);
+  return refusal == Refusal::kNodeRemoved || refusal == Refusal::kNodeMismatch || metadata::UnknownFeatureLevelIn(halted).has_value();
 }
 
 }  // namespace flotilla

@@ -37,4 +37,7 @@ class Daemon {
   virtual void Stop(Duration grace, const std::function<bool()>& hurry) = 0;
 };
 
+// Another start changes nothing about why a daemon has to stop: its node was removed, is a copy, or is too old for its cluster.
+bool IsForGood(const Status& halted);
+
 }  // namespace flotilla

@@ -23,7 +23,6 @@
 #include "server/daemon/service_manager.h"
 #include "server/daemon/stopped_node.h"
 #include "server/daemon/version.h"
-#include "server/errors/refusal.h"
 
 namespace flotilla {
 namespace {
@@ -115,10 +114,7 @@ class Watch {
       if (const Status halted = daemon_.halted(); !halted.ok()) {
         LOG(ERROR) << "stopping reason=\"" << halted << '"';
         manager_.Status("stopping: " + std::string(halted.message()));
-        // A start changes nothing about it: as a configuration that is wrong.
-        const Refusal refusal = RefusalOf(halted);
-        const bool for_good = refusal == Refusal::kNodeRemoved || refusal == Refusal::kNodeMismatch;
-        return for_good ? config::kExitBadConfig : kExitFailed;
+        return IsForGood(halted) ? config::kExitBadConfig : kExitFailed;
       }
     }
   }
@@ -175,7 +171,7 @@ int Run(const config::LoadedConfig& loaded, const sigset_t& signals, const std::
     manager.Status("not started: " + std::string(started.status().message()));
     // A person who starts it by hand should not have to search the log.
     if (loaded.config.log.to != config::LogTarget::kStderr) std::cerr << "flotillad: " << started.status() << '\n';
-    return kExitFailed;
+    return IsForGood(started.status()) ? config::kExitBadConfig : kExitFailed;
   }
   Daemon& daemon = **started;
   LOG(INFO) << "ready status=\"" << daemon.status() << '"';

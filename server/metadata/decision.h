@@ -36,6 +36,9 @@ struct Outcome {
   // Ids of producers for a node to hand out.
   uint64_t producer_ids_first = 0;
   uint32_t producer_ids_count = 0;
+  // The cluster's, before and after.
+  uint32_t feature_level_before = 0;
+  uint32_t feature_level = 0;
   // Nothing was done now: this very request was carried out before, or the state was as asked for.
   bool repeated = false;
   bool operator==(const Outcome&) const = default;

@@ -1,5 +1,8 @@
 #include "server/metadata/membership.h"
 
+#include <algorithm>
+#include <limits>
+
 #include "server/metadata/limits.h"
 #include "server/metadata/node_rules.h"
 
@@ -159,9 +162,16 @@ Status CheckIdentity(const NodeIdentity& identity, const Image& image) {
                        "; start it with an empty data directory to join as a new node");
 }
 
-Result<Decision> DecideFeatureLevel(uint32_t level, const Image& image) {
+Result<Decision> DecideFeatureLevel(const RaiseFeatureLevel& request, const Image& image) {
   FLOTILLA_RETURN_IF_ERROR(CheckCluster(Uuid(), image));
+  uint32_t level = request.level;
+  if (level == 0) {
+    level = std::numeric_limits<uint32_t>::max();
+    image.nodes.ForEach([&level](NodeId, const Shared<Node>& node) { level = std::min(level, node->description.features.max); });
+  }
   Decision decision{.records = {}, .outcome = {.cluster = image.cluster->id}};
+  decision.outcome.feature_level_before = image.feature_level();
+  decision.outcome.feature_level = level;
   if (level == image.feature_level()) {
     decision.outcome.repeated = true;
     return decision;
@@ -178,6 +188,7 @@ Result<Decision> DecideFeatureLevel(uint32_t level, const Image& image) {
     return Refuse(Refusal::kProtocolMismatch, "feature level " + std::to_string(level) + " is not known to " + too_old +
                                                   "; upgrade them first, or remove them if they are gone");
   }
+  if (request.validate_only) return decision;
   Record out;
   out.mutable_feature_level_changed()->set_feature_level(level);
   decision.records.push_back(std::move(out));

@@ -44,8 +44,13 @@ Status CopiedDirectory(const NodeDescription& known, NodeId id, const std::strin
 // Whether a refusal says that.
 bool IsCopy(const Status& refusal);
 
+struct RaiseFeatureLevel {
+  // 0: the highest that all registered nodes know.
+  uint32_t level = 0;
+  bool validate_only = false;
+};
 // From which level on newer formats may be written. PROTOCOL_MISMATCH: a registered node does not know it, or
-// it would go back; names the nodes. No records when the cluster is at the level.
-Result<Decision> DecideFeatureLevel(uint32_t level, const Image& image);
+// it would go back; names the nodes. No records when the cluster is at the level. The outcome has the levels before and after.
+Result<Decision> DecideFeatureLevel(const RaiseFeatureLevel& request, const Image& image);
 
 }  // namespace flotilla::metadata

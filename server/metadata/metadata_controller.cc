@@ -19,7 +19,7 @@ struct DecideRequest {
 
   Result<Decision> operator()(const Founding& request) const { return DecideFounding(request, image, context); }
   Result<Decision> operator()(const RegisterNode& request) const { return DecideRegistration(request, image, context); }
-  Result<Decision> operator()(const RaiseFeatureLevel& request) const { return DecideFeatureLevel(request.level, image); }
+  Result<Decision> operator()(const RaiseFeatureLevel& request) const { return DecideFeatureLevel(request, image); }
   Result<Decision> operator()(const CreateTopic& request) const { return DecideTopicCreation(request, image, context); }
   Result<Decision> operator()(const DeleteTopic& request) const { return DecideTopicDeletion(request, image, context); }
   Result<Decision> operator()(const AddPartitions& request) const { return DecideMorePartitions(request, image, context); }
@@ -134,6 +134,12 @@ Status MetadataController::Propose(std::vector<Record> records, Waiting own) {
     LOG(ERROR) << "a decision about the metadata contradicts it: reason=\"" << after.status() << "\"";
     return Status(Reason::kInvalidArgument, "the broker made a decision that contradicts its metadata; nothing was done, this is a bug: " +
                                                 std::string(after.status().message()));
+  }
+  // Nodes are asked what they know when they register; this one may run another version since.
+  if (!machine_.supported().Contains((*after)->feature_level())) {
+    const Status unknown = UnknownFeatureLevel((*after)->feature_level(), machine_.supported());
+    return Refuse(Refusal::kProtocolMismatch, "node " + std::to_string(options_.self.node.value()) +
+                                                  ", which leads the metadata, would stop: " + std::string(unknown.message()));
   }
   const uint64_t id = next_id_++;
   const Result<LogIndex> index = log_.Propose(leading_->term, EncodeBatch(batch), id, *this);

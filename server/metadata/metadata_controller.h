@@ -43,9 +43,6 @@
 
 namespace flotilla::metadata {
 
-struct RaiseFeatureLevel {
-  uint32_t level = 0;
-};
 using Request = std::variant<Founding, RegisterNode, RaiseFeatureLevel, CreateTopic, DeleteTopic, AddPartitions, ChangeConfig, PreferLeader,
                              InitProducer, ReserveProducerIds, ChangeNodeMode, RemoveNode, MoveReplica, RebuildReplica, CancelMove,
                              SettleReplicas, ChooseSurvivor, StartBalance, CancelBalance>;

@@ -3,9 +3,20 @@
 #include <utility>
 
 #include "server/metadata/image_codec.h"
+#include "server/metadata/records.h"
 #include "server/metadata/replay.h"
 
 namespace flotilla::metadata {
+namespace {
+
+// Where in the log it was.
+Status At(LogIndex index, const Status& what) {
+  Status where(what.reason(), "index " + std::to_string(index.value()) + ": " + std::string(what.message()));
+  if (const auto level = UnknownFeatureLevelIn(what)) where = std::move(where).With("feature_level", *level);
+  return where;
+}
+
+}  // namespace
 
 LogIndex MetadataMachine::AppliedOnOpen(const storage::GroupState& state, const storage::LogReader&) {
   // The image lives in memory: it begins with the snapshot, and the log is replayed.
@@ -55,10 +66,13 @@ Result<Shared<Image>> MetadataMachine::Replay(const Shared<Image>& image, const 
                                                  std::to_string(entry.index().value()) + " of the metadata's log");
   }
   const Result<Batch> batch = DecodeBatch(entry.payload.view(), supported_);
-  if (!batch.ok()) {
-    return Status(batch.status().reason(), "index " + std::to_string(entry.index().value()) + ": " + std::string(batch.status().message()));
+  if (!batch.ok()) return At(entry.index(), batch.status());
+  Result<Shared<Image>> after = ReplayBatch(image, *batch, entry.index());
+  // The batch that raises the level is of the old one, so that everybody understands it. From there on this program would guess.
+  if (after.ok() && (*after)->cluster && !supported_.Contains((*after)->feature_level())) {
+    return At(entry.index(), UnknownFeatureLevel((*after)->feature_level(), supported_));
   }
-  return ReplayBatch(image, *batch, entry.index());
+  return after;
 }
 
 Result<raft::SnapshotContent> MetadataMachine::Snapshot() {

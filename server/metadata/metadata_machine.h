@@ -52,6 +52,8 @@ class MetadataMachine final : public raft::StateMachine {
   const Shared<Image>& image() const { return image_; }
   // How far the log was applied, batches or not.
   LogIndex applied() const { return applied_; }
+  // The levels that this program knows.
+  FeatureRange supported() const { return supported_; }
   // OK, or why the machine halted.
   const Status& health() const { return health_; }
   // The log has grown enough since the last snapshot.

@@ -58,10 +58,7 @@ Result<T> Decode(std::string_view payload, FeatureRange supported) {
     return Status(Reason::kCorruptMessage, std::to_string(payload.size()) + " bytes are not a " + T::descriptor()->full_name());
   }
   if (message.feature_level() != 0 && !supported.Contains(message.feature_level())) {
-    return Status(Reason::kReplicaFaulted, "metadata of feature level " + std::to_string(message.feature_level()) +
-                                               ", but this program knows " + Levels(supported) +
-                                               "; install a version on this node that knows it")
-        .With("feature_level", message.feature_level());
+    return UnknownFeatureLevel(message.feature_level(), supported);
   }
   if (auto unknown = UnknownPartOf(message)) {
     return Status(Reason::kReplicaFaulted,
@@ -101,6 +98,16 @@ std::optional<MoveCause> CauseOf(record::MoveCause cause) {
     if (theirs == cause) return ours;
   }
   return std::nullopt;
+}
+
+Status UnknownFeatureLevel(uint32_t level, FeatureRange supported) {
+  return Status(Reason::kReplicaFaulted, "metadata of feature level " + std::to_string(level) + ", but this program knows " +
+                                             Levels(supported) + "; install a version on this node that knows it")
+      .With("feature_level", level);
+}
+
+std::optional<std::string> UnknownFeatureLevelIn(const Status& status) {
+  return status.reason() == Reason::kReplicaFaulted ? status.Detail("feature_level") : std::nullopt;
 }
 
 Bytes EncodeBatch(const Batch& batch) { return Bytes(batch.SerializeAsString()); }

@@ -28,6 +28,11 @@ Result<Batch> DecodeBatch(std::string_view payload, FeatureRange supported);
 // The same for a part of a snapshot.
 Result<record::MetadataSnapshotChunk> DecodeSnapshotChunk(std::string_view payload, FeatureRange supported);
 
+// What a program says that does not know the cluster's level: REPLICA_FAULTED with the detail "feature_level".
+Status UnknownFeatureLevel(uint32_t level, FeatureRange supported);
+// The level, when it is that.
+std::optional<std::string> UnknownFeatureLevelIn(const Status& status);
+
 // "partition_created", for messages and tests.
 std::string_view RecordName(const Record& record);
 

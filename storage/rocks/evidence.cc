@@ -39,9 +39,9 @@ std::optional<uint64_t> DecodeEvidenceSlot(std::string_view slot, std::string_vi
   const auto magic = in.Little<uint64_t>();
   const auto batch_number = in.Little<uint64_t>();
   const auto node = in.Little<uint32_t>();
-  in.Little<uint32_t>();
+  const auto reserved = in.Little<uint32_t>();
   const auto checksum = in.Little<uint32_t>();
-  if (!in.ok() || !in.AtEnd() || magic != kMagic || node != crc32c::Value(node_uuid)) return std::nullopt;
+  if (!in.ok() || !in.AtEnd() || magic != kMagic || reserved != 0 || node != crc32c::Value(node_uuid)) return std::nullopt;
   if (checksum != crc32c::Value(slot.substr(0, kSlotBytes - sizeof checksum))) return std::nullopt;
   return batch_number;
 }

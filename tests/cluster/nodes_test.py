@@ -223,6 +223,18 @@ class RefusalTest(CrewTest):
                 with self.subTest(call=call.__name__, node=node_id):
                     self.assert_refused("NODE_NOT_FOUND", call, node_id, text=node_id, but={"node_id": node_id})
 
+    def test_a_feature_level_that_nodes_do_not_know(self):
+        level = self.op.client().cluster.GetServerInfo(cluster_pb2.GetServerInfoRequest(), timeout=TIMEOUT_S).feature_level
+        known = {node.feature_level_max for node in self.op.nodes().values()}
+        self.assertEqual(known, {level}, "all run the same version, and the cluster was founded with what it knows")
+        done = self.op.raise_level()
+        self.assertEqual((done.previous_feature_level, done.feature_level), (level, level))
+        error = self.assert_refused("PROTOCOL_MISMATCH", self.op.raise_level, level + 1, text="upgrade them first")
+        for node in self.op.nodes().values():
+            self.assertIn(f"node {node.node_id} ", error.message)
+        self.assert_refused("PROTOCOL_MISMATCH", self.op.raise_level, level + 1, text=level + 1, validate_only=True)
+        self.assert_refused("INVALID_ARGUMENT", self.op.raise_level, -1, text="-1")
+
     def test_the_last_node_in_use_is_not_drained(self):
         *others, last = sorted(self.op.nodes())
         for node_id in others:

@@ -58,6 +58,10 @@ class Operations:
     def drain(self, node_id, **options):
         return self.client().cluster.DrainNode(cluster_pb2.DrainNodeRequest(node_id=node_id, **options), timeout=TIMEOUT_S)
 
+    def raise_level(self, level=0, **options):
+        request = cluster_pb2.RaiseFeatureLevelRequest(feature_level=level, **options)
+        return self.client().cluster.RaiseFeatureLevel(request, timeout=TIMEOUT_S)
+
     def undrain(self, node_id, **options):
         return self.client().cluster.UndrainNode(cluster_pb2.UndrainNodeRequest(node_id=node_id, **options), timeout=TIMEOUT_S)
 

@@ -91,6 +91,7 @@ class Ledger:
         self._trim_asked = {}  # (topic, partition): the largest before_offset of any call
         self._acknowledged_at = {}  # (topic, partition): time
         self._anomalies = []
+        self._of_interval = []  # batches
         self.acknowledged = 0  # records
         self.longest_gap_s = 0.0
 
@@ -110,6 +111,7 @@ class Ledger:
             )
             self.batches[writer.number, number] = batch
             self._last_of[writer, partition] = batch
+            self._of_interval.append(batch)
             return batch
 
     def acknowledge(self, batch, placements):
@@ -129,8 +131,9 @@ class Ledger:
             batch.refused = True
 
     def begin_interval(self):
-        """From here on gaps without an acknowledgement are measured."""
+        """From here on gaps without an acknowledgement are measured, and outcomes are counted."""
         with self._lock:
+            self._of_interval = []
             self.longest_gap_s = 0.0
             now = time.monotonic()
             self._acknowledged_at = {place: now for place in self._acknowledged_at}
@@ -140,6 +143,13 @@ class Ledger:
         with self._lock:
             now = time.monotonic()
             return max([self.longest_gap_s] + [now - at for at in self._acknowledged_at.values()])
+
+    def outcomes(self):
+        """Batches begun in the interval: acknowledged, refused, and of which nobody knows. When all writers rest."""
+        with self._lock:
+            ok = sum(batch.answered is not None for batch in self._of_interval)
+            failed = sum(batch.refused for batch in self._of_interval)
+            return ok, failed, len(self._of_interval) - ok - failed
 
     # ---- Trims
 

@@ -4,8 +4,8 @@
     tests/torture/torture.py --rounds 1000 --minutes 60
 
 A round hurts, heals, waits until all is well, reads every partition from its start, and checks it against all that
-writers were told and readers saw. One line per round. The first anomaly ends the run with 1: it prints seed, round and
-the story of the record, and keeps logs and data directories.
+writers were told and readers saw. One line per round, and a table at the end. The first anomaly ends the run with 1: it
+prints seed, round and the story of the record, and keeps logs and data directories.
 """
 import argparse
 import os
@@ -28,98 +28,15 @@ import grpc
 
 import clocks
 import machines as machinery
-from admin import Administrator
-from checker import check
-from flotilla.v1 import admin_pb2
-from final_read import ends_of, read_from_every_replica, read_partition
-from ledger import Anomaly, Ledger
+from final_read import read_from_every_replica
+from ledger import Anomaly
 from nemesis import ANYWHERE, DISK_RESERVE_BYTES, WITH_CLOCKS, WITH_MACHINES, Nemesis
-from nodes import PATIENCE_S, Cluster, Place, wait_until
-from readers import EndAsker, Fetcher, Subscriber
-from writers import ConditionalWriter, IdempotentWriter, PlainWriter, StreamWriter, TopicSequenceWriter
+from nodes import Cluster, Place, wait_until
+from season import Season, show
+from summary import Round, Summary
 
 # Topics and their records live so many rounds; then every replica is read, and new ones begin.
 ROUNDS_PER_SEASON = 5
-PARTITIONS = {"orders": 4, "trimmed": 2}
-# How long the workload has, after all is well, to finish what it waits for, and readers to reach the ends.
-SETTLE_S = 90
-SHOWN_OF_A_KIND = 5
-
-
-class Season:
-    """Topics of their own, and everybody who works on them."""
-
-    def __init__(self, cluster, number, seed):
-        self.cluster = cluster
-        self.ledger = Ledger()
-        self._seed = random.Random(seed)
-        self.topics = {f"{name}-{number}": count for name, count in PARTITIONS.items()}
-        for name, count in self.topics.items():
-            cluster.nodes[0].client.create_topic(name, count)
-        orders, trimmed = self.topics
-        self.writers = [
-            self._worker(kind, topic)
-            for topic, kinds in (
-                (orders, (IdempotentWriter, IdempotentWriter, TopicSequenceWriter, StreamWriter, StreamWriter)),
-                (orders, (PlainWriter, ConditionalWriter)),
-                (trimmed, (IdempotentWriter, PlainWriter)),
-            )
-            for kind in kinds
-        ]
-        self.readers = [self._worker(kind, topic) for topic in self.topics for kind in (Subscriber, Fetcher, EndAsker)]
-        self.readers.append(self._worker(Subscriber, orders))
-        self.administrator = Administrator(
-            cluster, self.ledger, self._draw(), f"side-{number}-", trimmed, self.topics[trimmed]
-        )
-
-    def _draw(self):
-        return self._seed.randrange(1 << 32)
-
-    def _worker(self, kind, topic):
-        return kind(self.cluster, self.ledger, self._draw(), topic, self.topics[topic])
-
-    @property
-    def workers(self):
-        return [*self.writers, *self.readers, self.administrator]
-
-    def resume(self):
-        for worker in self.workers:
-            worker.resume()
-
-    def settle(self):
-        """Writers finish what they wait for and rest; readers reach the ends. The ends, or None with anomalies told."""
-        quiet = [*self.writers, self.administrator]
-        for worker in quiet:
-            worker.pause()
-        try:
-            wait_until("all writers have their answers", lambda: all(w.is_resting for w in quiet), SETTLE_S)
-        except AssertionError:
-            names = [worker.name for worker in quiet if not worker.is_resting]
-            self.ledger.report("stuck", f"{SETTLE_S} s after all was well these still wait: {names}")
-            return None
-        self.administrator.verify()
-        client = self.cluster.nodes[0].client
-        ends = {topic: ends_of(client, topic, count) for topic, count in self.topics.items()}
-
-        def behind():
-            return [str(cursor) for reader in self.readers for cursor in reader.lagging(ends[reader.topic])]
-
-        try:
-            wait_until("all readers have reached the ends", lambda: not behind(), SETTLE_S)
-        except AssertionError:
-            self.ledger.report("stuck", f"readers do not reach the ends {ends}: {behind()}")
-        return ends
-
-    def end(self):
-        for worker in self.workers:
-            worker.abandon()
-        for worker in self.workers:
-            worker.end()
-
-    def delete_topics(self):
-        for name in (*self.topics, *self.administrator.topics()):
-            request = admin_pb2.DeleteTopicRequest(topic={"name": name})
-            self.cluster.nodes[0].client.admin.DeleteTopic(request, timeout=PATIENCE_S)
 
 
 class Torture:
@@ -132,6 +49,7 @@ class Torture:
         self._cluster = self._machines = self._season = self._nemesis = None
         self._why_no_machines = machinery.why_impossible()
         self.round = 0
+        self.summary = Summary()
 
     def run(self):
         faults = dict(ANYWHERE)
@@ -187,14 +105,7 @@ class Torture:
     def _one_round(self, fault):
         season, nemesis = self._season, self._nemesis
         ledger = season.ledger
-        before = ledger.acknowledged
-        season.resume()
-        wait_until(
-            "records are acknowledged",
-            lambda: ledger.anomalies or ledger.acknowledged > before + 300,
-            timeout_s=SETTLE_S,
-        )
-        ledger.begin_interval()
+        season.begin()
         print(f"round {self.round}: {fault} ...", end="\r" if sys.stdout.isatty() else "\n", flush=True)
         what = nemesis.strike(fault)
         healing = time.monotonic()
@@ -203,29 +114,28 @@ class Torture:
             nemesis.wait_until_healthy()
         except AssertionError as problem:
             ledger.report("unhealthy", str(problem))
-            return self._anomalies([])
+            return self._anomalies()
         healthy_s = time.monotonic() - healing
         gap_s = ledger.end_interval()
         ends = season.settle()
         if ends is None:
-            return self._anomalies([])
+            return self._anomalies()
+        ok, failed, unknown = ledger.outcomes()
+        self.summary.add(Round(fault, gap_s, healthy_s, ok, failed, unknown))
         began = time.monotonic()
-        client = self._random.choice(self._cluster.nodes).client
-        readings = [
-            read_partition(client, topic, partition, end) for topic in ends for partition, end in enumerate(ends[topic])
-        ]
-        anomalies = self._anomalies(check(ledger, readings))
+        readings = season.read(ends, self._random.choice(self._cluster.nodes).client)
+        anomalies = self._anomalies(readings)
         print(
             f"round {self.round}: {what} | no acknowledgement for {gap_s:.1f} s | "
-            f"{ledger.acknowledged - before} records acknowledged | healthy after {healthy_s:.1f} s | "
+            f"{ok} batches ok, {failed} failed, {unknown} unknown | healthy after {healthy_s:.1f} s | "
             f"{sum(len(r.records) for r in readings)} read in {time.monotonic() - began:.1f} s",
             flush=True,
         )
         return anomalies
 
-    def _anomalies(self, found):
+    def _anomalies(self, readings=()):
         self._nemesis.look_for_crashes()
-        return [Anomaly("crash", text) for text in self._nemesis.crashes] + self._season.ledger.anomalies + found
+        return [Anomaly("crash", text) for text in self._nemesis.crashes] + self._season.anomalies(readings)
 
     def _end_season(self):
         """Every replica in turn leads and is read: they have to be the same."""
@@ -305,17 +215,10 @@ def main():
                 print(f"logs and data are kept in {torture.keep()}", flush=True)
         finally:
             torture.abandon()
+    if torture.summary.rounds:
+        print(f"\n{torture.summary}\n")
     print(f"{torture.round} rounds, {len(anomalies)} anomalies (seed {options.seed})", flush=True)
     os._exit(1 if anomalies else 0)  # threads may hang in calls to nodes that are gone
-
-
-def show(anomalies):
-    for kind in dict.fromkeys(anomaly.kind for anomaly in anomalies):  # in the order of finding
-        of_kind = [anomaly for anomaly in anomalies if anomaly.kind == kind]
-        for anomaly in of_kind[:SHOWN_OF_A_KIND]:
-            print(f"  {anomaly}")
-        if len(of_kind) > SHOWN_OF_A_KIND:
-            print(f"  ... {len(of_kind)} of these")
 
 
 def run(torture):

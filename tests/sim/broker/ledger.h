@@ -88,6 +88,8 @@ class Ledger {
     int64_t end = 0;
   };
   Floor FloorOf(const PartitionName& partition) const;
+  // Records by offset that were acknowledged durably, or read.
+  const std::map<int64_t, uint64_t>& Known(const PartitionName& partition) { return truth_[partition]; }
   void Listed(const PartitionName& partition, const Floor& floor, int64_t log_start, int64_t end);
 
   // --- producers

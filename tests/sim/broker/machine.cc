@@ -64,7 +64,7 @@ flotilla::broker::BrokerOptions Machine::Options() {
   options.description.client_address = client_address();
   options.description.peer_address = peer_address();
   options.description.software_version = "simulated";
-  options.description.features = metadata::kSupportedFeatures;
+  options.description.features = program_->features;
   options.cluster_name = "simulated";
   for (uint32_t i = 1; i <= swarm.founders; ++i) options.seeds.push_back("machine-" + std::to_string(i) + ":9651");
   options.tick = std::chrono::microseconds(swarm.tick);
@@ -81,6 +81,7 @@ flotilla::broker::BrokerOptions Machine::Options() {
 void Machine::Boot() {
   BeginLife();
   program_ = std::make_unique<Program>();
+  program_->features = installed_;
   program_->network = std::make_unique<SimPeerNetwork>(*this, directory_, program_->sink, random().Fork());
   program_->broker = std::make_unique<flotilla::broker::Broker>(Options(),
                                                                 flotilla::broker::BrokerSurroundings{.executor = executor(),
@@ -99,9 +100,20 @@ void Machine::Boot() {
 void Machine::StartBroker() {
   const Status started = program_->broker->Start();
   program_->started = true;
-  if (!started.ok() && !dead() && sound() && store().health().ok()) {
+  if (!started.ok() && !dead() && sound() && store().health().ok() && !IsTooOld(started)) {
     environment_.verdict.Violated("a node starts", "machine ", place(), " does not: ", started);
   }
+}
+
+void Machine::Install(metadata::FeatureRange features) {
+  environment_.trace.Story(place(), "gets the program that knows feature levels ", features.min, " to ", features.max);
+  environment_.trace.Mark(Event::kFault, place(), 79, features.max);
+  installed_ = features;
+}
+
+bool Machine::IsTooOld(const Status& halted) const {
+  const std::optional<std::string> level = metadata::UnknownFeatureLevelIn(halted);
+  return level && !program_->features.Contains(static_cast<uint32_t>(std::stoul(*level)));
 }
 
 void Machine::StopOrderly() {
@@ -220,6 +232,13 @@ void Machine::LookAfter() {
     owner_.OnRemoved(*this);
     environment_.events.After(0, [this, life = life()] {
       if (IsLife(life)) Kill("its node was removed");
+    });
+    return;
+  }
+  if (IsTooOld(halted)) {
+    environment_.tally.Add("node that is too old stops");
+    environment_.events.After(0, [this, life = life()] {
+      if (IsLife(life)) Kill("it is too old for the cluster");
     });
     return;
   }

@@ -14,6 +14,7 @@
 #include "flotilla/internal/v1/node_state.pb.h"
 #include "server/broker/broker.h"
 #include "server/broker/node_file.h"
+#include "server/metadata/records.h"
 #include "tests/sim/broker/peer_ports.h"
 #include "tests/sim/broker/sim_clock.h"
 #include "tests/sim/broker/swarm.h"
@@ -69,11 +70,18 @@ class Machine final : public Computer {
   // It runs, and has read what it remembers.
   bool serving() const { return up() && program_->started; }
   bool stopping() const { return up() && program_->stopping; }
+  // Nobody starts it for the time being.
+  bool set_aside() const { return set_aside_; }
+  void SetAside(bool aside) { set_aside_ = aside; }
   // Its node was removed from the cluster: nobody starts it again before it has an empty disk.
   bool removed() const { return removed_; }
   SimClock& clock() { return clock_; }
   const internal::v1::NodeState& remembered() const { return file_.state; }
   const Uuid& uuid() const { return uuid_; }
+  // What the program that runs knows, or the one that runs next.
+  metadata::FeatureRange features() const { return up() ? program_->features : installed_; }
+  // From the next start on it runs another program.
+  void Install(metadata::FeatureRange features);
   // Only while up().
   flotilla::broker::Broker& broker() { return *program_->broker; }
   SimPeerNetwork& network() { return *program_->network; }
@@ -122,6 +130,7 @@ class Machine final : public Computer {
     std::unique_ptr<SimPeerNetwork> network;
     std::unique_ptr<flotilla::broker::Broker> broker;
     std::map<uint64_t, std::unique_ptr<Session>> sessions;  // the first to go
+    metadata::FeatureRange features;
     uint64_t ticks_waiting = 0;
     bool started = false;
     bool stopping = false;
@@ -132,6 +141,8 @@ class Machine final : public Computer {
   void StartBroker();
   void Tick(uint64_t life);
   void LookAfter();
+  // Its program says that the cluster has gone beyond what it knows, and is right.
+  bool IsTooOld(const Status& halted) const;
   void LookAfterStop(uint64_t life, Time deadline);
   void LookAfterFailure(uint64_t life, Time since);
 
@@ -146,9 +157,11 @@ class Machine final : public Computer {
   SimClock clock_;
   RememberedFile file_;
   Uuid uuid_;
+  metadata::FeatureRange installed_ = metadata::kSupportedFeatures;
   std::unique_ptr<Program> program_;
   uint64_t next_session_ = 1;
   bool removed_ = false;
+  bool set_aside_ = false;
   bool damaged_ = false;
   bool crippled_ = false;
 };

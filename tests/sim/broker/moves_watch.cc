@@ -54,6 +54,9 @@ void MovesWatch::CheckDestroyed(Machine& machine, GroupId group, ReplicaId repli
     return;
   }
   tally_.Add("moved replica destroyed");
+  // Whoever goes on alone gives up the others, whatever the group says.
+  const metadata::Shared<metadata::Survival>* survival = newest_->survivals.Find(group);
+  if (survival != nullptr && std::find((*survival)->lost.begin(), (*survival)->lost.end(), replica) != (*survival)->lost.end()) return;
   const auto known = committed_.find(group);
   if (known != committed_.end() && known->second.configuration.Contains(replica)) {
     verdict_.Violated("nobody is destroyed too early", "machine ", machine.place(), " destroys replica ", replica, " of group ", group,
@@ -98,7 +101,10 @@ void MovesWatch::CheckVoters(Machine& machine, const raft::RaftCore& core, const
   if (key == nullptr) return;
   const size_t replicas = newest_->FindTopic(key->topic)->replication_factor;
   const size_t at_least = rebuilt_.contains(core.group()) && replicas > 1 ? replicas - 1 : replicas;
-  if (voters.size() >= at_least) return;
+  // One that went on alone is, until it has got its replicas back.
+  const bool alone = newest_->survivals.Find(core.group()) != nullptr && !regrown_.contains(core.group());
+  if (alone && !core.configuration().joint() && voters.size() == replicas) regrown_.insert(core.group());
+  if (alone || voters.size() >= at_least) return;
   verdict_.Violated("nothing below its replication", "machine ", machine.place(), " has in group ", core.group(), " committed ",
                     core.configuration(), "; its topic has ", replicas, " replicas");
 }

@@ -54,6 +54,7 @@ class MovesWatch {
   std::map<Place, std::set<GroupId>> unseen_;  // groups of a machine with a configuration that it may not know to be committed
   std::set<std::pair<GroupId, ReplicaId>> destroyed_;
   std::set<GroupId> rebuilt_;
+  std::set<GroupId> regrown_;  // after they had gone on alone
 };
 
 }  // namespace flotilla::sim::broker

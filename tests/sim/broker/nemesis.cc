@@ -106,7 +106,7 @@ void Nemesis::LeaveSick() {
 
 void Nemesis::BootAll() {
   for (const auto& machine : world_.machines()) {
-    if (machine->down() && !machine->removed()) machine->Boot();
+    if (machine->down() && !machine->removed() && !machine->set_aside()) machine->Boot();
   }
 }
 
@@ -183,7 +183,7 @@ void Nemesis::BootLater(Machine& machine) {
   const Machine::Death death{
       .effects = 1 + random_.Below(5), .power = random_.OneIn(2), .survive_percent = static_cast<uint32_t>(random_.Below(5) * 25)};
   world_.events().After(wait, [&machine, life = machine.life(), dies, death] {
-    if (!machine.down() || machine.life() != life) return;
+    if (!machine.down() || machine.life() != life || machine.set_aside()) return;
     machine.Boot();
     if (dies) machine.DieAfter(death);
   });

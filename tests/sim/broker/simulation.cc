@@ -12,6 +12,8 @@
 #include "tests/sim/broker/nemesis.h"
 #include "tests/sim/broker/operators.h"
 #include "tests/sim/broker/readers.h"
+#include "tests/sim/broker/rescuers.h"
+#include "tests/sim/broker/upgraders.h"
 #include "tests/sim/broker/world.h"
 
 namespace flotilla::sim::broker {
@@ -24,6 +26,8 @@ constexpr uint64_t kEventsMax = 12'000'000;
 // Founding a cluster without faults, and everything after the healing.
 constexpr Time kBirthMax = 60 * kSecond;
 constexpr Time kHealingMax = 120 * kSecond;
+// A thousand entries that are copied one by one take a sync of a sick disk each.
+constexpr Time kHealingOnSickDisksMax = 300 * kSecond;
 constexpr Time kQuietAfter = 5 * kSecond;
 // A disk that was sick may be found well when nothing is written any more: that is written down, once.
 constexpr Time kAgreedAfter = 10 * kSecond;
@@ -48,6 +52,8 @@ class Simulation {
     add(swarm.watchers, [this] { return std::make_unique<Watcher>(world_); });
     add(swarm.operations.list_offsets == 0 ? 0 : 1, [this] { return std::make_unique<Surveyor>(world_); });
     add(swarm.moves ? 1 : 0, [this] { return std::make_unique<Movers>(world_); });
+    add(swarm.disaster ? 1 : 0, [this] { return std::make_unique<Rescuers>(world_); });
+    add(swarm.upgrades ? 1 : 0, [this] { return std::make_unique<Upgraders>(world_); });
   }
 
   void Run() {
@@ -109,13 +115,15 @@ class Simulation {
     RunUntil(world_.now() + world_.swarm().hurt_for);
   }
 
+  Time HealingMax() const { return world_.swarm().sick_disks == SickDisks::kAll ? kHealingOnSickDisksMax : kHealingMax; }
+
   // Everybody gets done what is begun; nothing new.
   void Heal() {
     Phase("the cluster heals");
     world_.healed = true;
     nemesis_.Heal();
     for (const auto& client : clients_) client->Stop();
-    const Time deadline = world_.now() + kHealingMax;
+    const Time deadline = world_.now() + HealingMax();
     std::string waiting = "the cluster is not founded";
     while (world_.verdict().ok() && world_.now() < deadline) {
       RunUntil(world_.now() + 200 * kMillisecond);
@@ -129,19 +137,19 @@ class Simulation {
     }
     if (world_.verdict().ok() && !waiting.empty()) {
       world_.moves().Tell(world_.machines(), world_.trace());
-      return world_.verdict().Violated("progress", "after ", kHealingMax / kSecond, " s without faults ", waiting);
+      return world_.verdict().Violated("progress", "after ", HealingMax() / kSecond, " s without faults ", waiting);
     }
     Phase("everything has to work");
     clients_.push_back(std::make_unique<EndCheck>(world_));
     auto& check = static_cast<EndCheck&>(*clients_.back());
     check.Start();
-    const Time end = world_.now() + kHealingMax;
+    const Time end = world_.now() + HealingMax();
     while (world_.verdict().ok() && world_.now() < end && !RunUntil(world_.now() + 200 * kMillisecond, [&check] { return check.done(); })) {
       nemesis_.BootAll();
     }
     if (world_.verdict().ok() && !check.done()) {
       world_.moves().Tell(world_.machines(), world_.trace());
-      world_.verdict().Violated("progress", "after ", kHealingMax / kSecond, " s without faults ", check.Waiting());
+      world_.verdict().Violated("progress", "after ", HealingMax() / kSecond, " s without faults ", check.Waiting());
     }
   }
 

@@ -60,10 +60,14 @@ TEST(BrokerSimulationTest, SeedsThatFoundSomethingStayClean) {
   for (uint64_t seed : {
            156,   // the end waited for a move to a node that is dead, which waits ten minutes
            302,   // a sound replica was built anew at once, and what was acknowledged with its help was left with one
+           337,   // a node that had just been removed told a new producer that node 4 does not exist, for good
            543,   // the replica of a topic that came and went between two images was never deleted
            660,   // a voter was built anew in the middle of a move, and its node was lost: the move had no end
+           1100,  // what a node had said before it was upgraded arrived last, and stood in the metadata for ever
            1259,  // a node that was about to hear of its removal was taken for one that forgot a call
+           1431,  // a node with damaged metadata told a producer, for good, that the data are lost
            1630,  // a decommission left two voters while the fourth node was away, and the disk of one was damaged
+           1697,  // clients that waited for one block of ids were told twice that it does not come, which ended the node
            1750,  // the end wrote through a node whose decommission ended meanwhile
            1770,  // a replica that had left its group was to come back to a node that was lost: the move had no end
            1825,  // a refusal of an earlier term made a follower's node forget for good who leads

@@ -99,6 +99,23 @@ void MakeDisks(Random& random, Swarm* swarm) {
   if (random.OneIn(6)) swarm->sick_disks = random.OneIn(2) ? SickDisks::kOne : SickDisks::kAll;
 }
 
+void MakeUpgrades(Random& random, Swarm* swarm) {
+  swarm->upgrades = true;
+  swarm->operations.install = static_cast<Time>(random.Between(1, 6)) * kSecond;
+  swarm->operations.roll_back = Sometimes(random, 2, 3 * kSecond, 15 * kSecond);
+  swarm->operations.raise_level = static_cast<Time>(random.Between(500, 5000)) * kMillisecond;
+}
+
+// Nothing else may be lost then, and everything has copies.
+void MakeDisaster(Swarm* swarm) {
+  swarm->disaster = true;
+  swarm->machines = swarm->founders = 5;
+  swarm->faults.wipe = 0;
+  swarm->faults.bit_flip = 0;
+  swarm->single_replicas = false;
+  swarm->calm_birth = true;
+}
+
 }  // namespace
 
 Swarm MakeSwarm(uint64_t seed) {
@@ -136,15 +153,18 @@ Swarm MakeSwarm(uint64_t seed) {
   swarm.founders = swarm.machines;
   if (random.OneIn(2)) MakeMoves(random, &swarm);
   MakeDisks(random, &swarm);
+  if (random.OneIn(4)) MakeUpgrades(random, &swarm);
+  if (!swarm.moves && random.OneIn(4)) MakeDisaster(&swarm);
   return swarm;
 }
 
 std::string Swarm::Describe() const {
   std::ostringstream out;
-  out << machines << " machines (" << founders << " founders" << (moves ? ", moves" : "") << "), election " << core.election_ticks
-      << " ticks, heartbeat " << core.heartbeat_ticks << ", loss " << wires.loss << ", reset " << wires.reset << ", producers "
-      << partition_producers << " by partition, " << topic_producers << " by topic, " << plain_producers << " plain; " << fetchers
-      << " fetchers, " << subscribers << " subscribers, " << watchers << " watchers; hurt for " << hurt_for / kSecond << " s"
+  out << machines << " machines (" << founders << " founders" << (moves ? ", moves" : "") << (upgrades ? ", upgrades" : "")
+      << (disaster ? ", disaster" : "") << "), election " << core.election_ticks << " ticks, heartbeat " << core.heartbeat_ticks
+      << ", loss " << wires.loss << ", reset " << wires.reset << ", producers " << partition_producers << " by partition, "
+      << topic_producers << " by topic, " << plain_producers << " plain; " << fetchers << " fetchers, " << subscribers << " subscribers, "
+      << watchers << " watchers; hurt for " << hurt_for / kSecond << " s"
       << (sick_disks == SickDisks::kNone  ? ""
           : sick_disks == SickDisks::kOne ? "; one disk stays sick"
                                           : "; all disks stay sick");

@@ -60,6 +60,10 @@ struct OperationRates {
   Time look_at_nodes = 0;
   Time join = 0;     // of machines that are not founders
   Time replace = 0;  // of machines that were removed
+  // Programs of another age.
+  Time install = 0;
+  Time roll_back = 0;
+  Time raise_level = 0;
 };
 
 // Disks that stay slow when everything else heals: nodes then lead what no other node can lead, and nothing else.
@@ -70,6 +74,11 @@ struct Swarm {
   uint32_t machines = 3;
   uint32_t founders = 3;  // the first of them
   bool moves = false;     // somebody administers nodes and replicas
+  // The cluster is upgraded meanwhile, machine by machine. Programs know feature levels from 1 on, the newest up to this.
+  bool upgrades = false;
+  static constexpr uint32_t kNewestFeatureLevel = 3;
+  // Two of five machines lose their disks at the same moment, and with them partitions their majorities.
+  bool disaster = false;
   Time hurt_for = 40 * kSecond;
   Time tick = 50 * kMillisecond;
   raft::CoreOptions core;

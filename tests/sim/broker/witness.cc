@@ -119,6 +119,19 @@ void Witness::OnKnown(const PartitionName& name, int64_t offset, uint64_t record
                     offset, ", ", how, ", is not on the disks of nodes", without, " of ", partition.replicas.size());
 }
 
+bool Witness::HasAllKnown(const Machine& machine, const metadata::Partition& partition, const std::map<int64_t, uint64_t>& known,
+                          const Ledger::Floor& floor) const {
+  const storage::MemoryDisk& disk = machine.disk();
+  const storage::GroupImage* image = disk.Find(partition.group);
+  if (image == nullptr) return false;
+  const storage::LogBounds& bounds = image->state.bounds;
+  if (bounds.end.end_offset < Offset{static_cast<uint64_t>(floor.end)}) return false;
+  if (bounds.start.end_offset < Offset{static_cast<uint64_t>(floor.log_start)}) return false;
+  const ReplicaId self = image->state.identity.self;
+  return std::all_of(known.begin(), known.end(),
+                     [&](const auto& row) { return Holds(disk, partition.group, self, row.first, row.second) == Held::kYes; });
+}
+
 void Witness::CheckLeftovers() {
   if (newest_ == nullptr) return;
   for (const auto& machine : machines_) {

@@ -32,6 +32,10 @@ class Witness final : public KnownRecordSink {
   // KnownRecordSink: from now on the record is there for good.
   void OnKnown(const PartitionName& partition, int64_t offset, uint64_t record, const char* how) override;
 
+  // The disk alone has all that clients know of the partition, and no less than they were told of its ends.
+  bool HasAllKnown(const Machine& machine, const metadata::Partition& partition, const std::map<int64_t, uint64_t>& known,
+                   const Ledger::Floor& floor) const;
+
   // --- the end, when it is quiet
   // Of deleted topics nothing is left on the disks.
   void CheckLeftovers();

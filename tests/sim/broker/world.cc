@@ -99,6 +99,7 @@ void World::CheckImage(Machine& machine) {
   moves_.OnImage(image);
   witness_.OnImage(image);
   CountFitness(*image);
+  CheckFeatureLevel(machine, *image);
   const std::string cluster = image->cluster->id.ToString();
   if (cluster_.empty()) cluster_ = cluster;
   if (cluster_ != cluster) {
@@ -111,6 +112,19 @@ void World::CheckImage(Machine& machine) {
     verdict_.Violated("metadata is the same everywhere", "machine ", machine.place(), " has other metadata of version ", image->version,
                       " than another one");
   }
+}
+
+void World::CheckFeatureLevel(const Machine& machine, const metadata::Image& image) {
+  const uint32_t level = image.feature_level();
+  if (!machine.features().Contains(level)) {
+    verdict_.Violated("nobody runs at a level that it does not know", "machine ", machine.place(), " knows feature levels up to ",
+                      machine.features().max, " and shows metadata of level ", level);
+  }
+  image.nodes.ForEach([&](NodeId id, const metadata::Shared<metadata::Node>& node) {
+    if (node->description.features.Contains(level)) return;
+    verdict_.Violated("every node knows the level", "node ", id, " is registered with feature levels up to ",
+                      node->description.features.max, ", the cluster is at ", level);
+  });
 }
 
 void World::CountFitness(const metadata::Image& image) {
@@ -242,7 +256,16 @@ std::vector<std::string> ExpectedMet() {
           "answered ERROR_REASON_NOT_ENOUGH_NODES",
           "answered ERROR_REASON_QUORUM_AT_RISK",
           "answered ERROR_REASON_NODE_DECOMMISSIONING",
-          "answered ERROR_REASON_BALANCE_UNDER_WAY"};
+          "answered ERROR_REASON_BALANCE_UNDER_WAY",
+          "two disks lost at once",
+          "disks not lost after all",
+          "partition went on alone",
+          "answered ERROR_REASON_QUORUM_ALIVE",
+          "newer program installed",
+          "older program installed",
+          "feature level raised",
+          "node that is too old stops",
+          "answered ERROR_REASON_PROTOCOL_MISMATCH"};
 }
 
 }  // namespace flotilla::sim::broker

@@ -69,6 +69,8 @@ class World final : private MachineOwner, private PeerDirectory {
   Machine* AtAddress(const std::string& peer_address) override;
   // Rule: the metadata at one version is the same everywhere.
   void CheckImage(Machine& machine);
+  // Rule: nobody runs at a feature level that it does not know, nor has one beside it that does not.
+  void CheckFeatureLevel(const Machine& machine, const metadata::Image& image);
   void CountFitness(const metadata::Image& image);
 
   Parts parts_;

@@ -10,6 +10,7 @@
 
 #include "flotilla/internal/v1/peer.pb.h"
 #include "flotilla/v1/admin.pb.h"
+#include "server/broker/limits.h"
 #include "server/errors/refusal.h"
 #include "server/metadata/membership.h"
 #include "storage/memory/memory_store.h"
@@ -175,6 +176,51 @@ TEST_F(BrokerTest, ACopyOfTheMetadataLeaderIsRefusedAndTheLeaderItselfIsNot) {
 }
 
 // --- who was away
+
+// What it said before it was upgraded arrives when it has registered anew.
+TEST_F(BrokerTest, ANodeThatIsDescribedAsItWasBeforeRegistersAgain) {
+  metadata::NodeDescription before = NodeCalled(1);
+  before.software_version = "0.0.9";
+  ASSERT_EQ(Join(before, 1).status(), "OK");
+  ASSERT_EQ(broker_->metadata()->FindNode(NodeId{1})->description.software_version, "0.0.9");
+  for (int ticks = 0; ticks < 60; ++ticks) {
+    Ticks(1);
+    for (auto& call : std::exchange(network_.calls, {})) {
+      if (call.method.find("/Join") == std::string::npos) continue;
+      internal::v1::JoinRequest request;
+      ASSERT_TRUE(request.ParseFromString(call.request));
+      call.done(PeerCall("MembershipService/Join", request).result);
+    }
+  }
+  EXPECT_EQ(broker_->metadata()->FindNode(NodeId{1})->description.software_version, NodeCalled(1).software_version);
+  const LogIndex version = broker_->metadata()->version;
+  Ticks(60);
+  EXPECT_THAT(network_.calls, testing::Each(testing::Field(&ScriptedNetwork::Waiting::method, Not(HasSubstr("/Join")))))
+      << "once is enough";
+  EXPECT_EQ(broker_->metadata()->FindNode(NodeId{1})->description.software_version, NodeCalled(1).software_version) << version;
+}
+
+// They wait for one block, and the block's own call ends with theirs.
+TEST_F(BrokerTest, WhoWaitsForTheSameIdsIsToldOnceThatTheyDoNotCome) {
+  const MonotonicTime deadline = clock_.now + limits::kPeerCallTimeout;
+  std::vector<std::string> answers;
+  for (int i = 0; i < 3; ++i) {
+    broker_->Call("/flotilla.v1.ProduceService/InitProducer", "", {.principal = "", .address = "", .deadline = deadline},
+                  [&answers](const Result<std::string>& answer) { answers.push_back(metadata::ReasonOf(answer)); });
+  }
+  const auto without_disk = [this] {
+    while (executor_.RunOne() || readers_.RunOne()) {
+    }
+  };
+  without_disk();
+  for (int ticks = 0; ticks < 110; ++ticks) {
+    clock_.now += std::chrono::milliseconds(50);
+    broker_->Tick();
+    without_disk();
+  }
+  EXPECT_THAT(answers, SizeIs(3));
+  Settle();
+}
 
 TEST_F(BrokerTest, WhoHearsFromAStrangerRegistersAndKnowsItThen) {
   Registers({});

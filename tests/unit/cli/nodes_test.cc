@@ -21,6 +21,13 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 
+v1::RaiseFeatureLevelResponse Level(int32_t before, int32_t after) {
+  v1::RaiseFeatureLevelResponse response;
+  response.set_previous_feature_level(before);
+  response.set_feature_level(after);
+  return response;
+}
+
 v1::Error NoSuchNode() { return MakeError(v1::ERROR_REASON_NODE_NOT_FOUND, 5, v1::RETRY_NEVER, "node 3 is not in the cluster"); }
 
 v1::Node NodeIn(v1::NodeMode mode) {
@@ -110,6 +117,29 @@ TEST_F(NodesCliTest, AFoundingSaysWhatItWaitsFor) {
   EXPECT_THAT(err, HasSubstr("waiting: "));
   EXPECT_THAT(err, HasSubstr("seed n2:9651 does not answer"));
   EXPECT_EQ(out, "c1\n");
+}
+
+TEST_F(NodesCliTest, AnUpgradeIsForGoodAndSoIsAskedFor) {
+  broker.Script("RaiseFeatureLevel", Level(1, 2));
+  EXPECT_EQ(Run({"cluster", "upgrade", "--dry-run"}), kExitOk) << err;
+  EXPECT_EQ(out, "the cluster would go from feature level 1 to 2\n");
+  EXPECT_THAT(broker.last_request(), HasSubstr("validate_only: true"));
+
+  EXPECT_EQ(Run({"cluster", "upgrade"}), kExitUsage);
+  EXPECT_THAT(err, HasSubstr("--yes"));
+  EXPECT_THAT(broker.last_request(), HasSubstr("validate_only: true"));
+
+  EXPECT_EQ(Run({"cluster", "upgrade", "--yes"}), kExitOk) << err;
+  EXPECT_EQ(out, "the cluster went from feature level 1 to 2\n");
+  EXPECT_THAT(broker.last_request(), HasSubstr("feature_level: 2"));
+  EXPECT_THAT(broker.last_request(), Not(HasSubstr("validate_only")));
+}
+
+TEST_F(NodesCliTest, AnUpgradeWithNothingToDoSaysSo) {
+  broker.Script("RaiseFeatureLevel", Level(2, 2));
+  EXPECT_EQ(Run({"cluster", "upgrade"}), kExitOk) << err;
+  EXPECT_EQ(out, "the cluster is at feature level 2, the highest that every node knows\n");
+  EXPECT_NE(Run({"cluster", "upgrade", "--to", "0"}), kExitOk);
 }
 
 TEST_F(NodesCliTest, ADrainIsWatchedToItsEnd) {

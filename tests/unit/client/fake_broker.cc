@@ -401,6 +401,7 @@ struct FakeBroker::Impl final : v1::ProduceService::Service,
   FLOTILLA_SCRIPTED(ListNodes)
   FLOTILLA_SCRIPTED(GetNode)
   FLOTILLA_SCRIPTED(DrainNode)
+  FLOTILLA_SCRIPTED(RaiseFeatureLevel)
   FLOTILLA_SCRIPTED(UndrainNode)
   FLOTILLA_SCRIPTED(CheckSafeToStop)
   FLOTILLA_SCRIPTED(DecommissionNode)

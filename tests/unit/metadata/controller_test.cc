@@ -162,6 +162,21 @@ TEST_F(ControllerTest, AnAnswerComesWhenItIsApplied) {
   EXPECT_NE(machine_.image()->FindTopic(answers_[created].outcome.topic), nullptr);
 }
 
+// It ran a newer version when it registered.
+TEST_F(ControllerTest, ALeaderDoesNotRaiseTheLevelAboveWhatItKnows) {
+  for (const uint64_t number : {1, 2, 3}) {
+    NodeDescription newer = NodeCalled(number);
+    newer.features = {1, 2};
+    const uint64_t registered = Submit(RegisterNode{.cluster = UuidOf(1000), .claimed = NodeId{number}, .description = newer});
+    CommitAll();
+    ASSERT_EQ(AnswerTo(registered), "OK");
+  }
+  const uint64_t raised = Submit(RaiseFeatureLevel{.level = 2});
+  EXPECT_EQ(AnswerTo(raised), "PROTOCOL_MISMATCH");
+  EXPECT_THAT(std::string(answers_[raised].status.message()), HasSubstr("node 1"));
+  EXPECT_THAT(log_.proposed, IsEmpty());
+}
+
 TEST_F(ControllerTest, AfterARecoveryIdsAreLeftOutBeforeAnythingIsDecided) {
   MetadataController recovered({.self = {NodeId{1}, 1}}, log_, machine_, clock_, Random(2));
   const auto create = [&](const std::string& name) { return Submit(CreateTopic{.topic = {.name = name}}, recovered); };

@@ -108,6 +108,33 @@ TEST_F(MachineTest, ASnapshotRestoresAnotherMachine) {
   EXPECT_EQ(other.applied(), content->anchor);
 }
 
+// The batch that raises the level is still of the old one.
+TEST_F(MachineTest, ALevelThatItDoesNotKnowHaltsItWhereTheLevelRises) {
+  const FeatureRange newer{.min = 1, .max = 2};
+  Batch raise;
+  raise.set_feature_level(1);
+  raise.set_previous_version(scene_.image().version.value());
+  raise.add_records()->mutable_feature_level_changed()->set_feature_level(2);
+  std::vector<storage::Entry> entries = entries_;
+  entries.push_back(EntryOf(entries.back().index() + 1, EncodeBatch(raise)));
+  Apply(entries);
+  EXPECT_EQ(machine_.image()->version, scene_.image().version);
+  ASSERT_THAT(listener_.halts, SizeIs(1));
+  EXPECT_EQ(UnknownFeatureLevelIn(listener_.halts[0]), "2");
+  EXPECT_EQ(UnknownFeatureLevelIn(Status(Reason::kReplicaFaulted, "something else")), std::nullopt);
+
+  MetadataMachine upgraded(newer);
+  std::vector<storage::StateWrite> rows;
+  upgraded.Apply(entries, &rows);
+  EXPECT_TRUE(upgraded.health().ok()) << upgraded.health();
+  EXPECT_EQ(upgraded.image()->feature_level(), 2u);
+  // Nor does it begin with a snapshot of that level.
+  ChunkReader reader(upgraded.Snapshot()->chunks);
+  MetadataMachine old(kSupportedFeatures);
+  storage::SnapshotMeta meta;
+  EXPECT_EQ(UnknownFeatureLevelIn(old.Restore(meta, reader)), "2");
+}
+
 TEST_F(MachineTest, WhatItDoesNotUnderstandHaltsItAtTheLastGoodImage) {
   const size_t good = entries_.size() - 1;
   Batch newer;

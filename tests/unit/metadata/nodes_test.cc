@@ -212,8 +212,8 @@ TEST_F(RegistrationTest, AHeartbeatUnderAnothersNameIsRefused) {
 }
 
 TEST_F(RegistrationTest, TheFeatureLevelRisesWhenAllNodesKnowIt) {
-  EXPECT_TRUE(DecideFeatureLevel(1, scene_.image())->outcome.repeated);
-  const Result<Decision> refused = DecideFeatureLevel(2, scene_.image());
+  EXPECT_TRUE(DecideFeatureLevel({.level = 1}, scene_.image())->outcome.repeated);
+  const Result<Decision> refused = DecideFeatureLevel({.level = 2}, scene_.image());
   EXPECT_EQ(ReasonOf(refused), "PROTOCOL_MISMATCH");
   EXPECT_THAT(TextOf(refused), HasSubstr("node 3"));
   for (uint64_t number = 1; number <= 3; ++number) {
@@ -221,9 +221,28 @@ TEST_F(RegistrationTest, TheFeatureLevelRisesWhenAllNodesKnowIt) {
     newer.features = {1, 2};
     ASSERT_TRUE(scene_.Register({.cluster = {}, .claimed = NodeId{number}, .description = newer}).ok());
   }
-  ASSERT_TRUE(scene_.Do(DecideFeatureLevel(2, scene_.image())).ok());
+  const Result<Decision> tried = DecideFeatureLevel({.level = 2, .validate_only = true}, scene_.image());
+  ASSERT_TRUE(tried.ok());
+  EXPECT_TRUE(tried->records.empty());
+  EXPECT_EQ(tried->outcome.feature_level, 2u);
+  ASSERT_TRUE(scene_.Do(DecideFeatureLevel({.level = 2}, scene_.image())).ok());
   EXPECT_EQ(scene_.image().feature_level(), 2u);
-  EXPECT_EQ(ReasonOf(DecideFeatureLevel(1, scene_.image())), "PROTOCOL_MISMATCH");
+  EXPECT_EQ(ReasonOf(DecideFeatureLevel({.level = 1}, scene_.image())), "PROTOCOL_MISMATCH");
+}
+
+TEST_F(RegistrationTest, WithoutALevelItIsTheHighestThatAllKnow) {
+  EXPECT_TRUE(DecideFeatureLevel({}, scene_.image())->outcome.repeated);
+  for (uint64_t number = 1; number <= 3; ++number) {
+    NodeDescription newer = NodeCalled(number);
+    newer.features = {1, number == 2 ? 3u : 5u};
+    ASSERT_TRUE(scene_.Register({.cluster = {}, .claimed = NodeId{number}, .description = newer}).ok());
+  }
+  const Result<Decision> raised = DecideFeatureLevel({}, scene_.image());
+  ASSERT_TRUE(raised.ok());
+  EXPECT_EQ(raised->outcome.feature_level_before, 1u);
+  EXPECT_EQ(raised->outcome.feature_level, 3u);
+  ASSERT_TRUE(scene_.Do(raised).ok());
+  EXPECT_EQ(scene_.image().feature_level(), 3u);
 }
 
 // --- liveness

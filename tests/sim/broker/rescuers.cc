@@ -1,0 +1,193 @@
+#include "tests/sim/broker/rescuers.h"
+
+#include <algorithm>
+
+#include "flotilla/v1/admin.pb.h"
+#include "flotilla/v1/cluster.pb.h"
+#include "tests/sim/broker/refusals.h"
+
+namespace flotilla::sim::broker {
+namespace {
+
+constexpr Time kTimeout = 4 * kSecond;
+constexpr Time kRescueEvery = kSecond;
+// Longer than any message is on its way.
+constexpr Time kAllArrived = 8 * kSecond;
+
+}  // namespace
+
+void Rescuers::Start() {
+  world_.events().After(3 * kSecond + static_cast<Time>(random_.Below(10 * kSecond)), [this] { Strike(); });
+}
+
+void Rescuers::Stop() {
+  stopped_ = true;
+  if (!lost_) Spare();
+}
+
+void Rescuers::Strike() {
+  if (stopped_) return;
+  const auto& machines = world_.machines();
+  const size_t first = random_.Below(machines.size());
+  const size_t second = (first + 1 + random_.Below(machines.size() - 1)) % machines.size();
+  struck_ = {machines[first].get(), machines[second].get()};
+  if (!world_.cluster_made || struck_[0]->remembered().node_id() == 0 || struck_[1]->remembered().node_id() == 0) {
+    world_.events().After(kSecond, [this] { Strike(); });
+    return;
+  }
+  for (Machine* machine : struck_) {
+    machine->SetAside(true);
+    if (!machine->down()) machine->PowerCut(static_cast<uint32_t>(random_.Below(5) * 25), "two lose their power at once");
+  }
+  world_.events().After(kAllArrived, [this, now = world_.now()] { Judge(now); });
+}
+
+void Rescuers::Judge(Time struck) {
+  if (stopped_) return;
+  // Whoever stood still meanwhile has something to tell when it goes on.
+  Time quiet_since = struck;
+  for (const auto& machine : world_.machines()) quiet_since = std::max(quiet_since, machine->awake_since());
+  if (world_.now() - quiet_since < kAllArrived) {
+    world_.events().After(kSecond, [this, struck] { Judge(struck); });
+    return;
+  }
+  if (OthersHaveAll()) return LoseDisks();
+  world_.tally().Add("disks not lost after all");
+  Spare();
+  world_.events().After(kSecond + static_cast<Time>(random_.Below(4 * kSecond)), [this] { Strike(); });
+}
+
+bool Rescuers::IsStruck(NodeId node) const {
+  return std::any_of(struck_.begin(), struck_.end(),
+                     [&](const Machine* machine) { return machine != nullptr && machine->remembered().node_id() == node.value(); });
+}
+
+bool Rescuers::OthersHaveAll() const {
+  bool all = image() != nullptr;
+  if (!all) return false;
+  image()->groups.ForEach([&](GroupId group, const metadata::PartitionKey& key) {
+    const metadata::Partition& partition = *image()->FindPartition(group);
+    const std::vector<ReplicaId> replicas = partition.Existing();
+    if (std::count_if(replicas.begin(), replicas.end(), [this](const ReplicaId& replica) { return IsStruck(replica.node); }) < 2) return;
+    const PartitionName name(key.topic.ToString(), static_cast<int32_t>(key.partition));
+    const bool one_has = std::any_of(replicas.begin(), replicas.end(), [&](const ReplicaId& replica) {
+      if (IsStruck(replica.node)) return false;
+      for (const auto& machine : world_.machines()) {
+        if (machine->remembered().node_id() != replica.node.value()) continue;
+        return world_.witness().HasAllKnown(*machine, partition, world_.ledger().Known(name), world_.ledger().FloorOf(name));
+      }
+      return false;
+    });
+    all = all && one_has;
+  });
+  return all;
+}
+
+void Rescuers::LoseDisks() {
+  lost_ = true;
+  world_.tally().Add("two disks lost at once");
+  for (size_t i = 0; i < struck_.size(); ++i) {
+    nodes_[i] = NodeId{struck_[i]->remembered().node_id()};
+    world_.ghosts.insert(nodes_[i]);
+    world_.witness().OnWiped(*struck_[i]);
+    struck_[i]->Wipe();
+  }
+  Spare();
+  Rescue();
+}
+
+void Rescuers::Spare() {
+  for (Machine* machine : struck_) {
+    if (machine != nullptr) machine->SetAside(false);
+  }
+}
+
+// --- what people do then
+
+bool Rescuers::LostMajority(const metadata::Partition& partition) const {
+  const std::vector<ReplicaId> replicas = partition.Existing();
+  const auto lost = std::count_if(replicas.begin(), replicas.end(), [this](const ReplicaId& replica) {
+    return std::find(nodes_.begin(), nodes_.end(), replica.node) != nodes_.end();
+  });
+  return lost == static_cast<std::ptrdiff_t>(nodes_.size());
+}
+
+void Rescuers::Rescue() {
+  if (!world_.verdict().ok()) return;
+  world_.events().After(kRescueEvery, [this] { Rescue(); });
+  if (open_ != 0) return;
+  std::vector<GroupId> stuck;
+  image()->groups.ForEach([&](GroupId group, const metadata::PartitionKey&) {
+    if (LostMajority(*image()->FindPartition(group))) stuck.push_back(group);
+  });
+  for (const GroupId group : stuck) Recover(group, random_.OneIn(5));
+  // People look at others, too. More they may not: what has lost no disk may have lost its majority for a moment.
+  image()->groups.ForEach([&](GroupId group, const metadata::PartitionKey&) {
+    if (random_.OneIn(20)) Recover(group, true);
+  });
+  for (const NodeId node : nodes_) {
+    if (stuck.empty() && image()->FindNode(node) != nullptr) Remove(node);
+  }
+}
+
+void Rescuers::Ask(const char* method, const std::string& request, std::function<void(const CallOutcome&)> done) {
+  ++open_;
+  world_.connections().Call(place_, AnyMachine(), method, request, kTimeout,
+                            [this, method, done = std::move(done)](const CallOutcome& outcome) {
+                              --open_;
+                              world_.Tell(place_, method, ": ", outcome.ToString());
+                              if (outcome.error && !IsHonest(outcome.error->reason())) {
+                                world_.verdict().Violated("people are told why not", method, ": ", outcome.ToString());
+                              }
+                              if (outcome.ok()) done(outcome);
+                            });
+}
+
+void Rescuers::Recover(GroupId group, bool only_look) {
+  const metadata::PartitionKey& key = *image()->groups.Find(group);
+  const PartitionName name(key.topic.ToString(), static_cast<int32_t>(key.partition));
+  v1::UnsafeRecoverPartitionRequest request;
+  request.mutable_partition()->mutable_topic()->set_topic_id(name.first);
+  request.mutable_partition()->set_partition(name.second);
+  request.set_accept_data_loss(true);
+  request.set_validate_only(only_look);
+  if (random_.OneIn(2)) request.set_request_id("r-" + std::to_string(random_.Next()));
+  world_.Tell(place_, "asks that ", world_.witness().NameOf(group), " goes on alone");
+  // Nothing more becomes known before it goes on.
+  const bool lost = LostMajority(*image()->FindPartition(group));
+  const auto& known = world_.ledger().Known(name);
+  const int64_t last = known.empty() ? -1 : known.rbegin()->first;
+  Ask("/flotilla.v1.AdminService/UnsafeRecoverPartition", request.SerializeAsString(),
+      [this, name, last, lost, only_look](const CallOutcome& outcome) {
+        v1::UnsafeRecoverPartitionResponse response;
+        if (!response.ParseFromString(outcome.response)) return;
+        if (!only_look) world_.tally().Add("partition went on alone");
+        const int64_t from = response.recovery().lost_from_offset();
+        if (lost && from <= last) {
+          world_.verdict().Violated("what is said to be lost is lost", "topic ", name.first, '/', name.second,
+                                    " is said to be lost from offset ", from, " on; the replica that is left has offset ", last);
+        }
+      });
+}
+
+void Rescuers::Remove(NodeId node) {
+  v1::RemoveNodeRequest request;
+  request.set_node_id(static_cast<int32_t>(node.value()));
+  Ask("/flotilla.v1.ClusterService/RemoveNode", request.SerializeAsString(),
+      [this](const CallOutcome&) { world_.tally().Add("node removed"); });
+}
+
+std::string Rescuers::Waiting() const {
+  if (!lost_) return "";
+  for (const NodeId node : nodes_) {
+    if (image()->FindNode(node) != nullptr) return "node " + std::to_string(node.value()) + ", whose disk is lost, is still in the cluster";
+  }
+  std::string few;
+  image()->groups.ForEach([&](GroupId group, const metadata::PartitionKey&) {
+    const metadata::Partition& partition = *image()->FindPartition(group);
+    if (partition.movement || partition.replicas.size() < 3) few += " " + world_.witness().NameOf(group);
+  });
+  return few.empty() ? "" : "partitions have not got their replicas back:" + few;
+}
+
+}  // namespace flotilla::sim::broker

@@ -1,0 +1,45 @@
+// Two machines lose their disks in one moment, and people save what is left: each partition that lost its majority goes on with the one
+// replica that it has, the lost nodes are removed, and the machines come back empty, as new ones.
+//
+// The moment is one in which the disks that are left have all that clients know. So nothing is forgiven: whatever was acknowledged or
+// read has to be there in the end, in order and once, as in any other run.
+#pragma once
+
+#include <array>
+#include <string>
+
+#include "tests/sim/broker/producers.h"
+
+namespace flotilla::sim::broker {
+
+class Rescuers final : public Client {
+ public:
+  explicit Rescuers(World& world) : Client(world) {}
+  void Start() override;
+  void Stop() override;
+  std::string Waiting() const override;
+
+ private:
+  // The power of two machines goes, and nobody starts them.
+  void Strike();
+  // When all that they said has arrived: their disks are lost, or it was the power only.
+  void Judge(Time struck);
+  bool OthersHaveAll() const;
+  void LoseDisks();
+  void Spare();
+  // Again and again, until nothing is left to be done.
+  void Rescue();
+  void Recover(GroupId group, bool only_look);
+  void Remove(NodeId node);
+  void Ask(const char* method, const std::string& request, std::function<void(const CallOutcome&)> done);
+  bool LostMajority(const metadata::Partition& partition) const;
+  bool IsStruck(NodeId node) const;
+  const metadata::Image* image() const { return world_.moves().newest().get(); }
+
+  std::array<Machine*, 2> struck_ = {};
+  std::array<NodeId, 2> nodes_ = {};  // what they were
+  bool lost_ = false;
+  size_t open_ = 0;
+};
+
+}  // namespace flotilla::sim::broker
