@@ -51,7 +51,7 @@ void AddUpgradeCommand(CLI::App& cluster, Session& session) {
   auto options = std::make_shared<UpgradeOptions>();
   command.add_option("--to", options->level, "Feature level; default: the highest that every node knows")
       ->type_name("LEVEL")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(1, 1'000'000));
   command.add_flag("--dry-run", options->dry_run, "Only check, and say what would be");
   command.callback([&session, options] { session.action = [&session, options] { return Upgrade(session, *options); }; });
 }

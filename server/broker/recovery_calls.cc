@@ -164,7 +164,7 @@ void RecoveryCalls::Choose(uint64_t id, const v1::UnsafeRecoverPartitionRequest&
     *response.add_replicas() = Describe(one.id.node, one.stored);
     if (one.stored.fault().empty()) change.sound.push_back(one.id);
   }
-  change.keep = NodeId{static_cast<uint64_t>(request.keep_node_id())};
+  change.keep = change.asked_for = NodeId{static_cast<uint64_t>(request.keep_node_id())};
   if (request.keep_node_id() == 0) change.keep = left.empty() ? member_.self : left.front().id.node;
   for (const Left& one : left) {
     if (one.id.node != change.keep) continue;

@@ -171,7 +171,8 @@ Result<Decision> Cancel(const CancelMove& request, const Image& image, const Con
     why = "no change of the replicas of partition " + choice->name() + " is under way";
   } else if (partition.movement->cause == MoveCause::kCancelled) {
     why = "the change of the replicas of partition " + choice->name() + " is being called off already";
-  } else if (!CanGoBack(partition)) {
+  } else if (partition.movement->cause == MoveCause::kRebuild || !CanGoBack(partition)) {
+    // Or replicas, where one went on alone: without them it would stand alone again.
     why = "partition " + choice->name() + " has a replica rebuilt; what that replaces is gone, so that there is no way back";
   }
   if (!why.empty()) return About(Refuse(Refusal::kMoveNotFound, why), *choice);

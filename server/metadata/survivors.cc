@@ -90,7 +90,7 @@ std::optional<std::vector<NodeId>> PlacesOf(const Image& image, const Topic& top
 Result<Decision> DecideSurvivor(const ChooseSurvivor& request, const Image& image, const Context& context) {
   Fingerprint fingerprint("choose_survivor");
   fingerprint.Add(request.topic.name).Add(request.topic.id.bytes()).Add(static_cast<uint64_t>(request.partition));
-  fingerprint.Add(request.keep.value());
+  fingerprint.Add(request.asked_for.value());
   return DecideOnce({request.tag, fingerprint.value()}, image, context, [&] { return Choose(request, image, context); });
 }
 

@@ -17,6 +17,8 @@ struct ChooseSurvivor {
   int64_t partition = 0;
   // The node whose replica is kept.
   NodeId keep;
+  // The node that was asked for; none: whichever has the newest log, which need not be the same when a request is repeated.
+  NodeId asked_for = {};
   // Replicas that were asked just now and are sound.
   std::vector<ReplicaId> sound;
   // Where the kept log ends, and up to where it is known to be committed.

@@ -84,7 +84,9 @@ void MovesWatch::Note(Machine& machine, const raft::RaftCore& core) {
   // A newcomer knows of nobody until it is told.
   if (configuration.empty()) return;
   const auto [at, added] = history_.emplace(std::pair{core.group(), index}, configuration);
-  if (!added && !(at->second == configuration)) {
+  // A replica that goes on alone may lack the end of the old history, and begins one of its own.
+  const bool begun_anew = newest_ != nullptr && newest_->survivals.Find(core.group()) != nullptr;
+  if (!added && !begun_anew && !(at->second == configuration)) {
     verdict_.Violated("one history of configurations", "group ", core.group(), " has two configurations at ", index, ": ", at->second,
                       " and ", configuration, " (machine ", machine.place(), ')');
   }
@@ -102,8 +104,10 @@ void MovesWatch::CheckVoters(Machine& machine, const raft::RaftCore& core, const
   const size_t replicas = newest_->FindTopic(key->topic)->replication_factor;
   const size_t at_least = rebuilt_.contains(core.group()) && replicas > 1 ? replicas - 1 : replicas;
   // One that went on alone is, until it has got its replicas back.
-  const bool alone = newest_->survivals.Find(core.group()) != nullptr && !regrown_.contains(core.group());
-  if (alone && !core.configuration().joint() && voters.size() == replicas) regrown_.insert(core.group());
+  const metadata::Shared<metadata::Survival>* survival = newest_->survivals.Find(core.group());
+  const bool alone = survival != nullptr && !regrown_.contains(core.group());
+  const bool led_on = alone && std::find(voters.begin(), voters.end(), (*survival)->next_life) != voters.end();
+  if (led_on && !core.configuration().joint() && voters.size() == replicas) regrown_.insert(core.group());
   if (alone || voters.size() >= at_least) return;
   verdict_.Violated("nothing below its replication", "machine ", machine.place(), " has in group ", core.group(), " committed ",
                     core.configuration(), "; its topic has ", replicas, " replicas");

@@ -204,6 +204,8 @@ void Nemesis::FlipBit() {
   auto group = image.begin();
   std::advance(group, static_cast<ptrdiff_t>(random_.Below(image.size())));
   if (LostACopy(group->first)) return;
+  // Without its metadata a node has nothing: on the machine whose disk was lost that is a second copy of what it had and has again.
+  if (group->first == metadata::kMetadataGroup && world_.wiped) return;
   machine.FlipBit(group->first, random_.Next());
 }
 

@@ -121,6 +121,13 @@ void IdempotentProducer::RaiseEpoch() {
                                   for (Lane& lane : lanes_) lane.next_sequence = 0;
                                   return;
                                 }
+                                // Clocks that jump by as long as requests are remembered make nodes forget that this one was carried out.
+                                const bool forgotten = outcome.error && outcome.error->reason() == v1::ERROR_REASON_FENCED &&
+                                                       world_.swarm().faults.clock_jump != 0;
+                                if (forgotten) {
+                                  raising_ = false;
+                                  return BeginAnew();
+                                }
                                 if (outcome.error && outcome.error->retry() == v1::RETRY_NEVER) {
                                   world_.verdict().Violated("an epoch is raised in the end", "it ended with ", outcome.ToString());
                                 }
@@ -135,6 +142,10 @@ void IdempotentProducer::Leave(const char* why) {
     world_.verdict().Violated("a topic that exists is found", why, " says that topic ", topic_->name,
                               " is not there; nobody asked to delete it");
   }
+  BeginAnew();
+}
+
+void IdempotentProducer::BeginAnew() {
   world_.Tell(place_, "leaves topic ", topic_->name);
   GiveUpOpen();
   lanes_.clear();

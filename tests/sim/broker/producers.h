@@ -76,6 +76,8 @@ class IdempotentProducer final : public Client, private ProduceListener {
   void Judge(const Lane& lane, const Batch& batch, const v1::Error& error);
   void GiveUpOpen();
   void Leave(const char* why);
+  // With another topic, as another producer.
+  void BeginAnew();
 
   void OnAnswer(uint64_t stream, v1::ProduceStreamResponse answer) override;
   void OnBroken(uint64_t stream) override;

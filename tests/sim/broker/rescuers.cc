@@ -35,6 +35,7 @@ void Rescuers::Strike() {
     world_.events().After(kSecond, [this] { Strike(); });
     return;
   }
+  for (size_t i = 0; i < struck_.size(); ++i) nodes_[i] = NodeId{struck_[i]->remembered().node_id()};
   for (Machine* machine : struck_) {
     machine->SetAside(true);
     if (!machine->down()) machine->PowerCut(static_cast<uint32_t>(random_.Below(5) * 25), "two lose their power at once");
@@ -57,28 +58,34 @@ void Rescuers::Judge(Time struck) {
   world_.events().After(kSecond + static_cast<Time>(random_.Below(4 * kSecond)), [this] { Strike(); });
 }
 
-bool Rescuers::IsStruck(NodeId node) const {
-  return std::any_of(struck_.begin(), struck_.end(),
-                     [&](const Machine* machine) { return machine != nullptr && machine->remembered().node_id() == node.value(); });
+bool Rescuers::IsStruck(NodeId node) const { return std::find(nodes_.begin(), nodes_.end(), node) != nodes_.end(); }
+
+bool Rescuers::LostMajority(const metadata::Partition& partition) const {
+  const std::vector<ReplicaId> replicas = partition.Existing();
+  return std::count_if(replicas.begin(), replicas.end(), [this](const ReplicaId& replica) { return IsStruck(replica.node); }) == 2;
+}
+
+// A node that is left, and has all that clients know of the partition.
+NodeId Rescuers::KeeperOf(GroupId group) const {
+  const metadata::Partition& partition = *image()->FindPartition(group);
+  const metadata::PartitionKey& key = *image()->groups.Find(group);
+  const PartitionName name(key.topic.ToString(), static_cast<int32_t>(key.partition));
+  for (const ReplicaId& replica : partition.Existing()) {
+    for (const auto& machine : world_.machines()) {
+      const bool there = machine->remembered().node_id() == replica.node.value() && !IsStruck(replica.node);
+      if (there && world_.witness().HasAllKnown(*machine, partition, world_.ledger().Known(name), world_.ledger().FloorOf(name))) {
+        return replica.node;
+      }
+    }
+  }
+  return {};
 }
 
 bool Rescuers::OthersHaveAll() const {
   bool all = image() != nullptr;
   if (!all) return false;
-  image()->groups.ForEach([&](GroupId group, const metadata::PartitionKey& key) {
-    const metadata::Partition& partition = *image()->FindPartition(group);
-    const std::vector<ReplicaId> replicas = partition.Existing();
-    if (std::count_if(replicas.begin(), replicas.end(), [this](const ReplicaId& replica) { return IsStruck(replica.node); }) < 2) return;
-    const PartitionName name(key.topic.ToString(), static_cast<int32_t>(key.partition));
-    const bool one_has = std::any_of(replicas.begin(), replicas.end(), [&](const ReplicaId& replica) {
-      if (IsStruck(replica.node)) return false;
-      for (const auto& machine : world_.machines()) {
-        if (machine->remembered().node_id() != replica.node.value()) continue;
-        return world_.witness().HasAllKnown(*machine, partition, world_.ledger().Known(name), world_.ledger().FloorOf(name));
-      }
-      return false;
-    });
-    all = all && one_has;
+  image()->groups.ForEach([&](GroupId group, const metadata::PartitionKey&) {
+    all = all && (!LostMajority(*image()->FindPartition(group)) || KeeperOf(group) != NodeId{});
   });
   return all;
 }
@@ -87,7 +94,6 @@ void Rescuers::LoseDisks() {
   lost_ = true;
   world_.tally().Add("two disks lost at once");
   for (size_t i = 0; i < struck_.size(); ++i) {
-    nodes_[i] = NodeId{struck_[i]->remembered().node_id()};
     world_.ghosts.insert(nodes_[i]);
     world_.witness().OnWiped(*struck_[i]);
     struck_[i]->Wipe();
@@ -104,21 +110,13 @@ void Rescuers::Spare() {
 
 // --- what people do then
 
-bool Rescuers::LostMajority(const metadata::Partition& partition) const {
-  const std::vector<ReplicaId> replicas = partition.Existing();
-  const auto lost = std::count_if(replicas.begin(), replicas.end(), [this](const ReplicaId& replica) {
-    return std::find(nodes_.begin(), nodes_.end(), replica.node) != nodes_.end();
-  });
-  return lost == static_cast<std::ptrdiff_t>(nodes_.size());
-}
-
 void Rescuers::Rescue() {
   if (!world_.verdict().ok()) return;
   world_.events().After(kRescueEvery, [this] { Rescue(); });
   if (open_ != 0) return;
   std::vector<GroupId> stuck;
   image()->groups.ForEach([&](GroupId group, const metadata::PartitionKey&) {
-    if (LostMajority(*image()->FindPartition(group))) stuck.push_back(group);
+    if (!alive_.contains(group) && LostMajority(*image()->FindPartition(group))) stuck.push_back(group);
   });
   for (const GroupId group : stuck) Recover(group, random_.OneIn(5));
   // People look at others, too. More they may not: what has lost no disk may have lost its majority for a moment.
@@ -139,7 +137,7 @@ void Rescuers::Ask(const char* method, const std::string& request, std::function
                               if (outcome.error && !IsHonest(outcome.error->reason())) {
                                 world_.verdict().Violated("people are told why not", method, ": ", outcome.ToString());
                               }
-                              if (outcome.ok()) done(outcome);
+                              done(outcome);
                             });
 }
 
@@ -151,16 +149,20 @@ void Rescuers::Recover(GroupId group, bool only_look) {
   request.mutable_partition()->set_partition(name.second);
   request.set_accept_data_loss(true);
   request.set_validate_only(only_look);
+  // Where another replica was about to come, the newest that answers need not be the one that has all.
+  const metadata::Partition& partition = *image()->FindPartition(group);
+  if (partition.movement || random_.OneIn(2)) request.set_keep_node_id(static_cast<int32_t>(KeeperOf(group).value()));
   if (random_.OneIn(2)) request.set_request_id("r-" + std::to_string(random_.Next()));
   world_.Tell(place_, "asks that ", world_.witness().NameOf(group), " goes on alone");
   // Nothing more becomes known before it goes on.
-  const bool lost = LostMajority(*image()->FindPartition(group));
+  const bool lost = LostMajority(partition);
   const auto& known = world_.ledger().Known(name);
   const int64_t last = known.empty() ? -1 : known.rbegin()->first;
   Ask("/flotilla.v1.AdminService/UnsafeRecoverPartition", request.SerializeAsString(),
-      [this, name, last, lost, only_look](const CallOutcome& outcome) {
+      [this, group, name, last, lost, only_look](const CallOutcome& outcome) {
+        if (outcome.error && outcome.error->reason() == v1::ERROR_REASON_QUORUM_ALIVE) alive_.insert(group);
         v1::UnsafeRecoverPartitionResponse response;
-        if (!response.ParseFromString(outcome.response)) return;
+        if (!outcome.ok() || !response.ParseFromString(outcome.response)) return;
         if (!only_look) world_.tally().Add("partition went on alone");
         const int64_t from = response.recovery().lost_from_offset();
         if (lost && from <= last) {
@@ -173,8 +175,9 @@ void Rescuers::Recover(GroupId group, bool only_look) {
 void Rescuers::Remove(NodeId node) {
   v1::RemoveNodeRequest request;
   request.set_node_id(static_cast<int32_t>(node.value()));
-  Ask("/flotilla.v1.ClusterService/RemoveNode", request.SerializeAsString(),
-      [this](const CallOutcome&) { world_.tally().Add("node removed"); });
+  Ask("/flotilla.v1.ClusterService/RemoveNode", request.SerializeAsString(), [this](const CallOutcome& outcome) {
+    if (outcome.ok()) world_.tally().Add("node removed");
+  });
 }
 
 std::string Rescuers::Waiting() const {

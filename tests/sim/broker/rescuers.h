@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <set>
 #include <string>
 
 #include "tests/sim/broker/producers.h"
@@ -24,6 +25,7 @@ class Rescuers final : public Client {
   void Strike();
   // When all that they said has arrived: their disks are lost, or it was the power only.
   void Judge(Time struck);
+  NodeId KeeperOf(GroupId group) const;
   bool OthersHaveAll() const;
   void LoseDisks();
   void Spare();
@@ -39,6 +41,7 @@ class Rescuers final : public Client {
   std::array<Machine*, 2> struck_ = {};
   std::array<NodeId, 2> nodes_ = {};  // what they were
   bool lost_ = false;
+  std::set<GroupId> alive_;  // that have their majority all the same, with a replica that was about to come
   size_t open_ = 0;
 };
 

@@ -68,6 +68,7 @@ TEST(BrokerSimulationTest, SeedsThatFoundSomethingStayClean) {
            1431,  // a node with damaged metadata told a producer, for good, that the data are lost
            1630,  // a decommission left two voters while the fourth node was away, and the disk of one was damaged
            1697,  // clients that waited for one block of ids were told twice that it does not come, which ended the node
+           1702,  // a partition that was getting its replicas back was told to stand alone again
            1750,  // the end wrote through a node whose decommission ended meanwhile
            1770,  // a replica that had left its group was to come back to a node that was lost: the move had no end
            1825,  // a refusal of an earlier term made a follower's node forget for good who leads
@@ -80,6 +81,7 @@ TEST(BrokerSimulationTest, SeedsThatFoundSomethingStayClean) {
            5345,  // a leadership that goes home while nobody works was taken for something left over
            5469,  // a replica was damaged while it was built anew, and the move had no end
            5742,  // a node with damaged metadata ends whenever it starts, and deletes nothing
+           9303,  // the same request to go on alone was taken for another one, because another log was the newest by then
        }) {
     EXPECT_EQ(RunSeed(seed, {}).failure, "") << "seed " << seed;
   }

@@ -114,6 +114,9 @@ void MakeDisaster(Swarm* swarm) {
   swarm->faults.bit_flip = 0;
   swarm->single_replicas = false;
   swarm->calm_birth = true;
+  // A rebuild gives up a copy, too; and with fewer nodes in use the metadata has three voters, of which two may not go.
+  OperationRates& operations = swarm->operations;
+  operations.rebuild = operations.decommission = operations.recommission = operations.remove = operations.replace = 0;
 }
 
 }  // namespace
@@ -154,7 +157,7 @@ Swarm MakeSwarm(uint64_t seed) {
   if (random.OneIn(2)) MakeMoves(random, &swarm);
   MakeDisks(random, &swarm);
   if (random.OneIn(4)) MakeUpgrades(random, &swarm);
-  if (!swarm.moves && random.OneIn(4)) MakeDisaster(&swarm);
+  if (random.OneIn(swarm.moves ? 8 : 4)) MakeDisaster(&swarm);
   return swarm;
 }
 

@@ -2,6 +2,7 @@
 #include "server/metadata/survivors.h"
 
 #include "server/metadata/image_codec.h"
+#include "server/metadata/moves.h"
 #include "server/metadata/records.h"
 #include "tests/unit/metadata/scene.h"
 
@@ -89,6 +90,24 @@ TEST_F(SurvivorsTest, AskedAgainItIsAnsweredAndNotDoneAgain) {
   ASSERT_TRUE(again.ok());
   EXPECT_TRUE(again->outcome.repeated);
   EXPECT_EQ(Told(orders()), "3.1 leader 3");
+}
+
+// Whoever leaves the choice to the broker repeats the same request, whatever is newest by then.
+TEST_F(SurvivorsTest, AskedAgainWithAnotherNewestLogItIsTheSameRequest) {
+  ASSERT_TRUE(Choose(3, {On(3)}, {.request_id = "once"}).ok());
+  const Result<Decision> again = Choose(2, {On(2)}, {.request_id = "once"});
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_TRUE(again->records.empty());
+  EXPECT_EQ(Told(orders()), "3.1 leader 3");
+}
+
+TEST_F(SurvivorsTest, ItsWayBackToThreeReplicasIsNotCalledOff) {
+  ASSERT_TRUE(Choose(3, {On(3)}).ok());
+  scene_.Replay(Regrowth());
+  const Result<Decision> refused =
+      scene_.Do(DecideMoveCancellation({.topic = {.name = "orders"}, .partition = 0}, scene_.image(), scene_.Draw()));
+  EXPECT_EQ(ReasonOf(refused), "MOVE_NOT_FOUND");
+  EXPECT_THAT(TextOf(refused), HasSubstr("no way back"));
 }
 
 TEST_F(SurvivorsTest, ALaterLossIsAnotherSurvival) {
