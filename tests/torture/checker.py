@@ -16,7 +16,9 @@ from collections import namedtuple
 from ledger import Anomaly, identity_of
 
 # A partition, read from its start to its end. records: [(offset, value, leader_epoch), ...]
-Reading = namedtuple("Reading", "topic partition log_start end records")
+# What readers had up to the offset `had` was there when the end was asked for; a call that was given up long before may still add
+# to it afterwards. None: all that readers had.
+Reading = namedtuple("Reading", "topic partition log_start end records had", defaults=(None,))
 # Of each partition; more do not tell more.
 ANOMALIES_PER_PARTITION = 8
 
@@ -102,8 +104,11 @@ class _Partition:
             last_index = identity[2]
 
     def _read_is_there(self):
-        for offset, identity in self._ledger.seen(self._reading.topic, self._reading.partition).items():
-            if offset >= self._reading.log_start and self._at.get(offset) != identity:
+        reading = self._reading
+        for offset, identity in self._ledger.seen(reading.topic, reading.partition).items():
+            if reading.had is not None and offset >= max(reading.had, reading.end):
+                continue  # it is read the next time
+            if offset >= reading.log_start and self._at.get(offset) != identity:
                 there = self._at.get(offset)
                 what = "nothing" if offset not in self._at else self._ledger.describe(there)
                 self._report(

@@ -41,6 +41,14 @@ class CheckerTest(unittest.TestCase):
         self.ledger.saw("t", 0, 2, self.second.values(9)[0], "a reader")
         self.assertIn("lost read", self.kinds(self.first.values(9)))
 
+    def test_what_came_after_the_end_was_asked_for(self):
+        """Of a call that was given up before: it is no loss. What a reader had by then and is gone is one."""
+        self.ledger.saw("t", 0, 2, self.second.values(9)[0], "a reader")
+        records = [(i, value, 1) for i, value in enumerate(self.first.values(9))]
+        self.assertEqual(check(self.ledger, [Reading("t", 0, 0, 2, records, had=2)]), [])
+        gone = check(self.ledger, [Reading("t", 0, 0, 2, records, had=3)])
+        self.assertEqual([anomaly.kind for anomaly in gone], ["lost read"])
+
     def test_divergent_values(self):
         self.ledger.saw("t", 0, 2, self.second.values(9)[0], "a reader")
         self.ledger.saw("t", 0, 2, self.second.values(9)[1], "another")

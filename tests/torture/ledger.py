@@ -184,6 +184,11 @@ class Ledger:
         with self._lock:
             return dict(self._seen.get((topic, partition), {}))
 
+    def seen_end(self, topic, partition):
+        """One past the largest offset that a reader had."""
+        with self._lock:
+            return max(self._seen.get((topic, partition), ()), default=-1) + 1
+
     # ---- Anomalies
 
     def report(self, kind, text):

@@ -47,6 +47,7 @@ class Season:
         ]
         self.readers = [self._worker(kind, topic) for topic in self.topics for kind in (Subscriber, Fetcher, EndAsker)]
         self.readers.append(self._worker(Subscriber, orders))
+        self._had = {}  # (topic, partition): one past the last offset that readers had when the ends were asked for
         self.administrator = Administrator(
             cluster, self.ledger, self._draw(), f"side-{number}-", trimmed, self.topics[trimmed]
         )
@@ -86,6 +87,11 @@ class Season:
             return None
         self.administrator.verify()
         client = self.cluster.nodes[0].client
+        self._had = {
+            (topic, partition): self.ledger.seen_end(topic, partition)
+            for topic, count in self.topics.items()
+            for partition in range(count)
+        }
         ends = {topic: ends_of(client, topic, count) for topic, count in self.topics.items()}
 
         def behind():
@@ -100,7 +106,9 @@ class Season:
     def read(self, ends, client):
         """Readings of all that there is."""
         return [
-            read_partition(client, topic, partition, end) for topic in ends for partition, end in enumerate(ends[topic])
+            read_partition(client, topic, partition, end)._replace(had=self._had[topic, partition])
+            for topic in ends
+            for partition, end in enumerate(ends[topic])
         ]
 
     def anomalies(self, readings=()):
