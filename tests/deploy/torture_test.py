@@ -12,6 +12,7 @@ import pathlib
 import random
 import sys
 import time
+import traceback
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path += [str(HERE.parent / "cluster"), str(HERE.parent / "torture")]
@@ -223,6 +224,15 @@ class Torture:
         return anomalies
 
 
+def run(torture):
+    from ledger import Anomaly
+
+    try:
+        return torture.run()
+    except Exception:  # whatever was waited for in vain, or failed: threads still hang in calls, and the journals say why
+        return [Anomaly("unhealthy", traceback.format_exc())]
+
+
 def options_of(arguments):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=10)
@@ -241,7 +251,7 @@ def main():
     print(f"seed {options.seed}", flush=True)
     all_machines = machines.Machines(3, work)
     torture = Torture(options, all_machines)
-    anomalies = torture.run()
+    anomalies = run(torture)
     if anomalies:
         print(f"\nseed {options.seed}, round {torture.round}: {len(anomalies)} anomalies")
         show(anomalies)

@@ -111,9 +111,12 @@ void Machine::Install(metadata::FeatureRange features) {
   installed_ = features;
 }
 
-bool Machine::IsTooOld(const Status& halted) const {
-  const std::optional<std::string> level = metadata::UnknownFeatureLevelIn(halted);
-  return level && !program_->features.Contains(static_cast<uint32_t>(std::stoul(*level)));
+bool Machine::IsTooOld(const Status& halted) {
+  const std::optional<std::string> text = metadata::UnknownFeatureLevelIn(halted);
+  const auto level = text ? static_cast<uint32_t>(std::stoul(*text)) : 0;
+  if (level == 0 || program_->features.Contains(level)) return false;
+  too_old_for_ = std::max(too_old_for_, level);
+  return true;
 }
 
 void Machine::StopOrderly() {

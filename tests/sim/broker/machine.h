@@ -80,6 +80,8 @@ class Machine final : public Computer {
   const Uuid& uuid() const { return uuid_; }
   // What the program that runs knows, or the one that runs next.
   metadata::FeatureRange features() const { return up() ? program_->features : installed_; }
+  // The highest feature level for which its program was too old; 0: never.
+  uint32_t too_old_for() const { return too_old_for_; }
   // From the next start on it runs another program.
   void Install(metadata::FeatureRange features);
   // Only while up().
@@ -141,8 +143,8 @@ class Machine final : public Computer {
   void StartBroker();
   void Tick(uint64_t life);
   void LookAfter();
-  // Its program says that the cluster has gone beyond what it knows, and is right.
-  bool IsTooOld(const Status& halted) const;
+  // Its program says that the cluster has gone beyond what it knows. Whether it has is seen in the end.
+  bool IsTooOld(const Status& halted);
   void LookAfterStop(uint64_t life, Time deadline);
   void LookAfterFailure(uint64_t life, Time since);
 
@@ -157,6 +159,7 @@ class Machine final : public Computer {
   SimClock clock_;
   RememberedFile file_;
   Uuid uuid_;
+  uint32_t too_old_for_ = 0;
   metadata::FeatureRange installed_ = metadata::kSupportedFeatures;
   std::unique_ptr<Program> program_;
   uint64_t next_session_ = 1;

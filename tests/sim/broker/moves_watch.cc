@@ -7,6 +7,14 @@ namespace flotilla::sim::broker {
 
 using flotilla::broker::Leader;
 
+namespace {
+
+bool Contains(const std::vector<ReplicaId>& replicas, ReplicaId id) {
+  return std::find(replicas.begin(), replicas.end(), id) != replicas.end();
+}
+
+}  // namespace
+
 void MovesWatch::OnImage(const metadata::Shared<metadata::Image>& image) {
   if (newest_ != nullptr && newest_->version >= image->version) return;
   const metadata::Shared<metadata::Image> before = std::exchange(newest_, image);
@@ -56,7 +64,7 @@ void MovesWatch::CheckDestroyed(Machine& machine, GroupId group, ReplicaId repli
   tally_.Add("moved replica destroyed");
   // Whoever goes on alone gives up the others, whatever the group says.
   const metadata::Shared<metadata::Survival>* survival = newest_->survivals.Find(group);
-  if (survival != nullptr && std::find((*survival)->lost.begin(), (*survival)->lost.end(), replica) != (*survival)->lost.end()) return;
+  if (survival != nullptr && Contains((*survival)->lost, replica)) return;
   const auto known = committed_.find(group);
   if (known != committed_.end() && known->second.configuration.Contains(replica)) {
     verdict_.Violated("nobody is destroyed too early", "machine ", machine.place(), " destroys replica ", replica, " of group ", group,
@@ -83,10 +91,9 @@ void MovesWatch::Note(Machine& machine, const raft::RaftCore& core) {
   const raft::Configuration& configuration = core.configuration();
   // A newcomer knows of nobody until it is told.
   if (configuration.empty()) return;
-  const auto [at, added] = history_.emplace(std::pair{core.group(), index}, configuration);
-  // A replica that goes on alone may lack the end of the old history, and begins one of its own.
-  const bool begun_anew = newest_ != nullptr && newest_->survivals.Find(core.group()) != nullptr;
-  if (!added && !begun_anew && !(at->second == configuration)) {
+  if (!IsOfThisHistory(core)) return;
+  const auto [at, added] = history_[core.group()].emplace(index, configuration);
+  if (!added && !(at->second == configuration)) {
     verdict_.Violated("one history of configurations", "group ", core.group(), " has two configurations at ", index, ": ", at->second,
                       " and ", configuration, " (machine ", machine.place(), ')');
   }
@@ -98,16 +105,31 @@ void MovesWatch::Note(Machine& machine, const raft::RaftCore& core) {
   if (configuration.joint()) CheckVoters(machine, core, configuration.outgoing);
 }
 
+// A replica that goes on alone may lack the end of the group's history, and begins another one, without those that were given up.
+bool MovesWatch::IsOfThisHistory(const raft::RaftCore& core) {
+  const metadata::Shared<metadata::Survival>* survival = newest_ == nullptr ? nullptr : newest_->survivals.Find(core.group());
+  if (survival == nullptr) return true;
+  if (core.self() == (*survival)->kept || Contains((*survival)->lost, core.self())) return false;
+  ReplicaId& begun_by = survivors_[core.group()];
+  if (begun_by != (*survival)->next_life) {
+    begun_by = (*survival)->next_life;
+    history_.erase(core.group());
+    committed_.erase(core.group());
+    regrown_.erase(core.group());
+  }
+  return true;
+}
+
 void MovesWatch::CheckVoters(Machine& machine, const raft::RaftCore& core, const std::vector<ReplicaId>& voters) {
   const metadata::PartitionKey* key = newest_ == nullptr ? nullptr : newest_->groups.Find(core.group());
   if (key == nullptr) return;
   const size_t replicas = newest_->FindTopic(key->topic)->replication_factor;
   const size_t at_least = rebuilt_.contains(core.group()) && replicas > 1 ? replicas - 1 : replicas;
-  // One that went on alone is, until it has got its replicas back.
-  const metadata::Shared<metadata::Survival>* survival = newest_->survivals.Find(core.group());
-  const bool alone = survival != nullptr && !regrown_.contains(core.group());
-  const bool led_on = alone && std::find(voters.begin(), voters.end(), (*survival)->next_life) != voters.end();
-  if (led_on && !core.configuration().joint() && voters.size() == replicas) regrown_.insert(core.group());
+  // One that went on alone is, until it has got its replicas back. They find the end of the old history in what they are given first.
+  const auto survivor = survivors_.find(core.group());
+  const bool alone = survivor != survivors_.end() && !regrown_.contains(core.group());
+  if (alone && !core.configuration().joint() && voters.size() == replicas && Contains(voters, survivor->second))
+    regrown_.insert(core.group());
   if (alone || voters.size() >= at_least) return;
   verdict_.Violated("nothing below its replication", "machine ", machine.place(), " has in group ", core.group(), " committed ",
                     core.configuration(), "; its topic has ", replicas, " replicas");

@@ -43,6 +43,7 @@ class MovesWatch {
     raft::Configuration configuration;
   };
   void Note(Machine& machine, const raft::RaftCore& core);
+  bool IsOfThisHistory(const raft::RaftCore& core);
   void CheckVoters(Machine& machine, const raft::RaftCore& core, const std::vector<ReplicaId>& voters);
   void CheckDestroyed(Machine& machine, GroupId group, ReplicaId replica);
 
@@ -50,11 +51,12 @@ class MovesWatch {
   Tally& tally_;
   metadata::Shared<metadata::Image> newest_;
   std::map<GroupId, Committed> committed_;
-  std::map<std::pair<GroupId, LogIndex>, raft::Configuration> history_;
+  std::map<GroupId, std::map<LogIndex, raft::Configuration>> history_;
   std::map<Place, std::set<GroupId>> unseen_;  // groups of a machine with a configuration that it may not know to be committed
   std::set<std::pair<GroupId, ReplicaId>> destroyed_;
   std::set<GroupId> rebuilt_;
-  std::set<GroupId> regrown_;  // after they had gone on alone
+  std::map<GroupId, ReplicaId> survivors_;  // that went on alone, and began its group's history anew
+  std::set<GroupId> regrown_;               // those of them that have got their replicas back
 };
 
 }  // namespace flotilla::sim::broker

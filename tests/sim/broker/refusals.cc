@@ -24,9 +24,7 @@ bool IsHonest(v1::ErrorReason reason) {
     case v1::ERROR_REASON_QUORUM_AT_RISK:
     case v1::ERROR_REASON_NODE_ALIVE:
     case v1::ERROR_REASON_NODE_DECOMMISSIONING:
-    case v1::ERROR_REASON_BALANCE_UNDER_WAY:
-    case v1::ERROR_REASON_QUORUM_ALIVE:
-    case v1::ERROR_REASON_PROTOCOL_MISMATCH: return true;
+    case v1::ERROR_REASON_BALANCE_UNDER_WAY: return true;
     default: return false;
   }
 }

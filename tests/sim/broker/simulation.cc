@@ -170,6 +170,11 @@ class Simulation {
                                   ", another one at ", version, " when all is quiet");
       }
     }
+    for (const auto& machine : world_.machines()) {
+      if (machine->too_old_for() <= world_.moves().newest()->feature_level()) continue;
+      world_.verdict().Violated("who stops for its age is too old", "machine ", machine->place(), " stopped for feature level ",
+                                machine->too_old_for(), ", which nobody ever decided");
+    }
     world_.witness().CheckLeftovers();
     world_.moves().CheckEnd(world_.machines());
   }

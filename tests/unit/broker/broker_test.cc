@@ -203,6 +203,27 @@ TEST_F(BrokerTest, ANodeThatIsDescribedAsItWasBeforeRegistersAgain) {
   EXPECT_EQ(version(), NodeCalled(1).software_version);
 }
 
+// Its clients need not know that it is damaged: others serve them.
+TEST_F(BrokerTest, ANodeWhoseMetadataIsDamagedSendsItsClientsElsewhere) {
+  broker_.reset();
+  Settle();
+  const LogIndex last = disk_.Find(metadata::kMetadataGroup)->state.bounds.last_index();
+  ASSERT_TRUE(disk_.FlipBit(metadata::kMetadataGroup, last, 7));
+  store_.reset();
+  store_ = *storage::MemoryStore::Open(disk_);
+  BrokerOptions options;
+  options.description = NodeCalled(1);
+  options.cluster_name = "test";
+  Start(options);
+  Ticks(60);
+  ASSERT_EQ(broker_->state().halted.reason(), Reason::kDataLoss) << broker_->state().halted;
+  Status told;
+  broker_->SyncMetadata({}, [&told](const Status& status) { told = status; });
+  Settle();
+  EXPECT_EQ(told.reason(), Reason::kShuttingDown) << told;
+  EXPECT_THAT(std::string(told.message()), HasSubstr("is damaged"));
+}
+
 // They wait for one block, and the block's own call ends with theirs.
 TEST_F(BrokerTest, WhoWaitsForTheSameIdsIsToldOnceThatTheyDoNotCome) {
   const MonotonicTime deadline = clock_.now + limits::kPeerCallTimeout;

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include <atomic>
+#include <limits>
 #include <mutex>
 
 #include "client/cpp/consumer.h"
@@ -86,6 +87,17 @@ TEST_F(ClientTest, WithoutAnyLivingBrokerTheErrorNamesAllOfThem) {
   const Error error = client.Call("/flotilla.v1.ClusterService/GetHealth", v1::GetHealthRequest(), &health);
   EXPECT_EQ(error.reason(), reasons::kUnreachable);
   EXPECT_THAT(std::string(error.message()), HasSubstr(broker.address()));
+}
+
+TEST(ErrorTest, NobodyIsWaitedForForAges) {
+  v1::Error error;
+  const auto waits = [&error](int64_t millis) {
+    error.set_retry_after_ms(millis);
+    return Error::From(error).retry_after();
+  };
+  EXPECT_EQ(waits(250), std::chrono::milliseconds(250));
+  EXPECT_EQ(waits(std::numeric_limits<int64_t>::max()), std::chrono::minutes(1));
+  EXPECT_EQ(waits(std::numeric_limits<int64_t>::min()), Duration{});
 }
 
 TEST_F(ClientTest, AnErrorBringsReasonAndMetadataFromTheTrailer) {
