@@ -158,9 +158,27 @@ void ForwardReceiver::Submit(broker::ForwardRequest request, size_t bytes) {
 
 void ForwardReceiver::OnForwardDone(broker::ForwardAnswer answer) {
   const Asked asked = lookups_.erase(answer.id) != 0 ? Asked::kLocate : Asked::kOther;
-  if (Write(EncodeForwardAnswer(answer, asked)) <= limits_.forward_queue_bytes) return;
-  Break(Refuse(Refusal::kSlowConsumer,
-               "answers to forwarded calls are not read; more than " + std::to_string(limits_.forward_queue_bytes) + " bytes wait"));
+  // What was read can be read again, while of an append that loses its answer nobody knows what became of it: many readers at once must
+  // not cost the writers their stream.
+  if (asked == Asked::kOther && std::holds_alternative<partition::FetchResult>(answer.result)) {
+    const size_t waiting = waiting_bytes();
+    if (waiting > limits_.forward_queue_bytes) {
+      ++dropped_;
+      LOG_EVERY_T(WARNING, 10) << "forwarded_fetch_put_off waiting_bytes=" << waiting << " limit=" << limits_.forward_queue_bytes
+                               << " so_far=" << dropped_;
+      answer = {.id = answer.id,
+                .status = Status(Reason::kNoLeader, "overloaded, " + std::to_string(waiting) +
+                                                        " bytes of answers wait to be sent to the node that asked; the limit is " +
+                                                        std::to_string(limits_.forward_queue_bytes) + ", try again shortly")
+                              .With("limit", limits_.forward_queue_bytes),
+                .leader = {},
+                .leader_epoch = {},
+                .result = {}};
+    }
+  }
+  const size_t most = 2 * limits_.forward_queue_bytes;
+  if (Write(EncodeForwardAnswer(answer, asked)) <= most) return;
+  Break(Refuse(Refusal::kSlowConsumer, "answers to forwarded calls are not read; more than " + std::to_string(most) + " bytes wait"));
 }
 
 void ForwardReceiver::OnOver() {

@@ -56,6 +56,7 @@ class ForwardReceiver final : public ServerStream, public broker::ForwardSink {
   const PeerLimits limits_;
   std::unique_ptr<broker::ForwardSession> session_;  // executor
   std::unordered_set<uint64_t> lookups_;             // executor: their answers travel as another message
+  uint64_t dropped_ = 0;                             // executor: answers with records that had to be asked for again
 
   Mutex inbox_mutex_;
   size_t inbox_bytes_ FLOTILLA_GUARDED_BY(inbox_mutex_) = 0;  // on their way to the executor

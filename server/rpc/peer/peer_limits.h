@@ -19,7 +19,8 @@ struct PeerLimits {
   size_t window_bytes = 4 * limits::kMiB;
   // The receiver acknowledges after so many bytes that its broker took.
   size_t acknowledge_bytes = 256 * limits::kKiB;
-  // Forwarded parts that wait for their turn, and answers that wait for a slow reader.
+  // Forwarded parts that wait for their turn. And answers, of which those with records give way above that and are asked for again;
+  // with twice as much the node that does not read them loses its stream.
   size_t forward_queue_bytes = 64 * limits::kMiB;
   // Forwarded parts that were read and that the broker did not take yet; reading stops above that.
   size_t forward_inbox_bytes = 16 * limits::kMiB;

@@ -65,6 +65,11 @@ size_t ServerStream::Write(EncodedMessage message) {
   return waiting;
 }
 
+size_t ServerStream::waiting_bytes() {
+  MutexLock lock(mutex_);
+  return queued_bytes_;
+}
+
 void ServerStream::WhenWritten(bool ok) {
   std::optional<EncodedMessage> next;
   bool finish = false;

@@ -42,6 +42,8 @@ class ServerStream : public OrderedServerReactor, public LiveStreams::Stream, pu
   void ReadNext();
   // In order; waits its turn. Returns what waits, in bytes.
   size_t Write(EncodedMessage message);
+  // What waits, in bytes.
+  size_t waiting_bytes();
   // The first one counts. With OK what was written before still goes out.
   void End(const Status& status);
   // At once, for a caller that does not read.

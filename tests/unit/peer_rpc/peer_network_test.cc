@@ -358,6 +358,44 @@ TEST_F(PeerNetworkTest, TooMuchIsRefusedAsOverloaded) {
   EXPECT_THAT(three.answers[10][0].status.ToString(), HasSubstr("overloaded"));
 }
 
+// Many readers whose answers come at once: some have to ask again, and nobody who writes loses an answer.
+TEST_F(PeerNetworkTest, RecordsThatCannotBeSentGiveWayToWhatCannotBeAskedAgain) {
+  constexpr uint64_t kReads = 40;
+  constexpr size_t kRecordBytes = 4 << 20;
+  TestNodeOptions options;
+  options.limits.forward_queue_bytes = 2 * kRecordBytes;
+  TestNode three(NodeId{3}, options);
+  three.handle_forward = [](const ForwardRequest& request, broker::ForwardSink& sink) {
+    if (request.id < 2 * kReads) return;  // all of them at once, with the last one
+    const Bytes records = Bytes::Copy(std::string(kRecordBytes, 'r'));
+    for (uint64_t id = 1; id <= kReads; ++id) {
+      partition::FetchResult read;
+      read.batches.push_back({.record_count = 1, .records = records});
+      sink.OnForwardDone({.id = id, .result = std::move(read)});
+      sink.OnForwardDone({.id = kReads + id, .result = partition::ProduceResult{.base_offset = Offset{id}}});
+    }
+  };
+  one_.Meet({three.AsPeer()});
+  for (uint64_t id = 1; id <= 2 * kReads; ++id) {
+    ForwardRequest part = Part(id, one_.id(), NodeId{3});
+    part.operation = broker::ForwardFetch{};  // the answers say what was done
+    one_.Forward(NodeId{3}, std::move(part));
+  }
+  ASSERT_TRUE(one_.Await([&] { return one_.answers.size() == 2 * kReads; }));
+  one_.Note([&] {
+    EXPECT_EQ(one_.broken, 0);
+    size_t read = 0;
+    for (uint64_t id = 1; id <= kReads; ++id) {
+      const ForwardAnswer& answer = one_.answers[id][0];
+      if (answer.status.ok()) ++read;
+      else EXPECT_EQ(answer.status.reason(), Reason::kNoLeader) << "asked for again: " << answer.status;
+      EXPECT_TRUE(one_.answers[kReads + id][0].status.ok()) << one_.answers[kReads + id][0].status;
+    }
+    EXPECT_GE(read, 3u) << "what fits is sent";
+    EXPECT_LE(read, 10u) << "and no more waits";
+  });
+}
+
 TEST_F(PeerNetworkTest, ACancelTakesAwayWhatWasNotSent) {
   const std::string address = FreeAddress();
   one_.Meet({{.id = NodeId{3}, .uuid = UuidOf(NodeId{3}), .address = address}});

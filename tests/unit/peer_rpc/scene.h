@@ -116,6 +116,8 @@ class TestNode final : public broker::PeerApi, public broker::PeerSink {
       [](const broker::ForwardRequest& request) {
         return broker::ForwardAnswer{.id = request.id, .result = partition::ProduceResult{.base_offset = Offset{request.id}}};
       };
+  // Instead of that, when it is set: answers when it likes.
+  std::function<void(const broker::ForwardRequest&, broker::ForwardSink&)> handle_forward;
   bool silent = false;  // unary calls are not answered
 
   // --- PeerApi
@@ -178,6 +180,7 @@ class TestNode final : public broker::PeerApi, public broker::PeerSink {
       node_.Note([&] { --node_.open_sessions; });
     }
     void Submit(broker::ForwardRequest request) override {
+      if (node_.handle_forward) return node_.handle_forward(request, sink_);
       std::optional<broker::ForwardAnswer> answer = node_.answer_forward(request);
       node_.Note([&] { node_.submitted.push_back(std::move(request)); });
       if (answer) sink_.OnForwardDone(*std::move(answer));
