@@ -214,9 +214,10 @@ class Listener::Loop {
     thread_ = std::thread([this] { Run(); });
   }
   void Stop();
-  void BreakOff(const std::string& peer);
+  void BreakOff(const std::string& peer, std::string_view why);
   bool IsOpen(const std::string& peer) const;
   std::optional<SocketTraffic> Traffic(const std::string& peer) const;
+  std::vector<ConnectionReads> Reads() const;
   int port() const { return port_; }
   ConnectionCounters counters() const {
     return {.open = open_, .admitted = admitted_, .refused = refused_total_, .broken_off = broken_off_, .failed = failed_};
@@ -305,6 +306,7 @@ void Listener::Loop::Stop() {
   }
   port_sockets_.clear();
   refused_.clear();
+  for (const auto& [fd, given] : sockets_) StopCounting(fd, options_.reads.get());
   sockets_.clear();
   open_ = 0;
   const MutexLock lock(mutex_);
@@ -323,14 +325,14 @@ Descriptor Listener::Loop::Hold(const std::string& peer) const {
   return own.valid() && IdentityOf(own.get()) == found.second ? std::move(own) : Descriptor();
 }
 
-void Listener::Loop::BreakOff(const std::string& peer) {
+void Listener::Loop::BreakOff(const std::string& peer, std::string_view why) {
   const Descriptor connection = Hold(peer);
   if (!connection.valid() || !Forget(peer, IdentityOf(connection.get()))) return;
   const sockaddr nobody{.sa_family = AF_UNSPEC, .sa_data = {}};
   if (::connect(connection.get(), &nobody, sizeof nobody) != 0) return;  // gone by itself
   ++broken_off_;
-  LOG_EVERY_T(WARNING, 10) << "connection_broken_off port=" << port_ << " peer=" << peer << " so_far=" << broken_off_
-                           << " reason=\"it only begins and resets calls\"";
+  LOG_EVERY_T(WARNING, 10) << "connection_broken_off port=" << port_ << " peer=" << peer << " so_far=" << broken_off_ << " reason=\"" << why
+                           << "\"";
 }
 
 bool Listener::Loop::IsOpen(const std::string& peer) const {
@@ -341,6 +343,14 @@ bool Listener::Loop::IsOpen(const std::string& peer) const {
 std::optional<SocketTraffic> Listener::Loop::Traffic(const std::string& peer) const {
   const Descriptor connection = Hold(peer);
   return connection.valid() ? TrafficOf(connection.get()) : std::nullopt;
+}
+
+std::vector<ConnectionReads> Listener::Loop::Reads() const {
+  const MutexLock lock(mutex_);
+  std::vector<ConnectionReads> reads;
+  reads.reserve(by_peer_.size());
+  for (const auto& [peer, socket] : by_peer_) reads.push_back({.peer = peer, .bytes = BytesRead(socket.first)});
+  return reads;
 }
 
 void Listener::Loop::Run() {
@@ -398,6 +408,7 @@ void Listener::Loop::Admit(Descriptor connection) {
     const MutexLock lock(mutex_);
     by_peer_[given.peer] = {connection.get(), given.identity};
   }
+  if (options_.reads != nullptr) CountReads(connection.get(), options_.reads);
   open_ = sockets_.size();
   ++admitted_;
   take_(connection.Release());
@@ -419,6 +430,7 @@ void Listener::Loop::LookForClosed(Duration at_most_every) {
   std::erase_if(sockets_, [&](const auto& entry) {
     const auto& [fd, given] = entry;
     if (IdentityOf(fd) == given.identity) return false;
+    StopCounting(fd, options_.reads.get());
     Forget(given.peer, given.identity);
     return true;
   });
@@ -474,9 +486,10 @@ Result<std::unique_ptr<Listener>> Listener::Open(const ListenerOptions& options)
 int Listener::port() const { return loop_->port(); }
 void Listener::Start(std::function<void(int)> take) { loop_->Start(std::move(take)); }
 void Listener::Stop() { loop_->Stop(); }
-void Listener::BreakOff(const std::string& peer) { loop_->BreakOff(peer); }
+void Listener::BreakOff(const std::string& peer, std::string_view why) { loop_->BreakOff(peer, why); }
 bool Listener::IsOpen(const std::string& peer) const { return loop_->IsOpen(peer); }
 std::optional<SocketTraffic> Listener::Traffic(const std::string& peer) const { return loop_->Traffic(peer); }
+std::vector<ConnectionReads> Listener::Reads() const { return loop_->Reads(); }
 ConnectionCounters Listener::counters() const { return loop_->counters(); }
 
 }  // namespace flotilla::rpc

@@ -19,8 +19,11 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "server/rpc/connection_port.h"
+#include "server/rpc/socket_reads.h"
 #include "storage/base/clock.h"
 #include "storage/base/status.h"
 
@@ -35,6 +38,8 @@ struct ListenerOptions {
   std::string refusal_trailers;
   // A peer that acknowledges nothing of what it was sent for so long is gone.
   Duration silence_max = std::chrono::seconds(60);
+  // Told of what is read from connections that were admitted (server/rpc/socket_reads.h). Nobody: it is not counted.
+  std::shared_ptr<ReadListener> reads;
 };
 
 struct ConnectionCounters {
@@ -62,9 +67,10 @@ class Listener final : public ConnectionPort {
   ConnectionCounters counters() const;
 
   // ConnectionPort
-  void BreakOff(const std::string& peer) override;
+  void BreakOff(const std::string& peer, std::string_view why) override;
   bool IsOpen(const std::string& peer) const override;
   std::optional<SocketTraffic> Traffic(const std::string& peer) const override;
+  std::vector<ConnectionReads> Reads() const override;
 
  private:
   class Loop;

@@ -14,7 +14,8 @@ Result<std::unique_ptr<ServerPort>> ServerPort::Open(const ServerPortOptions& op
   Result<std::unique_ptr<Listener>> listener = Listener::Open({.address = options.address,
                                                                .connections_max = options.connections_max,
                                                                .refusal_trailers = RefusalTrailers(refusal),
-                                                               .silence_max = options.silence_max});
+                                                               .silence_max = options.silence_max,
+                                                               .reads = options.reads});
   if (!listener.ok()) return listener.status();
   builder->AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, static_cast<int>(options.handshake_max / std::chrono::milliseconds(1)));
   using ConnectionType = grpc::ServerBuilder::experimental_type::ExternalConnectionType;

@@ -28,6 +28,7 @@ struct ServerPortOptions {
   // What a connection gets for its first word: TLS and HTTP/2's settings.
   Duration handshake_max = std::chrono::seconds(10);
   Duration silence_max = std::chrono::seconds(60);
+  std::shared_ptr<ReadListener> reads;  // as of a Listener
 };
 
 class ServerPort {

@@ -60,6 +60,8 @@ class Connection:
         self._window = _INITIAL_WINDOW
         self._stream_windows = {}
         self._server_initial_window = _INITIAL_WINDOW
+        self._sending = False
+        self._answers = b""  # to what came while something else was sent: frames do not stand in one another
         self.settings_seen = False
         self.goaway = None  # the text
         self.closed = False
@@ -85,7 +87,8 @@ class Connection:
 
     def send(self, data, timeout_s=30):
         deadline = time.monotonic() + timeout_s
-        view = memoryview(data)
+        view, self._answers = memoryview(self._answers + data), b""
+        self._sending = True
         while view:
             try:
                 view = view[self.socket.send(view) :]
@@ -94,6 +97,9 @@ class Connection:
                     raise TimeoutError("the other side does not read") from None
                 _wait(self.socket, select.POLLOUT, 0.1)
                 self.read()
+            if not view and self._answers:
+                view, self._answers = memoryview(self._answers), b""
+        self._sending = False
 
     def begin_call(self, path, end=False):
         stream, self._next_stream = self._next_stream, self._next_stream + 2
@@ -190,7 +196,10 @@ class Connection:
             self.ended.add(stream)
 
     def _answer(self, data):
+        if self._sending:
+            self._answers += data
+            return
         try:
-            self.socket.send(data)
+            self._answers = data[self.socket.send(data) :]
         except OSError:
             pass  # whoever does not read gets no acknowledgement

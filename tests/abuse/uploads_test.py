@@ -10,8 +10,8 @@ PRODUCE = "/flotilla.v1.ProduceService/Produce"
 STREAM = "/flotilla.v1.ProduceService/ProduceStream"
 SUBSCRIBE = "/flotilla.v1.ConsumeService/Subscribe"
 UPLOAD_S = 30  # how long a request may take
-# What gRPC may hold of requests that are not complete (kReceivedBytesMax), and room for what it cannot give back at once.
-RECEIVED_BYTES_MAX = 384 << 20
+# What gRPC may hold of requests that are not complete (kIncompleteBytesMax), and room for what it cannot give back at once.
+INCOMPLETE_BYTES_MAX = 256 << 20
 SLACK_BYTES = 160 << 20
 PART = http2.message(8 << 20)[: 7 << 20]
 FEW_BYTES = 64 << 10
@@ -31,17 +31,23 @@ class UploadsTest(AbuseTest):
                 pass  # it was cut off
             if sent - before > FEW_BYTES:
                 calls.append((connection, stream))
-            self.heaviest = max(self.heaviest, self.assert_lighter_than(RECEIVED_BYTES_MAX + SLACK_BYTES, f"after {mib(sent)}"))
+            self.heaviest = max(self.heaviest, self.assert_lighter_than(INCOMPLETE_BYTES_MAX + SLACK_BYTES, f"after {mib(sent)}"))
         return calls, sent
 
     def setUp(self):
         super().setUp()
         self.heaviest = 0
+        self.broken_off = self.metric("flotilla_connections_broken_off_total", port="client")
+
+    def assert_broken_off(self, at_least):
+        """By the node, which knows who fills its memory, and not by gRPC, which ends anybody's streams."""
+        broken_off = self.metric("flotilla_connections_broken_off_total", port="client") - self.broken_off
+        self.assertGreaterEqual(broken_off, at_least)
 
     def test_half_requests_are_cut_off_and_cost_a_bounded_memory(self):
         began = time.monotonic()
         calls, sent = self.send_halves(PRODUCE, 120)
-        self.assertGreater(sent, RECEIVED_BYTES_MAX)
+        self.assertGreater(sent, INCOMPLETE_BYTES_MAX)
         self.told(f"{mib(sent)} sent, the node weighed {mib(self.heaviest)}")
         trickles = [(connection, connection.begin_call(PRODUCE)) for connection in self.attack(50)]
         whole = http2.message(1 << 20)
@@ -56,6 +62,7 @@ class UploadsTest(AbuseTest):
             return all(connection.is_over(stream) for connection, stream in [*calls, *trickles])
 
         wait_until("all of them are cut off", all_over, UPLOAD_S + 10)
+        self.assert_broken_off((sent - INCOMPLETE_BYTES_MAX) // len(PART))
         self.told(f"the last was cut off after {time.monotonic() - began:.0f} s")
         self.assertGreaterEqual(self.metric("flotilla_throttled_total", reason="DEADLINE_EXCEEDED"), len(trickles))
         self.assert_honest_was_served(longest_s=5)
@@ -66,7 +73,7 @@ class UploadsTest(AbuseTest):
         silent_stream = silent.begin_call(STREAM)
         began = time.monotonic()
         calls, sent = self.send_halves(STREAM, 120)
-        self.assertGreater(sent, RECEIVED_BYTES_MAX)
+        self.assertGreater(sent, INCOMPLETE_BYTES_MAX)
         self.told(f"{mib(sent)} sent, the node weighed {mib(self.heaviest)}")
 
         def all_over():
@@ -76,6 +83,7 @@ class UploadsTest(AbuseTest):
             return all(connection.is_over(stream) for connection, stream in calls)
 
         wait_until("all of them are cut off", all_over, STREAM_S)
+        self.assert_broken_off((sent - INCOMPLETE_BYTES_MAX) // len(PART))
         self.told(f"the last was cut off after {time.monotonic() - began:.0f} s")
         self.assertFalse(silent.is_over(silent_stream), "silence is allowed")
         self.assert_honest_was_served(longest_s=5)
@@ -88,10 +96,12 @@ class UploadsTest(AbuseTest):
             for calls in range(1, 101):
                 stream = connection.begin_call(STREAM)
                 connection.send_data(stream, PART, timeout_s=0.2)
-                self.assert_lighter_than(RECEIVED_BYTES_MAX + SLACK_BYTES, f"{calls} calls")
+                self.assert_lighter_than(INCOMPLETE_BYTES_MAX + SLACK_BYTES, f"{calls} calls")
         except OSError:
             pass  # the whole connection was cut off
         self.told(f"{calls} calls")
+        self.assertLess(calls, 60)
+        self.assert_broken_off(1)
         self.assert_honest_was_served(longest_s=5)
         self.assert_calm_again()
 
@@ -103,17 +113,18 @@ class UploadsTest(AbuseTest):
             stream, sent = connection.begin_call(method), 0
             connection.send_data(stream, prefix)
             try:
-                while sent < 2 * RECEIVED_BYTES_MAX and not connection.is_over(stream):
+                while sent < 2 * INCOMPLETE_BYTES_MAX and not connection.is_over(stream):
                     taken = connection.send_data(stream, piece, timeout_s=2)
                     sent += taken
-                    self.assert_lighter_than(RECEIVED_BYTES_MAX + SLACK_BYTES, f"{method} after {mib(sent)}")
+                    self.assert_lighter_than(INCOMPLETE_BYTES_MAX + SLACK_BYTES, f"{method} after {mib(sent)}")
                     if taken == 0:
                         break
             except OSError:
                 pass
-            self.assertLess(sent, RECEIVED_BYTES_MAX + SLACK_BYTES, method)
+            self.assertLess(sent, INCOMPLETE_BYTES_MAX + SLACK_BYTES, method)
             self.told(f"{method}: {mib(sent)}")
             connection.close()
+        self.assert_broken_off(3)
         self.assert_honest_was_served(longest_s=5)
         self.assert_calm_again()
 

@@ -102,7 +102,8 @@ Status ClientServerImpl::Listen() {
   Result<std::unique_ptr<ServerPort>> port = ServerPort::Open({.address = options.listen_address,
                                                                .connections_max = options.connections_max,
                                                                .advice = "close some, or go to another node",
-                                                               .handshake_max = options.handshake_max},
+                                                               .handshake_max = options.handshake_max,
+                                                               .reads = edge_.incomplete},
                                                               options.credentials, &builder);
   if (!port.ok()) {
     return Status(Reason::kInvalidArgument, "cannot listen for clients on " + Quoted(options.listen_address) + ": " +
@@ -112,6 +113,7 @@ Status ClientServerImpl::Listen() {
   }
   server_port_ = *std::move(port);
   edge_.connections.SetPort(server_port_->connections());
+  edge_.incomplete->Begin(server_port_->connections());
   builder.SetMaxReceiveMessageSize(static_cast<int>(limits::kReceiveBytesMax));
   builder.SetMaxSendMessageSize(-1);  // what is sent was asked for
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, static_cast<int>(limits::kConnectionCallsMax));
@@ -137,6 +139,7 @@ Status ClientServerImpl::Listen() {
 void ClientServerImpl::Run() {
   while (true) {
     PostForStop(&ClientServerImpl::LookAround);
+    edge_.incomplete->Look();
     const MutexLock lock(mutex_);
     if (!stopping_) stop_.WaitFor(mutex_, edge_.options.look_after_every);
     if (stopping_) return;
@@ -193,6 +196,7 @@ void ClientServerImpl::Stop(Duration grace) {
   if (keeper_.joinable()) keeper_.join();
   edge_.WaitUntilNoCalls();
   server_.reset();
+  edge_.incomplete->End();  // gRPC may be about to read a connection that it has closed
 }
 
 }  // namespace

@@ -34,6 +34,7 @@ struct ClientServerOptions {
   std::shared_ptr<grpc::ServerCredentials> credentials;
   size_t inflight_bytes_max = limits::kInflightBytesMax;
   size_t answer_bytes_max = limits::kAnswerBytesMax;
+  size_t incomplete_bytes_max = limits::kIncompleteBytesMax;
   size_t received_bytes_max = limits::kReceivedBytesMax;
   size_t streams_max = limits::kStreamsMax;
   size_t stream_requests_max = limits::kStreamsInflightRequestsMax;

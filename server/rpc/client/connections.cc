@@ -21,6 +21,7 @@ Connections::Row& Connections::Enter(const std::string& peer) {
     row->calls_.fetch_add(1, std::memory_order_relaxed);
   }
   row->calls_begun_.fetch_add(1, std::memory_order_relaxed);
+  row->receiving_.fetch_add(1, std::memory_order_relaxed);
   if (row->calls_.load(std::memory_order_relaxed) > limits_.calls_left_max) BreakOff(*row);
   return *row;
 }
@@ -35,12 +36,31 @@ void Connections::RequestArrived(Row& row, size_t bytes) {
 }
 
 void Connections::NoRequest(Row& row, bool late) {
-  row.forget_.store(true, std::memory_order_relaxed);
   const size_t weight = late ? 1 : limits_.late_calls_per_empty_call;
   const size_t lately = empty_calls_lately_.fetch_add(weight, std::memory_order_relaxed);
   const bool flooded = lately >= limits_.flood_empty_calls * limits_.late_calls_per_empty_call;
   const size_t limit = (flooded ? limits_.empty_calls_max_in_flood : limits_.empty_calls_max) * limits_.late_calls_per_empty_call;
   if (row.empty_calls_.fetch_add(weight, std::memory_order_relaxed) >= limit) BreakOff(row);
+}
+
+void Connections::ReceivingEnded(Row& row, bool whole) {
+  if (!whole) {
+    row.forget_.store(true, std::memory_order_relaxed);
+    row.broken_off_calls_.fetch_add(1, std::memory_order_relaxed);
+  }
+  if (row.receiving_.fetch_sub(1, std::memory_order_relaxed) == 1) row.none_receiving_.store(true, std::memory_order_relaxed);
+}
+
+Connections::Counts Connections::TakeCounts(const std::string& peer) {
+  const MutexLock lock(mutex_);
+  const auto found = rows_.find(peer);
+  if (found == rows_.end()) return {};
+  Row& row = *found->second;
+  return {.totals = row.Totals({}),
+          .receiving = row.receiving_.load(std::memory_order_relaxed),
+          .broken_off_calls = row.broken_off_calls_.exchange(0, std::memory_order_relaxed),
+          .none_receiving = row.none_receiving_.exchange(false, std::memory_order_relaxed),
+          .unread = row.unread > 0};
 }
 
 size_t Connections::count() const {

@@ -2,7 +2,8 @@
 //
 // Two kinds of harm that gRPC 1.51 does not see. A call that its client resets is none to HTTP/2, which lets the next one in, and costs
 // the node some KiB until it is taken apart: who begins and resets and does nothing else fills the memory. And a request that does
-// not come to its end stays in memory for as long as the client likes.
+// not come to its end stays in memory for as long as the client likes: how long is looked at here, how much of all connections together
+// in incomplete_requests.h.
 //
 // Rows live as long as their connection, and any call of it.
 #pragma once
@@ -44,6 +45,9 @@ class Connections {
 
    private:
     friend class Connections;
+    std::atomic<uint64_t> receiving_{0};         // calls of which a request, or the next one, may be on its way
+    std::atomic<uint64_t> broken_off_calls_{0};  // that ended so, since the last look at all
+    std::atomic<bool> none_receiving_{false};    // there was none that receives, since the last look at all
     Unfinished::Totals Totals(const SocketTraffic& traffic) const {
       return {.received = traffic.received,
               .acknowledged = traffic.acknowledged,
@@ -72,11 +76,25 @@ class Connections {
   void RequestArrived(Row& row, size_t bytes);
   // The call ended before there was a whole one. `late`: its time was over.
   void NoRequest(Row& row, bool late);
+  // Once for each call, at the latest when it leaves: it takes no (further) request. `whole`: its last one has arrived.
+  static void ReceivingEnded(Row& row, bool whole);
   size_t count() const;
   // The connection with this descriptor, which is open.
   void BreakOff(int fd) {
-    if (port_ != nullptr) port_->BreakOff(PeerOf(fd));
+    if (port_ != nullptr) port_->BreakOff(PeerOf(fd), kFlood);
   }
+
+  // What IncompleteRequests has to know of a connection.
+  struct Counts {
+    Unfinished::Totals totals;  // without what the kernel counts
+    uint64_t receiving = 0;
+    // Since the last time that it was asked.
+    uint64_t broken_off_calls = 0;
+    bool none_receiving = false;
+    bool unread = false;
+  };
+  // One thread at a time. A connection without calls has counted nothing.
+  Counts TakeCounts(const std::string& peer);
 
   // --- executor
   // At what is gone, and whether a flood is over.
@@ -85,8 +103,10 @@ class Connections {
   std::optional<MonotonicTime> UnfinishedSince(Row& row, MonotonicTime now);
 
  private:
+  static constexpr char kFlood[] = "it only begins and resets calls";
+
   void BreakOff(const Row& row) {
-    if (port_ != nullptr) port_->BreakOff(row.peer);
+    if (port_ != nullptr) port_->BreakOff(row.peer, kFlood);
   }
   void ForgetThoseGone();
 

@@ -9,8 +9,10 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "raft/node/executor.h"
 #include "server/broker/client_api.h"
@@ -19,6 +21,7 @@
 #include "server/rpc/client/client_waits.h"
 #include "server/rpc/client/connections.h"
 #include "server/rpc/client/counters.h"
+#include "server/rpc/client/incomplete_requests.h"
 #include "storage/base/clock.h"
 #include "storage/base/hand_over.h"
 #include "storage/base/mutex.h"
@@ -45,6 +48,7 @@ class Edge {
         access(who_may),
         clock(time),
         connections(client_options.connection_limits),
+        incomplete(std::make_shared<IncompleteRequests>(client_options.incomplete_bytes_max, connections, time)),
         next_seed_(client_options.seed) {}
 
   const ClientServerOptions options;
@@ -105,6 +109,7 @@ class Edge {
   // Requests of all ProduceStreams that are not answered.
   std::atomic<size_t> stream_requests{0};
   Connections connections;
+  const std::shared_ptr<IncompleteRequests> incomplete;
   // Calls that gRPC has taken off a connection and not handed over yet.
   std::atomic<size_t> calls_waiting{0};
   // Requests that are on their way, and answers.
@@ -139,19 +144,38 @@ class CallMark {
  public:
   CallMark(Edge& edge, const std::string& peer) : edge_(edge), connection_(edge.connections.Enter(peer)) { edge_.EnterCall(); }
   ~CallMark() {
+    ReceivingEnded(/*whole=*/false);
     Connections::Leave(connection_);
     edge_.LeaveCall();
   }
   CallMark(const CallMark&) = delete;
   CallMark& operator=(const CallMark&) = delete;
 
-  void RequestArrived(size_t bytes) { edge_.connections.RequestArrived(connection_, bytes); }
-  void NoRequest(bool late) { edge_.connections.NoRequest(connection_, late); }
+  void RequestArrived(size_t bytes) {
+    edge_.connections.RequestArrived(connection_, bytes);
+    edge_.incomplete->Arrived(bytes);
+  }
+  // The call's only one.
+  void TheRequestArrived(size_t bytes) {
+    RequestArrived(bytes);
+    ReceivingEnded(/*whole=*/true);
+  }
+  void NoRequest(bool late) {
+    edge_.connections.NoRequest(connection_, late);
+    NoFurtherRequest();
+  }
+  // There may have been a part of one.
+  void NoFurtherRequest() { ReceivingEnded(/*whole=*/false); }
   Connections::Row& connection() { return connection_; }
 
  private:
+  void ReceivingEnded(bool whole) {
+    if (std::exchange(receiving_, false)) Connections::ReceivingEnded(connection_, whole);
+  }
+
   Edge& edge_;
   Connections::Row& connection_;
+  bool receiving_ = true;
 };
 
 }  // namespace flotilla::rpc::client

@@ -4,8 +4,8 @@
 #include <thread>
 #include <utility>
 
-#include "server/rpc/client/current_read.h"
 #include "server/rpc/client/limits.h"
+#include "server/rpc/socket_reads.h"
 
 namespace flotilla::rpc::client {
 namespace {

@@ -66,9 +66,12 @@ inline constexpr size_t kAnswerBytesMax = 256 * kMiB;
 // it sooner, because others wait for the memory.
 inline constexpr size_t kFetchBytesUnderPressure = 256 * kKiB;
 inline constexpr Duration kAnswerMaxUnderPressure = std::chrono::seconds(5);
-// What gRPC may hold of requests that are not complete, and for connections (some 20 KiB each). It takes less from all when this is
-// nearly used up, then cuts calls off. In the stead of 256 MiB in flight: what is complete is ours, and not counted here.
-inline constexpr size_t kReceivedBytesMax = 384 * kMiB;
+// What gRPC may hold of requests that are not complete, as far as we can tell: above that the connections that hold most are broken off.
+// In the stead of 256 MiB in flight: what is complete is ours, and not counted here.
+inline constexpr size_t kIncompleteBytesMax = 256 * kMiB;
+// And what it may hold by its own count, with the connections themselves (some 20 KiB each). When this is nearly used up it takes less
+// from all, then it ends streams whoever they belong to: it is not to come to that, not with as many connections as there may be either.
+inline constexpr size_t kReceivedBytesMax = 512 * kMiB;
 // What clients send along with a call: a token, a trace id. gRPC's own limit, but certain.
 inline constexpr size_t kMetadataBytesMax = 8 * kKiB;
 // How long a connection may take to say its first word (TLS, HTTP/2's settings).
@@ -93,7 +96,9 @@ static_assert(kRequestBytesMax <= kStreamInflightBytesMax && kRequestBytesMax <=
               "the largest request must be admissible");
 static_assert(kConnectionsMax <= kCallsMax && kStreamsMax < kCallsMax,
               "every connection can have a call, and streams leave room for calls");
-static_assert(kConnectionsMax * 20 * kKiB <= kReceivedBytesMax * 2 / 3, "connections alone are no reason to cut calls off");
+static_assert(kIncompleteBytesMax + kConnectionsMax * 20 * kKiB + 32 * kMiB <= kReceivedBytesMax,
+              "connections are broken off by us, before gRPC ends streams");
+static_assert(kIncompleteBytesMax >= 16 * kReceiveBytesMax, "several may send their largest at a time");
 static_assert(kUploadMax <= kDefaultDeadline, "a call's time is not over before its request is here");
 static_assert(kStreamInflightRequestsMax >= kStreamInflightRequestsPromised, "promised in produce.proto");
 static_assert(kLookAfterEvery * 2 <= kHeartbeatAfter, "heartbeats must not be late by much");

@@ -42,7 +42,7 @@ class OneRequest : public OrderedServerReactor {
       mark_.NoRequest(deadline_ <= std::chrono::system_clock::now());
       return OnNoRequest(Status(Reason::kCorruptMessage, "the call ended without a request; send one"));
     }
-    mark_.RequestArrived(request_.Length());
+    mark_.TheRequestArrived(request_.Length());
     OnRequest(request_);
     request_.Clear();
   }

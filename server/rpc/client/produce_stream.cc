@@ -56,6 +56,7 @@ class ProduceStream final : public OrderedServerReactor, public broker::ProduceS
     reading_since_ = MonotonicTime{};
     if (!ok) {  // the client has said all that it wanted to
       if (!heard_) mark_.NoRequest(context_->deadline() <= std::chrono::system_clock::now());
+      mark_.NoFurtherRequest();
       return EndReading({});
     }
     heard_ = true;

@@ -31,6 +31,8 @@ class Unfinished {
   static constexpr uint64_t kLittle = 16 * flotilla::limits::kKiB;
 
   void Look(MonotonicTime now, const Totals& totals) {
+    // Another connection, from the same address.
+    if (totals.received < seen_.received || totals.acknowledged < seen_.acknowledged) return Forget(now, totals);
     const uint64_t explained = Explained(now, totals);
     unexplained_ += totals.received - seen_.received;
     unexplained_ -= std::min(unexplained_, explained);
@@ -49,6 +51,13 @@ class Unfinished {
     unexplained_ = 0;
     since_ = std::nullopt;
   }
+  // `part` of `of` calls that were arriving are gone: which of them had how much is not known.
+  void Forgive(uint64_t part, uint64_t of) {
+    if (of != 0) unexplained_ -= unexplained_ / of * part;
+  }
+  // How much lies there.
+  uint64_t bytes() const { return unexplained_; }
+  const Totals& seen() const { return seen_; }
   // When a look found it first. Nothing: there is none.
   std::optional<MonotonicTime> since() const { return since_; }
 

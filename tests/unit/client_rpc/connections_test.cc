@@ -4,8 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <map>
-#include <set>
+#include "tests/unit/client_rpc/fake_port.h"
 
 namespace flotilla::rpc::client {
 namespace {
@@ -18,20 +17,6 @@ using ::testing::IsEmpty;
 constexpr uint64_t kKiB = 1024;
 constexpr uint64_t kMiB = 1024 * kKiB;
 
-class FakePort final : public ConnectionPort {
- public:
-  void BreakOff(const std::string& peer) override { broken_off.push_back(peer); }
-  bool IsOpen(const std::string& peer) const override { return open.contains(peer); }
-  std::optional<SocketTraffic> Traffic(const std::string& peer) const override {
-    const auto found = traffic.find(peer);
-    return found == traffic.end() ? std::nullopt : std::optional(found->second);
-  }
-
-  std::vector<std::string> broken_off;
-  std::set<std::string> open;
-  std::map<std::string, SocketTraffic> traffic;
-};
-
 class ConnectionsTest : public ::testing::Test {
  protected:
   ConnectionsTest() { connections_.SetPort(port_); }
@@ -40,12 +25,14 @@ class ConnectionsTest : public ::testing::Test {
     for (int i = 0; i < times; ++i) {
       Connections::Row& row = connections_.Enter(peer);
       connections_.NoRequest(row, late);
+      Connections::ReceivingEnded(row, /*whole=*/false);
       Connections::Leave(row);
     }
   }
   void Request(const std::string& peer, size_t bytes = 10) {
     Connections::Row& row = connections_.Enter(peer);
     connections_.RequestArrived(row, bytes);
+    Connections::ReceivingEnded(row, /*whole=*/true);
     Connections::Leave(row);
   }
 
@@ -178,6 +165,7 @@ TEST_F(UnfinishedTest, WhatBelongedToACallThatIsOverIsForgotten) {
   Receive(5 * kMiB);
   ASSERT_TRUE(Look(seconds(1)));
   connections_.NoRequest(row_, false);
+  Connections::ReceivingEnded(row_, /*whole=*/false);
   EXPECT_EQ(Look(seconds(1)), std::nullopt);
   EXPECT_EQ(Look(seconds(1)), std::nullopt);
 }

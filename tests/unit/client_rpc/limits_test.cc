@@ -226,6 +226,74 @@ TEST_F(LimitsTest, AConnectionThatOnlyBeginsAndResetsCallsIsBrokenOff) {
   EXPECT_EQ(server_->counters().connections.broken_off, 1U);
 }
 
+// HTTP/2 by hand: a client that sends a part of a message and no more.
+class HalfARequest {
+ public:
+  explicit HalfARequest(int port) : socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<uint16_t>(port));
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    CHECK_EQ(::connect(socket_, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    std::string headers;
+    for (const auto& [name, value] :
+         {std::pair{":method", "POST"}, std::pair{":scheme", "http"}, std::pair{":path", kProduce}, std::pair{":authority", "localhost"},
+          std::pair{"content-type", "application/grpc"}, std::pair{"te", "trailers"}}) {
+      headers += '\0' + Literal(name) + Literal(value);  // touches no table (RFC 7541, 6.2.2)
+    }
+    Send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + Frame(4, 0, 0, "") + Frame(1, 4, 1, headers));
+  }
+  ~HalfARequest() { ::close(socket_); }
+  HalfARequest(const HalfARequest&) = delete;
+  HalfARequest& operator=(const HalfARequest&) = delete;
+
+  // Of a message of 8 MiB. The window is 64 KiB.
+  void SendPart(size_t bytes) {
+    std::string part = begun_ ? std::string() : std::string("\0\0\x80\0\0", 5);
+    begun_ = true;
+    part.resize(bytes, 'x');
+    for (size_t at = 0; at < bytes; at += kFrameBytes) Send(Frame(0, 0, 1, part.substr(at, kFrameBytes)));
+  }
+  bool IsBrokenOff() const {
+    char byte = 0;
+    while (::recv(socket_, &byte, 1, MSG_DONTWAIT) > 0) {
+    }
+    return errno == ECONNRESET;
+  }
+
+ private:
+  static constexpr size_t kFrameBytes = 16'384;
+  static std::string Literal(const std::string& text) { return static_cast<char>(text.size()) + text; }
+  static std::string Frame(char kind, char flags, char stream, const std::string& payload) {
+    const size_t size = payload.size();
+    std::string frame = {
+        static_cast<char>(size >> 16), static_cast<char>(size >> 8), static_cast<char>(size), kind, flags, 0, 0, 0, stream};
+    return frame + payload;
+  }
+  void Send(const std::string& bytes) {
+    CHECK_EQ(::send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL), static_cast<ssize_t>(bytes.size()));
+  }
+
+  const int socket_;
+  bool begun_ = false;
+};
+
+TEST_F(LimitsTest, WhoFillsTheMemoryWithAHalfIsBrokenOffAndWhoHasLittleIsNot) {
+  options_.incomplete_bytes_max = 40 << 10;
+  Start();
+  HalfARequest little(server_->port());
+  HalfARequest much(server_->port());
+  little.SendPart(1000);
+  ASSERT_TRUE(Soon([&] { return server_->counters().uploads == 2; }));
+  EXPECT_EQ(server_->counters().connections.broken_off, 0U);
+  much.SendPart(60'000);
+  EXPECT_TRUE(Soon([&] { return much.IsBrokenOff(); }));
+  v1::ProduceResponse response;
+  EXPECT_TRUE(Produce(Records({"honest"}), &response).ok());
+  EXPECT_FALSE(little.IsBrokenOff());
+  EXPECT_EQ(server_->counters().connections.broken_off, 1U);
+}
+
 class AnswersTest : public LimitsTest {
  protected:
   static partition::FetchedBatch Batch(uint64_t offset, size_t bytes, partition::Codec codec = partition::Codec::kNone) {

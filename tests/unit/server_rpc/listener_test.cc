@@ -9,6 +9,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <array>
+#include <atomic>
 #include <chrono>
 #include <mutex>
 #include <set>
@@ -31,7 +33,7 @@ class ListenerTest : public ::testing::Test {
 
   void Open(size_t connections_max, const std::string& address = "127.0.0.1:0") {
     Result<std::unique_ptr<Listener>> listener =
-        Listener::Open({.address = address, .connections_max = connections_max, .refusal_trailers = trailers_});
+        Listener::Open({.address = address, .connections_max = connections_max, .refusal_trailers = trailers_, .reads = reads_});
     ASSERT_TRUE(listener.ok()) << listener.status();
     listener_ = *std::move(listener);
     listener_->Start([this](int fd) {
@@ -50,6 +52,10 @@ class ListenerTest : public ::testing::Test {
     ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     clients_.push_back(fd);
     return fd;
+  }
+  std::vector<int> taken() {
+    const std::lock_guard lock(mutex_);
+    return {taken_.begin(), taken_.end()};
   }
   void CloseOneTaken() {
     const std::lock_guard lock(mutex_);
@@ -78,6 +84,7 @@ class ListenerTest : public ::testing::Test {
   }
 
   std::string trailers_ = "trailers";
+  std::shared_ptr<ReadListener> reads_;
   std::unique_ptr<Listener> listener_;
   std::mutex mutex_;
   std::set<int> taken_;
@@ -133,8 +140,8 @@ TEST_F(ListenerTest, BreaksAConnectionOffAndLeavesTheOthers) {
   socklen_t size = sizeof address;
   ASSERT_EQ(::getsockname(abused, reinterpret_cast<sockaddr*>(&address), &size), 0);
   ASSERT_EQ(::send(abused, "unread", 6, 0), 6);
-  listener_->BreakOff("ipv4:127.0.0.1:" + std::to_string(ntohs(address.sin_port)));
-  listener_->BreakOff("ipv4:127.0.0.1:1");
+  listener_->BreakOff("ipv4:127.0.0.1:" + std::to_string(ntohs(address.sin_port)), "it is a test");
+  listener_->BreakOff("ipv4:127.0.0.1:1", "nobody");
   char byte = 0;
   EXPECT_EQ(::recv(abused, &byte, 1, 0), -1);
   EXPECT_EQ(errno, ECONNRESET);
@@ -158,6 +165,46 @@ TEST_F(ListenerTest, KnowsWhatWentOverAConnectionUntilItsOwnerClosedIt) {
   CloseOneTaken();
   EXPECT_EQ(listener_->Traffic(peer), std::nullopt);
   EXPECT_TRUE(Soon([&] { return !listener_->IsOpen(peer); }));
+}
+
+TEST_F(ListenerTest, WhatIsReadFromItsConnectionsIsCountedAndTold) {
+  class Total final : public ReadListener {
+   public:
+    void OnRead(size_t bytes) override { total += bytes; }
+    std::atomic<size_t> total{0};
+  };
+  const auto total = std::make_shared<Total>();
+  reads_ = total;
+  Open(2);
+  const int client = Connect();
+  ASSERT_TRUE(Soon([&] { return listener_->counters().admitted == 1; }));
+  const auto read = [](int fd) {
+    std::array<char, 100> buffer;
+    iovec piece{.iov_base = buffer.data(), .iov_len = buffer.size()};
+    msghdr message{};
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    return ::recvmsg(fd, &message, 0);
+  };
+  ASSERT_TRUE(Soon([&] { return !taken().empty(); }));
+  const int connection = taken().front();
+  ASSERT_EQ(::send(client, "hello", 5, 0), 5);
+  EXPECT_EQ(read(connection), 5);
+  EXPECT_EQ(ThisThreadsRead().fd, connection);
+  ASSERT_EQ(::send(client, "again", 5, 0), 5);
+  EXPECT_EQ(read(connection), 5);
+  EXPECT_EQ(total->total, 10U);
+  ASSERT_EQ(::send(connection, "answer", 6, 0), 6);
+  EXPECT_EQ(read(client), 6);
+  EXPECT_EQ(total->total, 10U) << "the other end was not admitted";
+  const std::vector<ConnectionReads> reads = listener_->Reads();
+  ASSERT_EQ(reads.size(), 1U);
+  EXPECT_EQ(reads[0].bytes, 10U);
+  EXPECT_EQ(reads[0].peer, PeerOf(connection));
+  listener_->Stop();
+  ASSERT_EQ(::send(client, "more", 4, 0), 4);
+  EXPECT_EQ(read(connection), 4);
+  EXPECT_EQ(total->total, 10U);
 }
 
 TEST_F(ListenerTest, ManyRefusedConnectionsDoNotHoldUpTheNextOne) {
