@@ -29,6 +29,14 @@ std::vector<Record> LivenessTracker::Conclude(const Image& image, raft::Tick now
   return records;
 }
 
+std::vector<Record> LivenessTracker::FailUnheard(const Image& image, int64_t now_ms) const {
+  std::vector<Record> records;
+  image.nodes.ForEach([&](NodeId id, const Shared<Node>& node) {
+    if (node->alive && !LastHeard(id)) records.push_back(LivenessOf(id, false, now_ms));
+  });
+  return records;
+}
+
 std::optional<raft::Tick> LivenessTracker::LastHeard(NodeId node) const {
   const auto at = seen_.find(node);
   if (at == seen_.end() || !at->second.heard) return std::nullopt;

@@ -32,6 +32,9 @@ class LivenessTracker {
   // Records for the nodes whose state differs from the image's, by id. Those that are proposed are in the
   // next image that is passed.
   std::vector<Record> Conclude(const Image& image, raft::Tick now, int64_t now_ms);
+  // Records for those that count as alive and were not heard of since Begin: after a recovery most of them are lost, and nothing new may
+  // be given to nodes that nobody has seen.
+  std::vector<Record> FailUnheard(const Image& image, int64_t now_ms) const;
   // When the node was heard of since Begin; nothing if it was not.
   std::optional<raft::Tick> LastHeard(NodeId node) const;
 

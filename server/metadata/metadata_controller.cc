@@ -255,10 +255,13 @@ void MetadataController::BeginRecovered() {
   if (!leading_ || !machine_.health().ok()) return;
   std::optional<Record> record = PlanRecovery(*leading_->image, options_.self, clock_.WallMillis());
   if (!record) return;
+  liveness_.Heard(options_.self.node, now_);
+  std::vector<Record> records = liveness_.FailUnheard(*leading_->image, clock_.WallMillis());
   LOG(WARNING) << "metadata recovered: replica=" << options_.self << " version=" << leading_->image->version
-               << " next_group=" << record->metadata_recovered().next_group_id();
+               << " next_group=" << record->metadata_recovered().next_group_id() << " nodes_not_heard_of=" << records.size();
   // What is refused is tried again in the next tick.
-  (void)Propose({*std::move(record)}, Waiting{}).ok();
+  records.insert(records.begin(), *std::move(record));
+  (void)Propose(std::move(records), Waiting{}).ok();
 }
 
 void MetadataController::ConcludeLiveness() {

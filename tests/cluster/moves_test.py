@@ -97,7 +97,7 @@ class MovesTest(ClusterTest):
             for _ in range(4):
                 at = self.op.replicas(topic)
                 (to,) = set(self.op.nodes()) - set(at)
-                leader = self.op.partition(topic).partition.leader_node_id
+                leader = wait_until("somebody leads", lambda: self.op.partition(topic).partition.leader_node_id)
                 move = self.op.move(topic, from_=leader, to=to).move
                 self.assertEqual((list(move.from_node_ids), list(move.to_node_ids)), ([leader], [to]))
                 self.assertEqual(move.reason, admin_pb2.MOVE_REASON_REQUESTED)

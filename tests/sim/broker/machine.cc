@@ -3,8 +3,14 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <optional>
+#include <span>
+#include <vector>
 
+#include "raft/core/configuration.h"
+#include "raft/core/survivor.h"
 #include "server/errors/refusal.h"
+#include "server/metadata/metadata_machine.h"
 
 namespace flotilla::sim::broker {
 namespace {
@@ -149,6 +155,34 @@ void Machine::Wipe() {
   removed_ = false;
   environment_.trace.Mark(Event::kFault, place(), 77);
   environment_.trace.Story(place(), "its disk is lost; it comes back as another node");
+}
+
+bool Machine::RecoverMetadata() {
+  CHECK(down());
+  class Written final : public storage::WriteSink {
+   public:
+    void OnWritten(std::span<const storage::WriteDone> done) override { status = done.front().status; }
+    std::optional<Status> status;
+  };
+  // As the command does it; people try again where the disk is full or fails.
+  const Result<std::unique_ptr<storage::MemoryStore>> store = storage::MemoryStore::Open(disk(), {.reserve_bytes = 0});
+  CHECK(store.ok()) << store.status();
+  const Result<storage::GroupState> group = (*store)->Load(metadata::kMetadataGroup);
+  CHECK(group.ok()) << group.status();
+  const Bytes& encoded = group->configurations.empty() ? group->snapshot.configuration : group->configurations.back().payload;
+  const Result<raft::Configuration> members = raft::DecodeConfiguration(encoded.view());
+  CHECK(members.ok()) << members.status();
+  const ReplicaId self = group->identity.self;
+  if (!members->joint() && members->voters == std::vector{self}) return false;
+  Written written;
+  const Status taken = (*store)->Submit(raft::SurvivorTask(*group, {.node = self.node, .incarnation = self.incarnation + 1}), written);
+  CHECK(taken.ok()) << taken;
+  (*store)->SyncOnce();
+  CHECK(written.status && written.status->ok()) << written.status.value_or(Status());
+  environment_.trace.Mark(Event::kFault, place(), 80, group->bounds.last_index().value());
+  environment_.trace.Story(place(), "goes on as the only voter of the metadata, with what it has up to term ", group->bounds.end.last.term,
+                           ", index ", group->bounds.last_index());
+  return true;
 }
 
 bool Machine::FlipBit(GroupId group, uint64_t chance) {

@@ -100,6 +100,9 @@ class Machine final : public Computer {
   void StopOrderly();
   // Down: an empty disk, and so another node.
   void Wipe();
+  // Down, with metadata on its disk: from its next start on it is the metadata's only voter (flotillad recover-metadata). False: it was
+  // already.
+  bool RecoverMetadata();
   // A bit of what it has of the group changes. False: there is nothing.
   bool FlipBit(GroupId group, uint64_t chance);
   // Nothing on its disk is damaged.

@@ -27,20 +27,41 @@ void Rescuers::Stop() {
 
 void Rescuers::Strike() {
   if (stopped_) return;
-  const auto& machines = world_.machines();
-  const size_t first = random_.Below(machines.size());
-  const size_t second = (first + 1 + random_.Below(machines.size() - 1)) % machines.size();
-  struck_ = {machines[first].get(), machines[second].get()};
-  if (!world_.cluster_made || struck_[0]->remembered().node_id() == 0 || struck_[1]->remembered().node_id() == 0) {
+  struck_ = world_.cluster_made ? Draw() : std::vector<Machine*>();
+  if (struck_.empty()) {
     world_.events().After(kSecond, [this] { Strike(); });
     return;
   }
-  for (size_t i = 0; i < struck_.size(); ++i) nodes_[i] = NodeId{struck_[i]->remembered().node_id()};
+  nodes_.clear();
   for (Machine* machine : struck_) {
+    nodes_.emplace_back(machine->remembered().node_id());
     machine->SetAside(true);
-    if (!machine->down()) machine->PowerCut(static_cast<uint32_t>(random_.Below(5) * 25), "two lose their power at once");
+    if (!machine->down()) machine->PowerCut(static_cast<uint32_t>(random_.Below(5) * 25), "several lose their power at once");
   }
   world_.events().After(kAllArrived, [this, now = world_.now()] { Judge(now); });
+}
+
+std::vector<Machine*> Rescuers::Draw() {
+  std::vector<Machine*> all;
+  for (const auto& machine : world_.machines()) {
+    if (machine->remembered().node_id() == 0) return {};
+    all.push_back(machine.get());
+  }
+  for (int attempt = 0; attempt < 10; ++attempt) {
+    for (size_t i = 0; i + 1 < all.size(); ++i) std::swap(all[i], all[i + random_.Below(all.size() - i)]);
+    const std::vector<Machine*> drawn(all.begin(), all.begin() + world_.swarm().lost_disks);
+    bool one_left = image() != nullptr;
+    if (!one_left) return {};
+    image()->groups.ForEach([&](GroupId group, const metadata::PartitionKey&) {
+      const std::vector<ReplicaId> replicas = image()->FindPartition(group)->Existing();
+      one_left = one_left && !std::all_of(replicas.begin(), replicas.end(), [&](const ReplicaId& replica) {
+                   return std::any_of(drawn.begin(), drawn.end(),
+                                      [&](const Machine* machine) { return machine->remembered().node_id() == replica.node.value(); });
+                 });
+    });
+    if (one_left) return drawn;
+  }
+  return {};
 }
 
 void Rescuers::Judge(Time struck) {
@@ -52,7 +73,7 @@ void Rescuers::Judge(Time struck) {
     world_.events().After(kSecond, [this, struck] { Judge(struck); });
     return;
   }
-  if (OthersHaveAll()) return LoseDisks();
+  if (OthersHaveAll() && OthersHaveTheMetadata()) return LoseDisks();
   world_.tally().Add("disks not lost after all");
   Spare();
   world_.events().After(kSecond + static_cast<Time>(random_.Below(4 * kSecond)), [this] { Strike(); });
@@ -60,9 +81,11 @@ void Rescuers::Judge(Time struck) {
 
 bool Rescuers::IsStruck(NodeId node) const { return std::find(nodes_.begin(), nodes_.end(), node) != nodes_.end(); }
 
+bool Rescuers::IsStruck(const Machine& machine) const { return std::find(struck_.begin(), struck_.end(), &machine) != struck_.end(); }
+
 bool Rescuers::LostMajority(const metadata::Partition& partition) const {
   const std::vector<ReplicaId> replicas = partition.Existing();
-  return std::count_if(replicas.begin(), replicas.end(), [this](const ReplicaId& replica) { return IsStruck(replica.node); }) == 2;
+  return std::count_if(replicas.begin(), replicas.end(), [this](const ReplicaId& replica) { return IsStruck(replica.node); }) >= 2;
 }
 
 // A node that is left, and has all that clients know of the partition.
@@ -90,16 +113,60 @@ bool Rescuers::OthersHaveAll() const {
   return all;
 }
 
+// Whose log ends in the newest term has all that was committed before that term, and of that term what reaches as far.
+bool Rescuers::OthersHaveTheMetadata() const {
+  if (world_.swarm().lost_disks == 2) return true;  // they are the majority
+  Term newest;
+  for (const auto& machine : world_.machines()) {
+    const storage::GroupImage* metadata = machine->disk().Find(metadata::kMetadataGroup);
+    if (metadata != nullptr) newest = std::max(newest, metadata->state.bounds.end.last.term);
+  }
+  return std::any_of(world_.machines().begin(), world_.machines().end(), [&](const auto& machine) {
+    const storage::GroupImage* metadata = machine->disk().Find(metadata::kMetadataGroup);
+    return !IsStruck(*machine) && metadata != nullptr && metadata->state.bounds.end.last.term == newest &&
+           metadata->state.bounds.last_index() >= image()->version;
+  });
+}
+
 void Rescuers::LoseDisks() {
   lost_ = true;
-  world_.tally().Add("two disks lost at once");
+  world_.tally().Add(world_.swarm().lost_disks == 2 ? "two disks lost at once" : "three disks lost at once");
   for (size_t i = 0; i < struck_.size(); ++i) {
     world_.ghosts.insert(nodes_[i]);
     world_.witness().OnWiped(*struck_[i]);
     struck_[i]->Wipe();
   }
   Spare();
+  if (world_.swarm().lost_disks != 2) {
+    world_.events().After(static_cast<Time>(random_.Below(5 * kSecond)), [this] { RecoverMetadata(); });
+  }
   Rescue();
+}
+
+// People look at both that are left: the one that has more goes on. The other one may run meanwhile.
+void Rescuers::RecoverMetadata() {
+  if (!world_.verdict().ok()) return;
+  const auto end = [](const Machine& machine) {
+    const storage::GroupImage* metadata = machine.disk().Find(metadata::kMetadataGroup);
+    return metadata == nullptr ? storage::EntryId{} : metadata->state.bounds.end.last;
+  };
+  for (const auto& machine : world_.machines()) {
+    if (IsStruck(*machine)) continue;
+    if (keeper_ == nullptr || end(*keeper_) < end(*machine)) keeper_ = machine.get();
+  }
+  StopKeeper();
+}
+
+void Rescuers::StopKeeper() {
+  keeper_->SetAside(true);
+  if (!keeper_->down()) {
+    if (!keeper_->serving()) keeper_->Kill("it has hardly begun, and is stopped");
+    keeper_->StopOrderly();
+    world_.events().After(200 * kMillisecond, [this] { StopKeeper(); });
+    return;
+  }
+  if (keeper_->RecoverMetadata()) world_.tally().Add("metadata went on alone");
+  keeper_->SetAside(false);
 }
 
 void Rescuers::Spare() {

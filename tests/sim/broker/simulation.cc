@@ -52,7 +52,7 @@ class Simulation {
     add(swarm.watchers, [this] { return std::make_unique<Watcher>(world_); });
     add(swarm.operations.list_offsets == 0 ? 0 : 1, [this] { return std::make_unique<Surveyor>(world_); });
     add(swarm.moves ? 1 : 0, [this] { return std::make_unique<Movers>(world_); });
-    add(swarm.disaster ? 1 : 0, [this] { return std::make_unique<Rescuers>(world_); });
+    add(swarm.lost_disks != 0 ? 1 : 0, [this] { return std::make_unique<Rescuers>(world_); });
     add(swarm.upgrades ? 1 : 0, [this] { return std::make_unique<Upgraders>(world_); });
   }
 

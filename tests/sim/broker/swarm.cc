@@ -107,8 +107,8 @@ void MakeUpgrades(Random& random, Swarm* swarm) {
 }
 
 // Nothing else may be lost then, and everything has copies.
-void MakeDisaster(Swarm* swarm) {
-  swarm->disaster = true;
+void MakeDisaster(Random& random, Swarm* swarm) {
+  swarm->lost_disks = random.OneIn(3) ? 3 : 2;
   swarm->machines = swarm->founders = 5;
   swarm->faults.wipe = 0;
   swarm->faults.bit_flip = 0;
@@ -157,17 +157,17 @@ Swarm MakeSwarm(uint64_t seed) {
   if (random.OneIn(2)) MakeMoves(random, &swarm);
   MakeDisks(random, &swarm);
   if (random.OneIn(4)) MakeUpgrades(random, &swarm);
-  if (random.OneIn(swarm.moves ? 8 : 4)) MakeDisaster(&swarm);
+  if (random.OneIn(swarm.moves ? 8 : 4)) MakeDisaster(random, &swarm);
   return swarm;
 }
 
 std::string Swarm::Describe() const {
   std::ostringstream out;
   out << machines << " machines (" << founders << " founders" << (moves ? ", moves" : "") << (upgrades ? ", upgrades" : "")
-      << (disaster ? ", disaster" : "") << "), election " << core.election_ticks << " ticks, heartbeat " << core.heartbeat_ticks
-      << ", loss " << wires.loss << ", reset " << wires.reset << ", producers " << partition_producers << " by partition, "
-      << topic_producers << " by topic, " << plain_producers << " plain; " << fetchers << " fetchers, " << subscribers << " subscribers, "
-      << watchers << " watchers; hurt for " << hurt_for / kSecond << " s"
+      << (lost_disks != 0 ? ", " + std::to_string(lost_disks) + " disks lost at once" : "") << "), election " << core.election_ticks
+      << " ticks, heartbeat " << core.heartbeat_ticks << ", loss " << wires.loss << ", reset " << wires.reset << ", producers "
+      << partition_producers << " by partition, " << topic_producers << " by topic, " << plain_producers << " plain; " << fetchers
+      << " fetchers, " << subscribers << " subscribers, " << watchers << " watchers; hurt for " << hurt_for / kSecond << " s"
       << (sick_disks == SickDisks::kNone  ? ""
           : sick_disks == SickDisks::kOne ? "; one disk stays sick"
                                           : "; all disks stay sick");

@@ -78,7 +78,7 @@ struct Swarm {
   bool upgrades = false;
   static constexpr uint32_t kNewestFeatureLevel = 3;
   // Two of five machines lose their disks at the same moment, and with them partitions their majorities.
-  bool disaster = false;
+  uint32_t lost_disks = 0;  // in one moment: 2, or 3, which is most of those that have the metadata
   Time hurt_for = 40 * kSecond;
   Time tick = 50 * kMillisecond;
   raft::CoreOptions core;

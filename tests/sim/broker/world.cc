@@ -258,6 +258,8 @@ std::vector<std::string> ExpectedMet() {
           "answered ERROR_REASON_NODE_DECOMMISSIONING",
           "answered ERROR_REASON_BALANCE_UNDER_WAY",
           "two disks lost at once",
+          "three disks lost at once",
+          "metadata went on alone",
           "disks not lost after all",
           "partition went on alone",
           "answered ERROR_REASON_QUORUM_ALIVE",

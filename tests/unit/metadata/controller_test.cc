@@ -179,7 +179,9 @@ TEST_F(ControllerTest, ALeaderDoesNotRaiseTheLevelAboveWhatItKnows) {
 
 TEST_F(ControllerTest, AfterARecoveryIdsAreLeftOutBeforeAnythingIsDecided) {
   MetadataController recovered({.self = {NodeId{1}, 1}}, log_, machine_, clock_, Random(2));
-  const auto create = [&](const std::string& name) { return Submit(CreateTopic{.topic = {.name = name}}, recovered); };
+  const auto create = [&](const std::string& name) {
+    return Submit(CreateTopic{.topic = {.name = name}, .replication_factor = 1}, recovered);
+  };
   Lead(Term{2});
   EXPECT_EQ(AnswerTo(create("early")), "NO_LEADER");
   EXPECT_THAT(log_.proposed, IsEmpty());
@@ -192,6 +194,9 @@ TEST_F(ControllerTest, AfterARecoveryIdsAreLeftOutBeforeAnythingIsDecided) {
   EXPECT_EQ(machine_.image()->FindTopic(kDefaultNamespace, "orders")->partitions[0]->group, GroupId{1 + kGroupsLeftOut});
   EXPECT_EQ(machine_.image()->next_node, NodeId{4 + kNodesLeftOut});
   EXPECT_EQ(machine_.image()->recoveries.Find(NodeId{1})->incarnation, 1u);
+  // Nobody knows yet who is left: what is new goes to those that were seen.
+  EXPECT_FALSE(machine_.image()->FindNode(NodeId{2})->alive);
+  EXPECT_EQ(machine_.image()->FindTopic(kDefaultNamespace, "orders")->partitions[0]->replicas, std::vector<ReplicaId>({{NodeId{1}, 0}}));
   // Once; a later leader knows it from a snapshot, too.
   EXPECT_FALSE(PlanRecovery(*machine_.image(), {NodeId{1}, 1}, 0).has_value());
   const Result<Shared<Image>> copy = DecodeImage(EncodeImage(*machine_.image()), kSupportedFeatures);
