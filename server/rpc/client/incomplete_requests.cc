@@ -54,11 +54,11 @@ void IncompleteRequests::LookAtAll() {
 }
 
 uint64_t IncompleteRequests::Estimate(MonotonicTime now) {
-  ++looks_;
+  const uint64_t look = ++looks_;
   uint64_t total = 0;
   for (const ConnectionReads& reads : port_->Reads()) {
     Connection& connection = by_peer_[reads.peer];
-    connection.look = looks_;
+    connection.look = look;
     Unfinished& unfinished = connection.unfinished;
     const Connections::Counts counts = connections_.TakeCounts(reads.peer);
     connection.unread = counts.unread;
@@ -79,7 +79,7 @@ uint64_t IncompleteRequests::Estimate(MonotonicTime now) {
     }
     if (unfinished.since()) total += unfinished.bytes();
   }
-  std::erase_if(by_peer_, [this](const auto& entry) { return entry.second.look != looks_; });
+  std::erase_if(by_peer_, [look](const auto& entry) { return entry.second.look != look; });
   return total;
 }
 
