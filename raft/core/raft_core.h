@@ -343,6 +343,7 @@ class RaftCore {
   bool TakeEntries(std::vector<Entry> entries);
   void AcceptAppend(ReplicaId leader, LogIndex match);
   bool LostData(LogIndex acknowledged);
+  bool Diverges(const storage::EntryId& leaders);
   LogIndex AppendOwn(const Proposal& proposal);
   void SendAppends();
   void SendAppend(Progress* progress);

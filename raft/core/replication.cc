@@ -32,6 +32,18 @@ bool RaftCore::LostData(LogIndex acknowledged) {
   return true;
 }
 
+// A leader has whatever was committed before its term (Raft §5.4.3), unless people let one go on that has not (raft/core/survivor.h). To
+// take what it says for what is here would be to acknowledge its log without having it.
+bool RaftCore::Diverges(const EntryId& leaders) {
+  if (leaders.index > commit_) return false;
+  const std::optional<Term> here = log_.TermAt(leaders.index);
+  if (!here || *here == leaders.term) return false;
+  EnterFault(Status(Reason::kDataLoss, "the leader's entry " + std::to_string(leaders.index.value()) + " of group " +
+                                           std::to_string(options_.group.value()) + " is of term " + std::to_string(leaders.term.value()) +
+                                           ", the committed one here of term " + std::to_string(here->value()) + ": the logs diverge"));
+  return true;
+}
+
 bool RaftCore::WellFormed(const Message& message, const AppendRequest& request) const {
   LogIndex index = request.prev.index;
   Term entry_term = request.prev.term;
@@ -50,6 +62,7 @@ void RaftCore::OnAppendRequest(const Message& message, AppendRequest& request) {
     return;
   }
   if (!FollowSender(message) || LostData(request.acknowledged)) return;
+  if (Diverges(request.prev)) return;
   const LogIndex last = request.prev.index + request.entries.size();
   // Everything up to commit equals the leader's log, whatever this message still says of it.
   if (request.prev.index >= commit_ && !log_.Has(request.prev)) {
@@ -70,13 +83,7 @@ bool RaftCore::TakeEntries(std::vector<Entry> entries) {
     if (entry.index() <= log_.start().last.index) continue;
     const std::optional<Term> here = log_.TermAt(entry.index());
     if (here == entry.term()) continue;
-    if (here.has_value() && entry.index() <= commit_) {
-      EnterFault(Status(Reason::kDataLoss, "the leader's entry " + std::to_string(entry.index().value()) + " of group " +
-                                               std::to_string(options_.group.value()) + " is of term " +
-                                               std::to_string(entry.term().value()) + ", the committed one here of term " +
-                                               std::to_string(here->value()) + ": the logs diverge"));
-      return false;
-    }
+    if (Diverges({.term = entry.term(), .index = entry.index()})) return false;
     if (disk_full()) {
       ++counters_.appends_refused_here;
       return false;
@@ -132,7 +139,7 @@ void RaftCore::OnSnapshotInstall(const Message& message, const SnapshotInstall& 
     ++counters_.messages_ignored;
     return;
   }
-  if (!FollowSender(message)) return;
+  if (!FollowSender(message) || Diverges(anchor.last)) return;
   if (anchor.last.index <= commit_) {  // an old one
     AcceptAppend(message.from, commit_);
     return;
