@@ -118,7 +118,8 @@ void NodeMetrics::CollectConnections(http::MetricWriter& writer) const {
     writer.Counter("flotilla_connections_total", "Connections that were admitted.", labels, Number(connections.admitted));
     writer.Counter("flotilla_connections_refused_total", "Connections refused because there were too many.", labels,
                    Number(connections.refused));
-    writer.Counter("flotilla_connections_broken_off_total", "Connections broken off because they only began and reset calls.", labels,
+    writer.Counter("flotilla_connections_broken_off_total",
+                   "Connections broken off because they only began and reset calls, or filled the memory with parts of requests.", labels,
                    Number(connections.broken_off));
     writer.Counter("flotilla_connections_failed_total", "Connections lost because the process was out of file descriptors or memory.",
                    labels, Number(connections.failed));

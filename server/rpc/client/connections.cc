@@ -51,16 +51,18 @@ void Connections::ReceivingEnded(Row& row, bool whole) {
   if (row.receiving_.fetch_sub(1, std::memory_order_relaxed) == 1) row.none_receiving_.store(true, std::memory_order_relaxed);
 }
 
-Connections::Counts Connections::TakeCounts(const std::string& peer) {
+std::unordered_map<std::string, Connections::Counts> Connections::TakeCounts() {
   const MutexLock lock(mutex_);
-  const auto found = rows_.find(peer);
-  if (found == rows_.end()) return {};
-  Row& row = *found->second;
-  return {.totals = row.Totals({}),
-          .receiving = row.receiving_.load(std::memory_order_relaxed),
-          .broken_off_calls = row.broken_off_calls_.exchange(0, std::memory_order_relaxed),
-          .none_receiving = row.none_receiving_.exchange(false, std::memory_order_relaxed),
-          .unread = row.unread > 0};
+  std::unordered_map<std::string, Counts> counts;
+  counts.reserve(rows_.size());
+  for (const auto& [peer, row] : rows_) {
+    counts.emplace(peer, Counts{.totals = row->Totals(),
+                                .receiving = row->receiving_.load(std::memory_order_relaxed),
+                                .broken_off_calls = row->broken_off_calls_.exchange(0, std::memory_order_relaxed),
+                                .none_receiving = row->none_receiving_.exchange(false, std::memory_order_relaxed),
+                                .unread = row->unread > 0});
+  }
+  return counts;
 }
 
 size_t Connections::count() const {
@@ -91,9 +93,11 @@ void Connections::ForgetThoseGone() {
 }
 
 std::optional<MonotonicTime> Connections::UnfinishedSince(Row& row, MonotonicTime now) {
+  Unfinished::Totals totals = row.Totals();
   const std::optional<SocketTraffic> traffic = port_ == nullptr ? std::nullopt : port_->Traffic(row.peer);
   if (!traffic) return std::nullopt;
-  const Unfinished::Totals totals = row.Totals(*traffic);
+  totals.received = traffic->received;
+  totals.acknowledged = traffic->acknowledged;
   if (row.forget_.exchange(false, std::memory_order_relaxed) || row.unread > 0) {
     row.unfinished_.Forget(now, totals);
   } else {

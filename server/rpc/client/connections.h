@@ -48,12 +48,9 @@ class Connections {
     std::atomic<uint64_t> receiving_{0};         // calls of which a request, or the next one, may be on its way
     std::atomic<uint64_t> broken_off_calls_{0};  // that ended so, since the last look at all
     std::atomic<bool> none_receiving_{false};    // there was none that receives, since the last look at all
-    Unfinished::Totals Totals(const SocketTraffic& traffic) const {
-      return {.received = traffic.received,
-              .acknowledged = traffic.acknowledged,
-              .calls = calls_begun_,
-              .requests = requests_,
-              .request_bytes = request_bytes_};
+    // Without what the kernel counts: that is to be looked at afterwards, or something would be a request that was never received.
+    Unfinished::Totals Totals() const {
+      return {.received = 0, .acknowledged = 0, .calls = calls_begun_, .requests = requests_, .request_bytes = request_bytes_};
     }
 
     std::atomic<size_t> calls_{0};
@@ -93,8 +90,8 @@ class Connections {
     bool none_receiving = false;
     bool unread = false;
   };
-  // One thread at a time. A connection without calls has counted nothing.
-  Counts TakeCounts(const std::string& peer);
+  // By peer; those without calls are not there. One thread at a time.
+  std::unordered_map<std::string, Counts> TakeCounts();
 
   // --- executor
   // At what is gone, and whether a flood is over.

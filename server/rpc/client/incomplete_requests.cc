@@ -56,11 +56,14 @@ void IncompleteRequests::LookAtAll() {
 uint64_t IncompleteRequests::Estimate(MonotonicTime now) {
   const uint64_t look = ++looks_;
   uint64_t total = 0;
+  // First what came whole, then what was read: nothing came whole that was not read.
+  const std::unordered_map<std::string, Connections::Counts> all_counts = connections_.TakeCounts();
   for (const ConnectionReads& reads : port_->Reads()) {
     Connection& connection = by_peer_[reads.peer];
     connection.look = look;
     Unfinished& unfinished = connection.unfinished;
-    const Connections::Counts counts = connections_.TakeCounts(reads.peer);
+    const auto found = all_counts.find(reads.peer);
+    const Connections::Counts counts = found == all_counts.end() ? Connections::Counts{} : found->second;  // no call of it was handed over
     connection.unread = counts.unread;
     Unfinished::Totals totals = counts.totals;
     totals.received = reads.bytes;

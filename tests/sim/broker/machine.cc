@@ -164,7 +164,7 @@ bool Machine::RecoverMetadata() {
     void OnWritten(std::span<const storage::WriteDone> done) override { status = done.front().status; }
     std::optional<Status> status;
   };
-  // As the command does it; people try again where the disk is full or fails.
+  // As the command does it.
   const Result<std::unique_ptr<storage::MemoryStore>> store = storage::MemoryStore::Open(disk(), {.reserve_bytes = 0});
   CHECK(store.ok()) << store.status();
   const Result<storage::GroupState> group = (*store)->Load(metadata::kMetadataGroup);
@@ -173,12 +173,14 @@ bool Machine::RecoverMetadata() {
   const Result<raft::Configuration> members = raft::DecodeConfiguration(encoded.view());
   CHECK(members.ok()) << members.status();
   const ReplicaId self = group->identity.self;
-  if (!members->joint() && members->voters == std::vector{self}) return false;
+  if (!members->joint() && members->voters == std::vector{self}) return true;
   Written written;
   const Status taken = (*store)->Submit(raft::SurvivorTask(*group, {.node = self.node, .incarnation = self.incarnation + 1}), written);
-  CHECK(taken.ok()) << taken;
-  (*store)->SyncOnce();
-  CHECK(written.status && written.status->ok()) << written.status.value_or(Status());
+  if (taken.ok()) (*store)->SyncOnce();
+  if (!written.status || !written.status->ok()) {
+    environment_.trace.Story(place(), "cannot go on as the only voter of the metadata: its disk fails");
+    return false;
+  }
   environment_.trace.Mark(Event::kFault, place(), 80, group->bounds.last_index().value());
   environment_.trace.Story(place(), "goes on as the only voter of the metadata, with what it has up to term ", group->bounds.end.last.term,
                            ", index ", group->bounds.last_index());

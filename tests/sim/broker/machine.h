@@ -100,8 +100,8 @@ class Machine final : public Computer {
   void StopOrderly();
   // Down: an empty disk, and so another node.
   void Wipe();
-  // Down, with metadata on its disk: from its next start on it is the metadata's only voter (flotillad recover-metadata). False: it was
-  // already.
+  // Down, with metadata on its disk: from its next start on it is the metadata's only voter (flotillad recover-metadata). False: its disk
+  // failed, and it may be or not.
   bool RecoverMetadata();
   // A bit of what it has of the group changes. False: there is nothing.
   bool FlipBit(GroupId group, uint64_t chance);

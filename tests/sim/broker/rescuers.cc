@@ -165,7 +165,11 @@ void Rescuers::StopKeeper() {
     world_.events().After(200 * kMillisecond, [this] { StopKeeper(); });
     return;
   }
-  if (keeper_->RecoverMetadata()) world_.tally().Add("metadata went on alone");
+  if (!keeper_->RecoverMetadata()) {
+    world_.events().After(kRescueEvery, [this] { StopKeeper(); });
+    return;
+  }
+  world_.tally().Add("metadata went on alone");
   keeper_->SetAside(false);
 }
 
