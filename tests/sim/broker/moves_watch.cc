@@ -18,6 +18,10 @@ bool Contains(const std::vector<ReplicaId>& replicas, ReplicaId id) {
 void MovesWatch::OnImage(const metadata::Shared<metadata::Image>& image) {
   if (newest_ != nullptr && newest_->version >= image->version) return;
   const metadata::Shared<metadata::Image> before = std::exchange(newest_, image);
+  // Whoever goes on alone gives up the others, whatever the group says; and again, when the next one does.
+  newest_->survivals.ForEach([&](GroupId group, const metadata::Shared<metadata::Survival>& survival) {
+    for (const ReplicaId& lost : survival->lost) given_up_.emplace(group, lost);
+  });
   newest_->moving.ForEach([&](GroupId group, metadata::MoveCause cause) {
     if (cause == metadata::MoveCause::kRebuild) rebuilt_.insert(group);
     const metadata::Partition* earlier = before == nullptr ? nullptr : before->FindPartition(group);
@@ -62,9 +66,7 @@ void MovesWatch::CheckDestroyed(Machine& machine, GroupId group, ReplicaId repli
     return;
   }
   tally_.Add("moved replica destroyed");
-  // Whoever goes on alone gives up the others, whatever the group says.
-  const metadata::Shared<metadata::Survival>* survival = newest_->survivals.Find(group);
-  if (survival != nullptr && Contains((*survival)->lost, replica)) return;
+  if (given_up_.contains({group, replica})) return;
   const auto known = committed_.find(group);
   if (known != committed_.end() && known->second.configuration.Contains(replica)) {
     verdict_.Violated("nobody is destroyed too early", "machine ", machine.place(), " destroys replica ", replica, " of group ", group,

@@ -54,6 +54,7 @@ class MovesWatch {
   std::map<GroupId, std::map<LogIndex, raft::Configuration>> history_;
   std::map<Place, std::set<GroupId>> unseen_;  // groups of a machine with a configuration that it may not know to be committed
   std::set<std::pair<GroupId, ReplicaId>> destroyed_;
+  std::set<std::pair<GroupId, ReplicaId>> given_up_;
   std::set<GroupId> rebuilt_;
   std::map<GroupId, ReplicaId> survivors_;  // that went on alone, and began its group's history anew
   std::set<GroupId> regrown_;               // those of them that have got their replicas back

@@ -79,7 +79,8 @@ constexpr uint64_t kSeedsThatFoundSomething[] = {
     1825,  // a refusal of an earlier term made a follower's node forget for good who leads
     1909,  // a sick disk that nobody wrote to was never found sick
     2089,  // a replica whose configuration was damaged was never deleted
-    2400,  // the same
+    2120,  // a replica that was given up is deleted when its group has gone on alone twice
+    2400,  // the same as 2089
     2574,  // bits flipped in a second copy of a partition that had lost one with the same machine
     3090,  // a decommission waited for a dead node's vote where four others vote
     4708,  // the end made a topic of three replicas with two nodes that can take one
