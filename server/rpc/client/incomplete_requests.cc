@@ -12,7 +12,8 @@ namespace {
 
 using flotilla::limits::kMiB;
 
-// When so much more was read than came whole all are looked at: ten thousand take some milliseconds.
+// When so much more was read than came whole all are looked at: ten thousand take some milliseconds. What was there at the last look was
+// within the limit, so that no more than this is there beyond it, also when all of that has arrived since.
 constexpr int64_t kLookBytes = 16 * kMiB;
 // Of a connection that seems to hold so much it is asked what its client took: whoever reads a lot sends a little all the time.
 constexpr uint64_t kMuch = kMiB;
@@ -33,12 +34,10 @@ void IncompleteRequests::End() {
 
 void IncompleteRequests::OnRead(size_t bytes) {
   read_.fetch_add(bytes, std::memory_order_relaxed);
-  const int64_t open = Open();
-  const int64_t looked_at = looked_at_.load(std::memory_order_relaxed);
-  if (open < looked_at) looked_at_.store(open, std::memory_order_relaxed);  // another thread's may be lost: the next read stores it
-  if (open - looked_at < kLookBytes) return;
+  const auto much_since_the_last_look = [this] { return Open() - looked_at_.load(std::memory_order_relaxed) >= kLookBytes; };
+  if (!much_since_the_last_look()) return;
   const MutexLock lock(mutex_);
-  if (Open() - looked_at_.load(std::memory_order_relaxed) >= kLookBytes) LookAtAll();  // or another thread just did
+  if (much_since_the_last_look()) LookAtAll();  // or another thread just did
 }
 
 void IncompleteRequests::Look() {

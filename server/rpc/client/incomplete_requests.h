@@ -64,7 +64,7 @@ class IncompleteRequests final : public ReadListener {
 
   std::atomic<uint64_t> read_{0};
   std::atomic<uint64_t> arrived_{0};
-  std::atomic<int64_t> looked_at_{0};  // the least that Open() was, since the last look at all
+  std::atomic<int64_t> looked_at_{0};  // Open() at the last look at all
 
   // Held over calls of the port, which is quick and calls nobody.
   Mutex mutex_;
