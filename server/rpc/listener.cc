@@ -346,10 +346,18 @@ std::optional<SocketTraffic> Listener::Loop::Traffic(const std::string& peer) co
 }
 
 std::vector<ConnectionReads> Listener::Loop::Reads() const {
-  const MutexLock lock(mutex_);
+  std::vector<std::pair<std::string, std::pair<int, uint64_t>>> sockets;
+  {
+    const MutexLock lock(mutex_);
+    sockets.assign(by_peer_.begin(), by_peer_.end());
+  }
   std::vector<ConnectionReads> reads;
-  reads.reserve(by_peer_.size());
-  for (const auto& [peer, socket] : by_peer_) reads.push_back({.peer = peer, .bytes = BytesRead(socket.first)});
+  reads.reserve(sockets.size());
+  for (auto& [peer, socket] : sockets) {
+    // Its number may stand for something else by now, which reads as well.
+    const auto& [fd, identity] = socket;
+    if (IdentityOf(fd) == identity) reads.push_back({.peer = std::move(peer), .bytes = BytesRead(fd)});
+  }
   return reads;
 }
 
@@ -403,12 +411,13 @@ void Listener::Loop::Admit(Descriptor connection) {
   SetOption(connection.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(options_.silence_max / std::chrono::milliseconds(1)));
   // A descriptor that is given out again was closed before.
   Given& given = sockets_[connection.get()];
+  if (given.identity != 0) Forget(given.peer, given.identity);
+  if (options_.reads != nullptr) CountReads(connection.get(), options_.reads);  // what the one before has read is not this one's
   given = {.identity = IdentityOf(connection.get()), .peer = PeerOf(connection.get())};
   {
     const MutexLock lock(mutex_);
     by_peer_[given.peer] = {connection.get(), given.identity};
   }
-  if (options_.reads != nullptr) CountReads(connection.get(), options_.reads);
   open_ = sockets_.size();
   ++admitted_;
   take_(connection.Release());

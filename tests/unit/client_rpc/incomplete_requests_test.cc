@@ -103,17 +103,6 @@ TEST_F(IncompleteRequestsTest, WhatCameWholeDoesNotCount) {
   EXPECT_THAT(port_.broken_off, IsEmpty());
 }
 
-// Many who were in the middle of a request at the last look, and have sent it by now, are no allowance for those who come next.
-TEST_F(IncompleteRequestsTest, WhatHasArrivedSinceTheLastLookMakesNoRoomForOthers) {
-  Connections::Row& honest = BeginCall("honest");
-  Read("honest", 90 * kMiB);
-  incomplete_.Look();
-  Arrived(honest, 90 * kMiB);
-  BeginCall("a");
-  for (int i = 0; i < 118 && port_.broken_off.empty(); ++i) Read("a", kMiB);
-  EXPECT_THAT(port_.broken_off, ElementsAre("a"));
-}
-
 TEST_F(IncompleteRequestsTest, ACallThatIsOverTakesItsPartAlong) {
   Connections::Row& first = BeginCall("a");
   Connections::Row& second = BeginCall("a");

@@ -207,6 +207,31 @@ TEST_F(ListenerTest, WhatIsReadFromItsConnectionsIsCountedAndTold) {
   EXPECT_EQ(total->total, 10U);
 }
 
+// Its number goes to the next connection at once, long before anybody has looked whether it was closed.
+TEST_F(ListenerTest, WhoeverHasADescriptorAgainIsNotTakenForWhoHadIt) {
+  class Nobody final : public ReadListener {
+   public:
+    void OnRead(size_t) override {}
+  };
+  reads_ = std::make_shared<Nobody>();
+  Open(10);
+  const int room_for_the_next_client = ::socket(AF_INET, SOCK_STREAM, 0);  // a lower number than that of the connection
+  Connect();
+  ASSERT_TRUE(Soon([&] { return taken().size() == 1; }));
+  const int descriptor = taken().front();
+  const std::string before = PeerOf(descriptor);
+  CloseOneTaken();
+  EXPECT_TRUE(listener_->Reads().empty());
+  ::close(room_for_the_next_client);
+  Connect();
+  ASSERT_TRUE(Soon([&] { return taken().size() == 1; }));
+  ASSERT_EQ(taken().front(), descriptor);
+  const std::vector<ConnectionReads> reads = listener_->Reads();
+  ASSERT_EQ(reads.size(), 1U);
+  EXPECT_EQ(reads[0].peer, PeerOf(descriptor));
+  EXPECT_FALSE(listener_->IsOpen(before)) << "or it would be for ever: nobody looks for it any more";
+}
+
 TEST_F(ListenerTest, ManyRefusedConnectionsDoNotHoldUpTheNextOne) {
   Open(0);
   std::vector<int> all;
