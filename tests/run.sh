@@ -134,7 +134,8 @@ run_set() {
       export ASAN_SYMBOLIZER_PATH=${ASAN_SYMBOLIZER_PATH:-/usr/bin/llvm-symbolizer-14}
       ctest_set fuzz fuzz
       ;;
-    mutants | bench) script_set "tests/$1/run.sh" ;;
+    mutants) script_set tests/mutants/run.sh ;;
+    bench) if build release; then script_set tests/bench/run.sh; else failed=1; fi ;;
   esac
 }
 

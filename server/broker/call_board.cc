@@ -25,11 +25,16 @@ bool FindsNoLeader(const Status& status) {
   }
 }
 
+// A newer image may have it.
+bool IsMissing(const Status& status) {
+  const Refusal refusal = RefusalOf(status);
+  return refusal == Refusal::kTopicNotFound || refusal == Refusal::kPartitionNotFound || refusal == Refusal::kNodeNotFound;
+}
+
 }  // namespace
 
 Status MissingOrUnsure(const Status& missing, const Status& synced) {
-  const Refusal refusal = RefusalOf(missing);
-  if (synced.ok() || (refusal != Refusal::kTopicNotFound && refusal != Refusal::kPartitionNotFound)) return missing;
+  if (synced.ok() || !IsMissing(missing)) return missing;
   return Status(Reason::kNoLeader, "this node does not know it, and cannot ask the leader of the metadata whether it exists by now (" +
                                        std::string(synced.message()) + "); ask again shortly");
 }
@@ -143,7 +148,9 @@ void CallBoard::Step(uint64_t id) {
   Call& call = calls_.at(id);
   call.wait = 0;
   call.serving = false;
-  if (call.method->place == Place::kHere) return Serve(id);
+  if (call.method->place == Place::kHere) {
+    return call.method->look == Look::kMonotonic && !confirmed_ ? AwaitConfirmation(id) : Serve(id);
+  }
   const Result<GroupId> group = GroupFor(call);
   if (!group.ok()) {
     if (call.synced) return Finish(id, group.status());
@@ -167,6 +174,30 @@ void CallBoard::Step(uint64_t id) {
   }
   if (leader.node.value() == 0) return Refused(id, Status(Reason::kNoLeader, "no leader at the moment"));
   PassOn(id, leader);
+}
+
+void CallBoard::AwaitConfirmation(uint64_t id) {
+  Call& call = calls_.at(id);
+  if (call.deadline <= around_.time.now()) {
+    return Finish(id, Status(Reason::kNoLeader,
+                             "this node was started and has not heard the leader of the metadata yet, so that it does not know whether "
+                             "what it knows is old; a majority of the metadata's nodes may be missing"));
+  }
+  call.wait = around_.waits.Wait(metadata::kMetadataGroup, call.deadline, id, *this);
+}
+
+void CallBoard::Confirm() {
+  confirmed_ = true;
+  std::vector<uint64_t> waiting;
+  for (const auto& [id, call] : calls_) {
+    if (call.method->look == Look::kMonotonic && call.wait != 0) waiting.push_back(id);
+  }
+  for (const uint64_t id : waiting) {
+    const auto found = calls_.find(id);
+    if (found == calls_.end()) continue;
+    around_.waits.Cancel(found->second.wait);
+    Step(id);
+  }
 }
 
 void CallBoard::Serve(uint64_t id) {
@@ -229,6 +260,10 @@ void CallBoard::Fail(uint64_t id, const Status& status) {
 // Tries again when that may help and can do no harm.
 void CallBoard::Refused(uint64_t id, const Status& status) {
   Call& call = calls_.at(id);
+  if (call.method->look != Look::kNone && IsMissing(status)) {
+    // It may have been made through another node a moment ago.
+    return call.synced ? Finish(id, MissingOrUnsure(status, call.unsure)) : LookAgain(id);
+  }
   const bool unknown = status.reason() == Reason::kOutcomeUnknown && RefusalOf(status) == Refusal::kNone;
   call.maybe_applied |= unknown;
   const bool again = FindsNoLeader(status) || (unknown && call.method->repeatable(call.request));
@@ -249,6 +284,16 @@ void CallBoard::Refused(uint64_t id, const Status& status) {
                                                     std::string(status.message())));
   }
   Finish(id, status);
+}
+
+void CallBoard::LookAgain(uint64_t id) {
+  SyncMetadata([this, id](const Status& synced) {
+    const auto found = calls_.find(id);
+    if (found == calls_.end()) return;
+    found->second.synced = true;
+    found->second.unsure = synced;
+    Serve(id);
+  });
 }
 
 void CallBoard::OnLeaderAwaited(uint64_t id) {

@@ -33,6 +33,16 @@ enum class Place : uint8_t {
   kGroupLeader,  // of the group that the request names
 };
 
+// Of a call that is served here: whether it tells of this node's image of the metadata, and of which one.
+enum class Look : uint8_t {
+  kNone,  // it does not, or its handler sees to it
+  // Any, however old. A topic, partition or node that is missing there is looked for once more when the image is surely up to date.
+  kCopy,
+  // The same, but never of an older one than the node had before it was restarted: what a start found on the disk may be older
+  // than what was told, so that the call waits then until the leader of the metadata was heard (Confirm).
+  kMonotonic,
+};
+
 class CallBoard final : private LeaderWaitSink, public LeaderListener {
  public:
   struct Surroundings {
@@ -56,6 +66,8 @@ class CallBoard final : private LeaderWaitSink, public LeaderListener {
     std::function<Result<GroupId>(const Request& request)> group = {};
     // It does no harm to do it twice, whatever the request says.
     bool repeatable = false;
+    // Of kHere.
+    Look look = Look::kNone;
   };
   // Before the first call. `name` lives as long as the board.
   template <typename Request>
@@ -79,6 +91,8 @@ class CallBoard final : private LeaderWaitSink, public LeaderListener {
   // Calls `then` when everything that was acknowledged before is in this node's image, or with the reason why not.
   void SyncMetadata(std::function<void(const Status&)> then);
 
+  // Once: this node's image has everything that it ever told of.
+  void Confirm();
   void OnMetadata();
   void Tick();
   void OnLeader(GroupId /*group*/, const Leader& /*leader*/) override {}
@@ -93,6 +107,7 @@ class CallBoard final : private LeaderWaitSink, public LeaderListener {
     std::function<bool(uint64_t id, const std::string& request)> serve;
     std::function<Result<GroupId>(const std::string& request)> group;
     std::function<bool(const std::string& request)> repeatable;
+    Look look = Look::kNone;
   };
   struct Call {
     const Method* method = nullptr;
@@ -102,7 +117,8 @@ class CallBoard final : private LeaderWaitSink, public LeaderListener {
     CallDone done;
     raft::Tick deadline = raft::kNever;
     bool forwarded = false;  // from another node
-    bool synced = false;     // the image was brought up to date for it
+    bool synced = false;     // the image was brought up to date for it, or could not be
+    Status unsure = {};      // why it could not be
     bool maybe_applied = false;
     bool serving = false;
     uint64_t wait = 0;
@@ -115,7 +131,9 @@ class CallBoard final : private LeaderWaitSink, public LeaderListener {
 
   uint64_t NewCall(uint64_t ticket, const Method* method, const std::string& request, const Caller& caller, CallDone done);
   void Step(uint64_t id);
+  void AwaitConfirmation(uint64_t id);
   void Serve(uint64_t id);
+  void LookAgain(uint64_t id);
   void PassOn(uint64_t id, const Leader& leader);
   void OnPassedOn(uint64_t id, const Result<std::string>& answer);
   void Refused(uint64_t id, const Status& status);
@@ -133,11 +151,12 @@ class CallBoard final : private LeaderWaitSink, public LeaderListener {
   std::unordered_map<uint64_t, uint64_t> by_ticket_;
   std::map<uint64_t, std::unique_ptr<Sync>> syncs_;
   uint64_t next_sync_ = 1;
+  bool confirmed_ = false;
 };
 
 template <typename Request>
 void CallBoard::Register(std::string_view name, Handler<Request> handler) {
-  Method method{.name = name, .place = handler.place, .serve = {}, .group = {}, .repeatable = {}};
+  Method method{.name = name, .place = handler.place, .serve = {}, .group = {}, .repeatable = {}, .look = handler.look};
   method.serve = [serve = std::move(handler.serve)](uint64_t id, const std::string& bytes) {
     Request request;
     if (!request.ParseFromString(bytes)) return false;

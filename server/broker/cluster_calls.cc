@@ -28,8 +28,9 @@ ClusterCalls::ClusterCalls(const MemberContext& member, Decisions& decisions, Gr
     : member_(member), decisions_(decisions), descriptions_(descriptions), warnings_(std::move(warnings)) {
   CallBoard& board = member_.board;
   board.Register<v1::GetHealthRequest>(kGetHealth, {.serve = [this](uint64_t id, const auto&) { GetHealth(id); }, .repeatable = true});
-  board.Register<v1::GetMetadataRequest>("/flotilla.v1.ClusterService/GetMetadata",
-                                         {.serve = [this](uint64_t id, const auto& r) { GetMetadata(id, r); }, .repeatable = true});
+  board.Register<v1::GetMetadataRequest>(
+      "/flotilla.v1.ClusterService/GetMetadata",
+      {.serve = [this](uint64_t id, const auto& r) { GetMetadata(id, r); }, .repeatable = true, .look = Look::kCopy});
   board.Register<v1::RaiseFeatureLevelRequest>(
       "/flotilla.v1.ClusterService/RaiseFeatureLevel",
       {.place = Place::kMetadataLeader, .serve = [this](uint64_t id, const auto& r) { RaiseFeatureLevel(id, r); }, .repeatable = true});
@@ -89,19 +90,18 @@ void ClusterCalls::GetMetadata(uint64_t id, const v1::GetMetadataRequest& reques
     waiting_.emplace(id, request);
     return;
   }
-  if (AnswerMetadata(id, request, false)) return;
-  member_.board.SyncMetadata([this, id, request](const Status&) { AnswerMetadata(id, request, true); });
+  AnswerMetadata(id, request);
 }
 
-bool ClusterCalls::AnswerMetadata(uint64_t id, const v1::GetMetadataRequest& request, bool last) {
+void ClusterCalls::AnswerMetadata(uint64_t id, const v1::GetMetadataRequest& request) {
   const metadata::Image& image = member_.image();
   const Result<Page> page = PageOf(request.page_size(), request.page_token());
   if (!page.ok() || static_cast<size_t>(request.topics_size()) > limits::kRequestItemsMax) {
-    member_.board.Fail(id, !page.ok() ? page.status()
+    return member_.board.Fail(id, !page.ok()
+                                      ? page.status()
                                       : Status(Reason::kLimitExceeded, std::to_string(request.topics_size()) + " topics; the limit is " +
                                                                            std::to_string(limits::kRequestItemsMax))
                                             .With("field", "topics"));
-    return true;
   }
   v1::GetMetadataResponse response;
   response.set_cluster_id(image.cluster ? image.cluster->id.ToString() : "");
@@ -113,11 +113,7 @@ bool ClusterCalls::AnswerMetadata(uint64_t id, const v1::GetMetadataRequest& req
   std::vector<const metadata::Topic*> topics;
   for (const v1::TopicRef& ref : request.topics()) {
     const Result<const metadata::Topic*> topic = FindTopic(ref, image);
-    if (!topic.ok() && !last) return false;
-    if (!topic.ok()) {
-      member_.board.Fail(id, topic.status());
-      return true;
-    }
+    if (!topic.ok()) return member_.board.Fail(id, topic.status());
     topics.push_back(*topic);
   }
   if (request.topics().empty() && !request.nodes_only()) {
@@ -135,7 +131,6 @@ bool ClusterCalls::AnswerMetadata(uint64_t id, const v1::GetMetadataRequest& req
   }
   for (const metadata::Topic* topic : topics) *response.add_topics() = DescribeTopicMetadata(*topic, member_.leaders);
   member_.board.Answer(id, response);
-  return true;
 }
 
 // --- The feature level
@@ -167,7 +162,7 @@ void ClusterCalls::OnMetadata() {
     }
     const auto [id, request] = *at;
     at = waiting_.erase(at);
-    AnswerMetadata(id, request, true);
+    AnswerMetadata(id, request);
   }
 }
 

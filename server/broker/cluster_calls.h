@@ -25,7 +25,7 @@ class ClusterCalls final : public CallService {
  private:
   void GetHealth(uint64_t id);
   void GetMetadata(uint64_t id, const v1::GetMetadataRequest& request);
-  bool AnswerMetadata(uint64_t id, const v1::GetMetadataRequest& request, bool last);
+  void AnswerMetadata(uint64_t id, const v1::GetMetadataRequest& request);
   void HealthHere(uint64_t id, bool controller_answers);
   void RaiseFeatureLevel(uint64_t id, const v1::RaiseFeatureLevelRequest& request);
 

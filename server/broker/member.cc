@@ -292,6 +292,7 @@ void Member::Confirm() {
     if (!synced.ok()) return;
     FollowImage();
     replicas_.Confirm();
+    board_.Confirm();
   });
 }
 
@@ -348,6 +349,7 @@ void Member::OnHalt(const Status& reason) {
 }
 
 void Member::OnLeader(GroupId group, const Leader& /*leader*/) {
+  if (group == metadata::kMetadataGroup) confirm_at_ = host_.now();
   for (CallService* service : services_) service->OnLeader(group);
   for (const auto& [number, watch] : watches_) watch->OnLeader(group);
 }

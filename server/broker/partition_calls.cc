@@ -33,8 +33,9 @@ auto GroupNamedBy(const metadata::MetadataMachine& metadata) {
 PartitionCalls::PartitionCalls(const MemberContext& member, Decisions& decisions, GroupDescriptions& descriptions)
     : member_(member), decisions_(decisions), descriptions_(descriptions) {
   CallBoard& board = member_.board;
-  board.Register<v1::ListPartitionsRequest>("/flotilla.v1.AdminService/ListPartitions",
-                                            {.serve = [this](uint64_t id, const auto& r) { List(id, r); }, .repeatable = true});
+  board.Register<v1::ListPartitionsRequest>(
+      "/flotilla.v1.AdminService/ListPartitions",
+      {.serve = [this](uint64_t id, const auto& r) { List(id, r); }, .repeatable = true, .look = Look::kCopy});
   board.Register<v1::TrimPartitionRequest>("/flotilla.v1.AdminService/TrimPartition",
                                            {.place = Place::kGroupLeader,
                                             .serve = [this](uint64_t id, const auto& r) { Trim(id, r); },

@@ -79,12 +79,15 @@ TopicCalls::TopicCalls(const MemberContext& member, Decisions& decisions) : memb
   board.Register<v1::UpdateConfigRequest>(
       "/flotilla.v1.AdminService/UpdateConfig",
       {.place = Place::kMetadataLeader, .serve = [this](uint64_t id, const auto& r) { UpdateConfig(id, r); }});
-  board.Register<v1::GetTopicRequest>("/flotilla.v1.AdminService/GetTopic",
-                                      {.serve = [this](uint64_t id, const auto& r) { Get(id, r); }, .repeatable = true});
-  board.Register<v1::ListTopicsRequest>("/flotilla.v1.AdminService/ListTopics",
-                                        {.serve = [this](uint64_t id, const auto& r) { List(id, r); }, .repeatable = true});
-  board.Register<v1::GetConfigRequest>("/flotilla.v1.AdminService/GetConfig",
-                                       {.serve = [this](uint64_t id, const auto& r) { GetConfig(id, r); }, .repeatable = true});
+  board.Register<v1::GetTopicRequest>(
+      "/flotilla.v1.AdminService/GetTopic",
+      {.serve = [this](uint64_t id, const auto& r) { Get(id, r); }, .repeatable = true, .look = Look::kMonotonic});
+  board.Register<v1::ListTopicsRequest>(
+      "/flotilla.v1.AdminService/ListTopics",
+      {.serve = [this](uint64_t id, const auto& r) { List(id, r); }, .repeatable = true, .look = Look::kMonotonic});
+  board.Register<v1::GetConfigRequest>(
+      "/flotilla.v1.AdminService/GetConfig",
+      {.serve = [this](uint64_t id, const auto& r) { GetConfig(id, r); }, .repeatable = true, .look = Look::kMonotonic});
 }
 
 // --- Changes
@@ -245,25 +248,12 @@ Result<std::optional<metadata::TopicSelector>> TopicCalls::ResourceOf(const v1::
 
 // --- Looks
 
-template <typename Then>
-void TopicCalls::WithFreshImage(Then then) {
-  if (then(nullptr)) return;
-  member_.board.SyncMetadata([then](const Status& synced) { then(&synced); });
-}
-
 void TopicCalls::Get(uint64_t id, const v1::GetTopicRequest& request) {
-  WithFreshImage([this, id, request](const Status* synced) {
-    const Result<const metadata::Topic*> topic = FindTopic(request.topic(), member_.image());
-    if (!topic.ok() && synced == nullptr) return false;
-    if (!topic.ok()) {
-      member_.board.Fail(id, MissingOrUnsure(topic.status(), *synced));
-      return true;
-    }
-    v1::GetTopicResponse response;
-    *response.mutable_topic() = DescribeTopic(**topic, member_.leaders);
-    member_.board.Answer(id, response);
-    return true;
-  });
+  const Result<const metadata::Topic*> topic = FindTopic(request.topic(), member_.image());
+  if (!topic.ok()) return member_.board.Fail(id, topic.status());
+  v1::GetTopicResponse response;
+  *response.mutable_topic() = DescribeTopic(**topic, member_.leaders);
+  member_.board.Answer(id, response);
 }
 
 void TopicCalls::List(uint64_t id, const v1::ListTopicsRequest& request) {
@@ -290,24 +280,17 @@ void TopicCalls::List(uint64_t id, const v1::ListTopicsRequest& request) {
 void TopicCalls::GetConfig(uint64_t id, const v1::GetConfigRequest& request) {
   const Result<std::optional<metadata::TopicSelector>> resource = ResourceOf(request.resource());
   if (!resource.ok()) return member_.board.Fail(id, resource.status());
-  WithFreshImage([this, id, request](const Status* synced) {
-    const metadata::Image& image = member_.image();
-    v1::GetConfigResponse response;
-    const metadata::Topic* topic = nullptr;
-    if (request.resource().has_topic()) {
-      const Result<const metadata::Topic*> found = FindTopic(request.resource().topic(), image);
-      if (!found.ok() && synced == nullptr) return false;
-      if (!found.ok()) {
-        member_.board.Fail(id, MissingOrUnsure(found.status(), *synced));
-        return true;
-      }
-      topic = *found;
-    }
-    AddEntries(image, topic, response.mutable_entries());
-    response.set_version(static_cast<int64_t>(topic == nullptr ? image.cluster_config_version : topic->config_version));
-    member_.board.Answer(id, response);
-    return true;
-  });
+  const metadata::Image& image = member_.image();
+  v1::GetConfigResponse response;
+  const metadata::Topic* topic = nullptr;
+  if (request.resource().has_topic()) {
+    const Result<const metadata::Topic*> found = FindTopic(request.resource().topic(), image);
+    if (!found.ok()) return member_.board.Fail(id, found.status());
+    topic = *found;
+  }
+  AddEntries(image, topic, response.mutable_entries());
+  response.set_version(static_cast<int64_t>(topic == nullptr ? image.cluster_config_version : topic->config_version));
+  member_.board.Answer(id, response);
 }
 
 }  // namespace flotilla::broker

@@ -41,9 +41,6 @@ class TopicCalls final : public CallService {
   bool AnswerIfGrown(uint64_t id, const Growing& growing);
   void AnswerConfig(uint64_t id, const v1::ConfigResource& resource, LogIndex version);
   Result<std::optional<metadata::TopicSelector>> ResourceOf(const v1::ConfigResource& resource) const;
-  // Runs `then` at once if it is OK there; else once more when the image was brought up to date.
-  template <typename Then>
-  void WithFreshImage(Then then);
 
   const MemberContext member_;
   Decisions& decisions_;

@@ -3,7 +3,8 @@
 #
 #   tests/bench/run.sh [BUILD_DIRECTORY] [--json]
 #
-# Benchmarks are the executables named *_bench. They report and never fail on a time; nothing else should run meanwhile.
+# Benchmarks are the executables named *_bench. They report and never fail on a time; nothing else should run meanwhile. How many
+# ran and how many could not is the last line, and not among the tables (standard error).
 set -eu
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -20,7 +21,11 @@ if [ -z "$found" ]; then
 fi
 cd "$build" # so that what they write lies on the disk of the build
 echo "$(nproc) cores, $(uname -sr), $(date -u +%FT%TZ)" >&2
+passed=0
+failed=0
 for bench in $found; do
   echo "== ${bench##*/}" >&2
-  "$bench" "$@"
+  if "$bench" "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
 done
+echo "$passed passed, $failed failed" >&2
+[ "$failed" -eq 0 ]

@@ -49,6 +49,9 @@ struct TopicFacts {
   bool delete_asked = false;
   bool deleted = false;
   int32_t partitions_asked = 0;  // at most so many
+  // Of the metadata: a node that has it knows the topic; it knows of `partitions`.
+  int64_t made_in_version = 0;
+  int64_t grown_in_version = 0;
 };
 
 // Learns of each offset of which it became known what stands there for good: it was acknowledged durably, or read.

@@ -116,6 +116,7 @@ void Operators::Created(const std::string& name, const CallOutcome& outcome, boo
     topic.created = true;
     topic.id = response.topic().topic().topic_id();
     topic.partitions = response.topic().partition_count();
+    topic.made_in_version = topic.grown_in_version = response.metadata_version();
     world_.tally().Add("topic created");
     // Whoever asks any node from now on finds it.
     v1::GetTopicRequest get;
@@ -167,10 +168,14 @@ void Operators::AddPartitions() {
   request.mutable_topic()->set_topic_id(topic->id);
   request.set_partition_count(++topic->partitions_asked);
   request.set_request_id(RequestId());
-  Insist("/flotilla.v1.AdminService/AddPartitions", request.SerializeAsString(), [this, topic](const CallOutcome& outcome) {
+  const int32_t count = request.partition_count();
+  Insist("/flotilla.v1.AdminService/AddPartitions", request.SerializeAsString(), [this, topic, count](const CallOutcome& outcome) {
     v1::AddPartitionsResponse response;
     if (outcome.ok() && response.ParseFromString(outcome.response)) {
-      topic->partitions = std::max(topic->partitions, response.topic().partition_count());
+      if (count > topic->partitions) {
+        topic->partitions = count;
+        topic->grown_in_version = response.metadata_version();
+      }
       world_.tally().Add("partitions added");
     }
   });

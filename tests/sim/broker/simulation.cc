@@ -10,6 +10,7 @@
 #include "tests/sim/broker/end_check.h"
 #include "tests/sim/broker/movers.h"
 #include "tests/sim/broker/nemesis.h"
+#include "tests/sim/broker/onlookers.h"
 #include "tests/sim/broker/operators.h"
 #include "tests/sim/broker/readers.h"
 #include "tests/sim/broker/rescuers.h"
@@ -54,6 +55,7 @@ class Simulation {
     add(swarm.moves ? 1 : 0, [this] { return std::make_unique<Movers>(world_); });
     add(swarm.lost_disks != 0 ? 1 : 0, [this] { return std::make_unique<Rescuers>(world_); });
     add(swarm.upgrades ? 1 : 0, [this] { return std::make_unique<Upgraders>(world_); });
+    add(swarm.operations.look_often == 0 ? 0 : 1, [this] { return std::make_unique<Onlookers>(world_); });
   }
 
   void Run() {

@@ -60,11 +60,13 @@ TEST(BrokerSimulationTest, WritingTheTraceChangesNothing) {
 
 // Each of them found something once: in the broker, or in what was asked of it.
 constexpr uint64_t kSeedsThatFoundSomething[] = {
+    21,    // a node that was restarted listed what it found on its disk, which was older than what it had told before
     36,    // after the metadata went on alone a new partition was given to three nodes that were lost
     79,    // the same, and a producer waited for it for good
     156,   // the end waited for a move to a node that is dead, which waits ten minutes
     302,   // a sound replica was built anew at once, and what was acknowledged with its help was left with one
     337,   // a node that had just been removed told a new producer that node 4 does not exist, for good
+    356,   // a damaged node was upgraded when all was over, and nobody started it again
     543,   // the replica of a topic that came and went between two images was never deleted
     574,   // a new partition was given to three nodes that were lost, as in seed 36, while disks are sick
     660,   // a voter was built anew in the middle of a move, and its node was lost: the move had no end

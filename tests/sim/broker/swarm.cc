@@ -158,6 +158,7 @@ Swarm MakeSwarm(uint64_t seed) {
   MakeDisks(random, &swarm);
   if (random.OneIn(4)) MakeUpgrades(random, &swarm);
   if (random.OneIn(swarm.moves ? 8 : 4)) MakeDisaster(random, &swarm);
+  if (random.OneIn(3)) swarm.operations.look_often = OneOf<Time>(random, {100 * kMillisecond, kSecond});
   return swarm;
 }
 

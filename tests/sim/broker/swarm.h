@@ -46,7 +46,8 @@ struct OperationRates {
   Time list_offsets = 0;
   Time trim = 0;
   Time transfer = 0;
-  Time look = 0;  // GetTopic, ListTopics, GetMetadata, GetHealth
+  Time look = 0;        // GetTopic, ListTopics, GetMetadata, GetHealth
+  Time look_often = 0;  // at topics, through nodes that were restarted
   Time fetch = 0;
   // Nodes and replicas that come and go.
   Time move = 0;

@@ -83,10 +83,11 @@ void Upgraders::Raise(uint32_t level) {
 Machine* Upgraders::NextToUpgrade() const {
   Machine* next = nullptr;
   for (const auto& machine : world_.machines()) {
-    if (machine->removed() || machine->life() == 0) continue;
+    // A damaged one may not come back, and nobody waits for it.
+    if (machine->removed() || !machine->sound() || machine->life() == 0) continue;
     if (machine->features().max < kNewest) {
       next = machine.get();
-    } else if (machine->sound() && !machine->serving()) {
+    } else if (!machine->serving()) {
       return nullptr;
     }
   }

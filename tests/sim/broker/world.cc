@@ -192,6 +192,7 @@ std::vector<std::string> ExpectedMet() {
           "compressed batch read",
           "offsets listed",
           "topic created",
+          "topics listed",
           "topic deleted",
           "partitions added",
           "config updated",

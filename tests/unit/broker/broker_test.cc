@@ -10,6 +10,7 @@
 
 #include "flotilla/internal/v1/peer.pb.h"
 #include "flotilla/v1/admin.pb.h"
+#include "flotilla/v1/cluster.pb.h"
 #include "server/broker/limits.h"
 #include "server/errors/refusal.h"
 #include "server/metadata/membership.h"
@@ -222,6 +223,110 @@ TEST_F(BrokerTest, ANodeWhoseMetadataIsDamagedSendsItsClientsElsewhere) {
   Settle();
   EXPECT_EQ(told.reason(), Reason::kShuttingDown) << told;
   EXPECT_THAT(std::string(told.message()), HasSubstr("is damaged"));
+}
+
+// What a start found on the disk may be older than what this node had told.
+class RestartedBrokerTest : public BrokerTest {
+ protected:
+  RestartedBrokerTest() {
+    v1::CreateTopicRequest request;
+    request.mutable_topic()->set_name("orders");
+    request.set_replication_factor(1);
+    CHECK_EQ(Outcome(Ask("AdminService/CreateTopic", request)), "OK");
+    // It makes a snapshot of every change, so that it starts with an image that is not empty.
+    Restart();
+    Ticks(20);
+    request.mutable_topic()->set_name("clicks");
+    CHECK_EQ(Outcome(Ask("AdminService/CreateTopic", request)), "OK");
+    Restart();
+    TicksWithoutDisk(1);
+    CHECK(broker_->metadata()->cluster.has_value());
+  }
+  ~RestartedBrokerTest() override { Settle(); }
+
+  void Restart() {
+    broker_.reset();
+    Settle();
+    store_.reset();
+    store_ = *storage::MemoryStore::Open(disk_);
+    BrokerOptions options;
+    options.description = NodeCalled(1);
+    options.cluster_name = "test";
+    options.metadata_snapshot_bytes = 1;
+    Start(options);
+  }
+
+  using Told = std::shared_ptr<std::string>;
+  template <typename Request>
+  Told Ask(const std::string& method, const Request& request) {
+    const auto told = std::make_shared<std::string>();
+    broker_->Call("/flotilla.v1." + method, request.SerializeAsString(),
+                  {.principal = "", .address = "test", .deadline = clock_.Now() + std::chrono::seconds(5)},
+                  [told](const Result<std::string>& result) { *told = metadata::ReasonOf(result); });
+    return told;
+  }
+  // Now, or soon.
+  std::string Outcome(const Told& told) {
+    for (int tick = 0; told->empty() && tick < 200; ++tick) Ticks(1);
+    return *told;
+  }
+  // Time goes by, but not for the disk, without which nobody is elected.
+  void TicksWithoutDisk(int count) {
+    for (; count > 0; --count) {
+      clock_.now += std::chrono::milliseconds(50);
+      broker_->Tick();
+      while (executor_.RunOne() || readers_.RunOne()) {
+      }
+    }
+  }
+  static v1::GetTopicRequest Topic(const std::string& name) {
+    v1::GetTopicRequest request;
+    request.mutable_topic()->set_name(name);
+    return request;
+  }
+};
+
+TEST_F(RestartedBrokerTest, LooksWaitUntilTheLeaderOfTheMetadataWasHeard) {
+  const Told topic = Ask("AdminService/GetTopic", Topic("orders"));
+  const Told topics = Ask("AdminService/ListTopics", v1::ListTopicsRequest());
+  v1::GetConfigRequest of_topic;
+  of_topic.mutable_resource()->mutable_topic()->set_name("orders");
+  const Told config = Ask("AdminService/GetConfig", of_topic);
+  TicksWithoutDisk(20);
+  EXPECT_THAT((std::vector{*topic, *topics, *config}), testing::Each(""));
+  EXPECT_EQ(Outcome(topic), "OK");
+  EXPECT_EQ(Outcome(topics), "OK");
+  EXPECT_EQ(Outcome(config), "OK");
+  // From then on at once.
+  const Told again = Ask("AdminService/GetTopic", Topic("orders"));
+  Settle();
+  EXPECT_EQ(*again, "OK");
+}
+
+TEST_F(RestartedBrokerTest, WithoutALeaderLooksAreRefusedInTheEndAndWhatSaysHowOldItIsIsAnswered) {
+  const Told topic = Ask("AdminService/GetTopic", Topic("orders"));
+  const Told metadata = Ask("ClusterService/GetMetadata", v1::GetMetadataRequest());
+  TicksWithoutDisk(102);
+  EXPECT_EQ(*metadata, "OK");
+  EXPECT_EQ(*topic, "NO_LEADER");
+}
+
+// It cannot know.
+TEST_F(RestartedBrokerTest, WithoutALeaderNobodyIsToldThatSomethingDoesNotExist) {
+  v1::GetMetadataRequest metadata;
+  *metadata.add_topics() = Topic("payments").topic();
+  v1::ListPartitionsRequest partitions;
+  *partitions.mutable_topic() = Topic("payments").topic();
+  v1::ListPartitionsRequest on_node;
+  on_node.set_node_id(4);
+  const std::vector early = {Ask("ClusterService/GetMetadata", metadata), Ask("AdminService/ListPartitions", partitions),
+                             Ask("AdminService/ListPartitions", on_node)};
+  TicksWithoutDisk(1);
+  for (const Told& told : early) EXPECT_EQ(*told, "NO_LEADER");
+  Ticks(100);
+  EXPECT_EQ(Outcome(Ask("ClusterService/GetMetadata", metadata)), "TOPIC_NOT_FOUND");
+  EXPECT_EQ(Outcome(Ask("AdminService/ListPartitions", partitions)), "TOPIC_NOT_FOUND");
+  EXPECT_EQ(Outcome(Ask("AdminService/ListPartitions", on_node)), "NODE_NOT_FOUND");
 }
 
 // They wait for one block, and the block's own call ends with theirs.
