@@ -1,10 +1,12 @@
 // Arbitrary bytes at the HTTP port of a running server: whatever it answers ends, and the next one is served.
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <memory>
 #include <string>
 #include <vector>
@@ -36,6 +38,18 @@ http::HttpServer& Server() {
   return *server;
 }
 
+// libFuzzer's alarm rings now and then and interrupts whatever waits. A connection is made all the same, but somebody else tells when.
+void Connect(int fd, const sockaddr_in& address) {
+  if (connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return;
+  PCHECK(errno == EINTR);
+  pollfd made{.fd = fd, .events = POLLOUT, .revents = 0};
+  PCHECK(TEMP_FAILURE_RETRY(poll(&made, 1, -1)) == 1);
+  int error = 0;
+  socklen_t size = sizeof error;
+  PCHECK(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0);
+  CHECK_EQ(error, 0);
+}
+
 // All that comes back, until the server closes.
 std::string Exchange(std::string_view request) {
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -52,17 +66,19 @@ std::string Exchange(std::string_view request) {
   address.sin_family = AF_INET;
   address.sin_port = htons(Server().port());
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  PCHECK(connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+  Connect(fd, address);
   std::string_view rest = request;
   while (!rest.empty()) {
-    const ssize_t sent = send(fd, rest.data(), rest.size(), MSG_NOSIGNAL);
+    const ssize_t sent = TEMP_FAILURE_RETRY(send(fd, rest.data(), rest.size(), MSG_NOSIGNAL));
     if (sent <= 0) break;  // it has had enough
     rest.remove_prefix(static_cast<size_t>(sent));
   }
   shutdown(fd, SHUT_WR);
   std::string answer;
   std::array<char, 4096> buffer;
-  for (ssize_t got = 0; (got = recv(fd, buffer.data(), buffer.size(), 0)) > 0;) answer.append(buffer.data(), static_cast<size_t>(got));
+  for (ssize_t got = 0; (got = TEMP_FAILURE_RETRY(recv(fd, buffer.data(), buffer.size(), 0))) > 0;) {
+    answer.append(buffer.data(), static_cast<size_t>(got));
+  }
   close(fd);
   return answer;
 }
